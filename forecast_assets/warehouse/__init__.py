@@ -1,0 +1,1 @@
+"""PostgreSQL only: migrations, reads by partition, and replaces of whole partitions."""

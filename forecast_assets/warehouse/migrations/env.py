@@ -1,0 +1,33 @@
+"""Alembic's entry: runs the migrations as the owner of the sales schema."""
+
+import os
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+SCHEMA = "sales"
+
+
+def run() -> None:
+    """Applies the migrations to the database that OWNER_DATABASE_URL names.
+
+    Raises:
+        SystemExit: The variable is not set.
+    """
+    url = os.environ.get("OWNER_DATABASE_URL")
+    if not url:
+        raise SystemExit(
+            "OWNER_DATABASE_URL is not set: it names the sales database and its owner's role"
+        )
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        # One migration at a time: two starting stacks would otherwise race for the version table.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('sales.migrations'))"))
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        context.configure(connection=connection, version_table_schema=SCHEMA)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+run()
