@@ -31,14 +31,15 @@ CREATE TABLE sales.stream_offsets (
     stored          bigint   NOT NULL DEFAULT 0,
     quarantined     bigint   NOT NULL DEFAULT 0,
     gaps            bigint   NOT NULL DEFAULT 0,
+    expired         bigint   NOT NULL DEFAULT 0,
     updated_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (stream_id, topic_partition),
     CONSTRAINT offsets_balance
-        CHECK (next_offset - first_offset = stored + quarantined + gaps)
+        CHECK (next_offset - first_offset = stored + quarantined + gaps + expired)
 );
 COMMENT ON TABLE sales.stream_offsets IS
     'How far each topic-partition has been taken. gaps: offsets that the broker holds no event '
-    'for (transaction markers, compaction).';
+    'for (transaction markers, compaction). expired: offsets that retention deleted unread.';
 
 CREATE TABLE sales.raw_sales (
     stream_id       smallint    NOT NULL,
