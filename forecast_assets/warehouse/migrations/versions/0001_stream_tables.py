@@ -134,7 +134,7 @@ BEGIN
     FOR parent IN
         SELECT c.relname FROM pg_partitioned_table p
         JOIN pg_class c ON c.oid = p.partrelid
-        WHERE c.relnamespace = 'sales'::regnamespace
+        WHERE c.relnamespace = 'sales'::regnamespace AND p.partstrat = 'r'
     LOOP
         month := date_trunc('month', first_day)::date;
         WHILE month <= last_day LOOP
