@@ -1,0 +1,172 @@
+"""Dagster's webserver and daemon, and the instance folder that both share."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from local_stack import network, paths
+from local_stack.environment import component_environment
+from local_stack.errors import StackError
+from local_stack.http import answers, graphql
+from local_stack.processes import Command, Processes, Record
+
+WEBSERVER = "dagster-webserver"
+DAEMON = "dagster-daemon"
+# Dagster's documented port; any free one is taken when it is in use.
+USUAL_PORT = 3000
+START_SECONDS = 180.0
+
+_LOCATIONS = """
+{ workspaceOrError { ... on Workspace { locationEntries {
+    name loadStatus
+    locationOrLoadError { __typename ... on PythonError { message } }
+} } } }
+"""
+
+
+class Dagster:
+    """The embedded Dagster of one stack folder.
+
+    Args:
+        processes: The processes of the stack.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.home = processes.folder / "dagster_home"
+        self._port_file = self.home / "port"
+        self.port: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the UI."""
+        return f"http://{network.LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Makes the instance folder: a link to the repository's ``dagster.yaml``."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        link = self.home / "dagster.yaml"
+        target = paths.REPOSITORY / "dagster.yaml"
+        if link.is_symlink() and link.readlink() == target:
+            return
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+    def start_webserver(self, values: Mapping[str, str]) -> Record:
+        """Starts the webserver and waits until the asset graph is loaded.
+
+        Args:
+            values: The contract's variables.
+
+        Raises:
+            StackError: A wished port is taken, the server does not come up, or the asset graph does
+                not load.
+        """
+        self.prepare()
+        before = self._port_file.read_text() if self._port_file.exists() else ""
+        self.port = network.choose_port(
+            "STACK_UI_PORT", int(before) if before.isdigit() else None, USUAL_PORT
+        )
+        self._port_file.write_text(str(self.port))
+        record = self.processes.start(
+            Command(
+                name=WEBSERVER,
+                arguments=[
+                    paths.script("dagster-webserver"),
+                    "--host",
+                    network.LOOPBACK,
+                    "--port",
+                    str(self.port),
+                    "--workspace",
+                    "workspace.yaml",
+                ],
+                environment=component_environment("dagster", values),
+            )
+        )
+        self.processes.wait_until_ready(
+            record,
+            lambda: answers(f"{self.url}/server_info"),
+            START_SECONDS,
+            "answering",
+        )
+        self.processes.wait_until_ready(
+            record, self._is_loaded, START_SECONDS, "having loaded the asset graph"
+        )
+        return record
+
+    def start_daemon(self, values: Mapping[str, str]) -> Record:
+        """Starts the daemon and waits for its first heartbeat.
+
+        Args:
+            values: The contract's variables.
+
+        Raises:
+            StackError: The daemon does not come up.
+        """
+        self.prepare()
+        started = time.time()
+        record = self.processes.start(
+            Command(
+                name=DAEMON,
+                arguments=[
+                    paths.script("dagster-daemon"),
+                    "run",
+                    "--workspace",
+                    "workspace.yaml",
+                ],
+                environment=component_environment("dagster", values),
+                # It ends its code server and the threads of its sensors first.
+                stop_seconds=20,
+            )
+        )
+        self.processes.wait_until_ready(
+            record,
+            lambda: _has_heartbeat(values["DAGSTER_POSTGRES_URL"], started),
+            START_SECONDS,
+            "sending a heartbeat",
+        )
+        return record
+
+    def graphql_url(self) -> str:
+        """Address of the GraphQL endpoint."""
+        return f"{self.url}/graphql"
+
+    def _is_loaded(self) -> bool:
+        try:
+            data = graphql(self.graphql_url(), _LOCATIONS)
+        except (OSError, ValueError):
+            return False
+        entries = data["workspaceOrError"].get("locationEntries", [])
+        for entry in entries:
+            loaded = entry["locationOrLoadError"] or {}
+            if loaded.get("__typename") == "PythonError":
+                lines = loaded["message"].strip().splitlines()
+                raise StackError(
+                    f"The asset graph does not load ({lines[-1] if lines else 'no message'}): "
+                    "run `dg check defs` to see where."
+                )
+        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+
+def remove_home(home: Path) -> None:
+    """Removes an instance folder (its history is in PostgreSQL)."""
+    import shutil
+
+    if home.exists():
+        shutil.rmtree(home)
+
+
+def _has_heartbeat(database_url: str, since: float) -> bool:
+    """Tells whether the daemon that runs sensors has reported since a time (epoch seconds)."""
+    try:
+        with psycopg.connect(database_url, connect_timeout=5) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM daemon_heartbeats WHERE daemon_type = 'SENSOR' "
+                "AND \"timestamp\" AT TIME ZONE 'UTC' > to_timestamp(%s)",
+                (since,),
+            ).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
+        return False
+    return bool(row and row[0])

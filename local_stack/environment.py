@@ -1,0 +1,143 @@
+"""The environment contract: which variables there are, and which component gets which.
+
+A component is given the addresses that it needs and no others: the stream never sees the owner's
+password, nor a webserver MLflow's.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_stack.errors import StackError
+
+_CALENDAR = ("SALES_CALENDAR_START", "SALES_CALENDAR_END")
+_STREAM = (
+    "STREAM_DATABASE_URL",
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "SALES_TOPIC",
+    "SPARK_STREAM_CHECKPOINTS_PATH",
+    "SPARK_MASTER",
+    "SPARK_JARS_DIR",
+    "JAVA_HOME",
+    "PYSPARK_PYTHON",
+    *_CALENDAR,
+)
+_BATCHING = (
+    "DAGSTER_EVENT_BATCH_SIZE",
+    "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS",
+)
+_DAGSTER = (
+    "FORECAST_DATABASE_URL",
+    "DAGSTER_POSTGRES_URL",
+    "DAGSTER_HOME",
+    *_BATCHING,
+    "MLFLOW_TRACKING_URI",
+    # `raw_sales` can drain the topic in a Spark run of its own.
+    *_STREAM,
+)
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "migrations": ("OWNER_DATABASE_URL",),
+    "stream": _STREAM,
+    "producer": ("KAFKA_BOOTSTRAP_SERVERS", "SALES_TOPIC", *_CALENDAR),
+    "dagster": _DAGSTER,
+    "loader": ("FORECAST_DATABASE_URL", *_CALENDAR),
+    "reader": ("READER_DATABASE_URL", *_CALENDAR),
+    "mlflow": (),
+}
+VARIABLES = tuple(
+    dict.fromkeys(
+        (
+            "OWNER_DATABASE_URL",
+            "STREAM_DATABASE_URL",
+            "FORECAST_DATABASE_URL",
+            "READER_DATABASE_URL",
+            *_DAGSTER,
+        )
+    )
+)
+"""Every variable of the contract, in the order in which `.env` lists them."""
+
+MARKER_LINE = "# Written by local_stack for {folder}: it is removed when that stack stops."
+_MARKER_START = "# Written by local_stack"
+
+
+def component_environment(
+    component: str, values: Mapping[str, str], base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Returns the whole environment of a component's process.
+
+    Args:
+        component: A key of ``COMPONENTS``.
+        values: Values of the contract's variables; those that no service provides may be absent.
+        base: Environment to build on, by default this process's.
+
+    Returns:
+        ``base`` without any variable of the contract or of another PostgreSQL, and the component's
+        own ones.
+    """
+    inherited = os.environ if base is None else base
+    clean = {
+        key: value
+        for key, value in inherited.items()
+        if key not in VARIABLES and not key.startswith("PG")
+    }
+    # Logs are followed while the process runs, so they must not wait in a buffer.
+    clean["PYTHONUNBUFFERED"] = "1"
+    return clean | {key: values[key] for key in COMPONENTS[component] if key in values}
+
+
+def write_dotenv(path: Path, values: Mapping[str, str], folder: Path) -> None:
+    """Writes the ``.env`` that lets the command lines work from the repository's root.
+
+    Args:
+        path: The file; readable by this user alone.
+        values: The contract's variables.
+        folder: The stack's folder, named in the first line.
+
+    Raises:
+        StackError: A ``.env`` that the stack did not write is there: it is never overwritten.
+    """
+    refuse_foreign_dotenv(path)
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(MARKER_LINE.format(folder=folder) + "\n")
+        for name in VARIABLES:
+            if name in values:
+                file.write(f"{name}={_quoted(values[name])}\n")
+    unfinished.replace(path)
+
+
+def refuse_foreign_dotenv(path: Path) -> None:
+    """Makes sure that a ``.env`` may be (over)written.
+
+    Raises:
+        StackError: One is there that the stack did not write.
+    """
+    if path.exists() and not _is_ours(path):
+        raise StackError(f"{path} is your own: move it away, since the stack writes one there.")
+
+
+def remove_dotenv(path: Path) -> None:
+    """Removes the ``.env``, if it is one that the stack wrote."""
+    if path.exists() and _is_ours(path):
+        path.unlink()
+
+
+def repository_settings() -> dict[str, str]:
+    """Returns Dagster's batching variables, as the asset graph's settings define them."""
+    from forecast_assets.settings import DAGSTER_BATCHING
+
+    return {name: str(DAGSTER_BATCHING[name]) for name in _BATCHING}
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open(errors="replace") as file:
+        return file.readline().startswith(_MARKER_START)
+
+
+def _quoted(value: str) -> str:
+    if not any(character in " #'\"\\$`" for character in value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

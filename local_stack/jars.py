@@ -1,0 +1,226 @@
+"""The broker's and Spark's jars, fetched from Maven Central by the Ivy that PySpark ships.
+
+A set is whole or absent: it is fetched beside its place and renamed into it together with a
+manifest of sizes and hashes, so a fetch that was cut short is noticed and done again.
+"""
+
+import errno
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from local_stack import java, paths
+from local_stack.errors import StackError
+
+# Maven coordinates (organisation, module, version) of each set; what they need comes along.
+JAR_SETS: dict[str, list[tuple[str, str, str]]] = {
+    "kafka": [
+        ("org.apache.kafka", "kafka_2.13", "4.3.1"),
+        # The broker logs through SLF4J 1; without a binding its log file would stay empty.
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"),
+    ],
+    "spark": [("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0")],
+}
+MANIFEST = "MANIFEST.json"
+# 50 MB of jars, once in Ivy's cache and once in their place, with room to breathe.
+NEEDED_BYTES = 200 * 1024 * 1024
+_NAME = re.compile(r"^(?P<artifact>.+?)-\d")
+
+
+def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda line: None) -> None:
+    """Fetches the jar sets that are missing or not whole.
+
+    Args:
+        folder: Where the sets go, one folder each.
+        say: Told one line of progress at a time.
+
+    Raises:
+        StackError: No Java, no network, no disk space, or no such artifact.
+    """
+    missing = [name for name in JAR_SETS if not is_whole(folder / name, JAR_SETS[name])]
+    if not missing:
+        return
+    _check_space(folder)
+    java_program = java.java_program(allow_install=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="fetching-") as temporary:
+            say(f"fetching jars from Maven Central: {', '.join(missing)}")
+            _retrieve(java_program, folder, Path(temporary), missing, say)
+            for name in missing:
+                _finish(Path(temporary) / name, folder / name, name)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _no_space(folder) from error
+        raise StackError(
+            f"The jars cannot be written to {folder}: {error.strerror}. "
+            "Make that folder writable and run `make setup` again."
+        ) from error
+    # The cache doubles the space and is worth nothing once the sets are whole.
+    shutil.rmtree(folder / "ivy", ignore_errors=True)
+
+
+def require_jars(name: str, folder: Path = paths.JARS) -> Path:
+    """Returns the folder of a jar set.
+
+    Raises:
+        StackError: The set is missing or not whole.
+    """
+    if not is_whole(folder / name, JAR_SETS[name]):
+        raise StackError(f"The jars of {name} are missing or cut short: run `make setup`.")
+    return folder / name
+
+
+def is_whole(folder: Path, coordinates: list[tuple[str, str, str]]) -> bool:
+    """Tells whether a set is there as its manifest says, for the coordinates wanted now."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    if manifest.get("coordinates") != [list(one) for one in coordinates]:
+        return False
+    # Sizes only: hashing 50 MB at every start would cost more than it finds.
+    return all(
+        (folder / name).is_file() and (folder / name).stat().st_size == entry["bytes"]
+        for name, entry in manifest["jars"].items()
+    )
+
+
+def artifact(file_name: str) -> str:
+    """Returns a jar's artifact name, its file name without version and ending."""
+    match = _NAME.match(file_name)
+    return match.group("artifact") if match else Path(file_name).stem
+
+
+def pyspark_jars() -> Path:
+    """Returns the folder of the jars that PySpark ships."""
+    import pyspark
+
+    return Path(pyspark.__file__).parent / "jars"
+
+
+def ivy_file(names: list[str]) -> str:
+    """Returns Ivy's module description of the sets, one configuration each."""
+    confs = "".join(f"<conf name={quoteattr(name)}/>" for name in names)
+    dependencies = "".join(
+        f"<dependency org={quoteattr(org)} name={quoteattr(module)} rev={quoteattr(version)} "
+        # Maven's "runtime" and "master": no sources, no javadoc, nothing optional.
+        f"conf={quoteattr(name + '->runtime,master')}>"
+        # PySpark ships Hadoop's client, 50 MB of it.
+        '<exclude org="org.apache.hadoop"/></dependency>'
+        for name in names
+        for org, module, version in JAR_SETS[name]
+    )
+    return (
+        '<ivy-module version="2.0"><info organisation="local" module="stack"/>'
+        f"<configurations>{confs}</configurations>"
+        f"<dependencies>{dependencies}</dependencies></ivy-module>"
+    )
+
+
+def _retrieve(
+    java_program: str,
+    folder: Path,
+    target: Path,
+    names: list[str],
+    say: Callable[[str], None],
+) -> None:
+    description = target / "ivy.xml"
+    description.write_text(ivy_file(names))
+    command = [
+        java_program,
+        # Ivy trusts ~/.m2, where a .pom without its .jar makes it fail: give it an empty home.
+        f"-Duser.home={folder / 'ivy'}",
+        "-cp",
+        str(pyspark_jars() / "*"),
+        "org.apache.ivy.Main",
+        "-cache",
+        str(folder / "ivy" / "cache"),
+        "-ivy",
+        str(description),
+        "-confs",
+        *names,
+        "-retrieve",
+        str(target / "[conf]" / "[artifact]-[revision](-[classifier]).[ext]"),
+    ]
+    lines: list[str] = []
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            fetched = re.search(r"\[SUCCESSFUL \] \S+?#\S+!(\S+?)\.jar", line)
+            if fetched:
+                say(f"fetched {fetched.group(1)}")
+    finally:
+        if process.poll() is None and process.stdout.closed is False:
+            process.stdout.close()
+        try:
+            process.wait(timeout=60)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            raise
+    output = "\n".join(lines)
+    if process.returncode == 0 and "UNRESOLVED DEPENDENCIES" not in output:
+        return
+    if "No space left on device" in output:
+        raise _no_space(folder)
+    unresolved = re.findall(r":: (\S+#\S+;\S+): (?:not found|configuration)", output)
+    cause = (
+        f"not found: {', '.join(sorted(set(unresolved)))}"
+        if unresolved
+        else next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    )
+    raise StackError(
+        f"The jars could not be fetched from Maven Central ({cause}): "
+        "check the network (proxy, certificates) and run `make setup` again."
+    )
+
+
+def _finish(fetched: Path, target: Path, name: str) -> None:
+    """Drops what is not needed, writes the manifest and puts the set in its place."""
+    shipped = {artifact(path.name) for path in pyspark_jars().glob("*.jar")}
+    jars = {}
+    for path in sorted(fetched.glob("*")):
+        surplus = path.suffix != ".jar" or path.stem.endswith(("-sources", "-javadoc"))
+        if surplus or (name == "spark" and artifact(path.name) in shipped):
+            path.unlink()
+            continue
+        content = path.read_bytes()
+        jars[path.name] = {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    if not jars:
+        raise StackError(f"Maven Central gave no jar for {name}: run `make setup` again.")
+    (fetched / MANIFEST).write_text(
+        json.dumps({"coordinates": JAR_SETS[name], "jars": jars}, indent=1)
+    )
+    if target.exists():
+        shutil.rmtree(target)
+    fetched.rename(target)
+
+
+def _check_space(folder: Path) -> None:
+    existing = next(parent for parent in [folder, *folder.parents] if parent.exists())
+    if shutil.disk_usage(existing).free < NEEDED_BYTES:
+        raise _no_space(folder)
+
+
+def _no_space(folder: Path) -> StackError:
+    return StackError(
+        f"No disk space for the jars in {folder}: free {NEEDED_BYTES // 2**20} MB "
+        "and run `make setup` again."
+    )

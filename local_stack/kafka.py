@@ -1,0 +1,237 @@
+"""A real Kafka broker (KRaft, one process) on loopback, and the topic of the sales events."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from local_stack import jars, java, network
+from local_stack.errors import StackError
+from local_stack.processes import Command, Processes, Record
+
+NAME = "kafka"
+# One Spark task handles one topic-partition; more than the cores of a small machine buys nothing.
+TOPIC_PARTITIONS = 4
+HEAP = "-Xmx512m"
+START_SECONDS = 90.0
+
+# Client and server chat of a healthy broker is left out of the log: a disk filled by it helps no
+# one, and the reason for a failed start is an ERROR or a WARN.
+_LOG4J = """
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{ISO8601} %p %c - %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = info
+"""
+
+
+class Kafka:
+    """The embedded broker of one stack folder.
+
+    Args:
+        processes: The processes of the stack.
+        jars_folder: Folder of the broker's jars; by default the repository's.
+    """
+
+    def __init__(self, processes: Processes, jars_folder: Path | None = None) -> None:
+        self.processes = processes
+        self.folder = processes.folder / NAME
+        self.data = self.folder / "data"
+        self._jars_folder = jars_folder
+        self._ports_file = self.folder / "ports.json"
+        self._properties_file = self.folder / "server.properties"
+        self.port: int | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's address for clients."""
+        if self.port is None:
+            raise StackError("Kafka was not started.")
+        return f"{network.LOOPBACK}:{self.port}"
+
+    def start(self) -> Record:
+        """Starts the broker; makes its data folder when new.
+
+        Raises:
+            StackError: No jars, no Java, a wished port is taken, a data folder that is not whole,
+                or the broker does not come up.
+        """
+        class_path = str((self._jars_folder or jars.require_jars("kafka")) / "*")
+        java_program = java.java_program()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self._ports_before()
+        self.port = network.choose_port("STACK_KAFKA_PORT", before.get("broker"))
+        controller = network.choose_port("STACK_KAFKA_CONTROLLER_PORT", before.get("controller"))
+        self._ports_file.write_text(json.dumps({"broker": self.port, "controller": controller}))
+        self._properties_file.write_text(properties(self.port, controller, self.data))
+        (self.folder / "log4j2.properties").write_text(_LOG4J)
+        if not (self.data / "meta.properties").exists():
+            self._format(java_program, class_path)
+        record = self.processes.start(
+            Command(
+                name=NAME,
+                arguments=[
+                    java_program,
+                    HEAP,
+                    "-XX:+UseG1GC",
+                    f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+                    "-cp",
+                    class_path,
+                    "kafka.Kafka",
+                    str(self._properties_file),
+                ],
+                environment=_environment(),
+                stop_seconds=20,
+            )
+        )
+        self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "answering clients")
+        return record
+
+    def is_ready(self) -> bool:
+        """Tells whether the broker answers."""
+        if self.port is None or not network.is_listening(self.port):
+            return False
+        try:
+            admin = self.admin()
+        except KafkaError:
+            return False
+        try:
+            admin.list_topics()
+            return True
+        except KafkaError:
+            return False
+        finally:
+            admin.close()
+
+    def admin(self) -> KafkaAdminClient:
+        """Opens an administration client; the caller closes it."""
+        return KafkaAdminClient(
+            bootstrap_servers=self.bootstrap_servers,
+            client_id="local-stack",
+            request_timeout_ms=10_000,
+        )
+
+    def create_topic(self, name: str, partitions: int = TOPIC_PARTITIONS) -> None:
+        """Creates a topic; one of that name that is there already is left as it is."""
+        admin = self.admin()
+        try:
+            admin.create_topics([NewTopic(name, partitions, 1)], wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            return
+        finally:
+            admin.close()
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic and its events."""
+        admin = self.admin()
+        try:
+            admin.delete_topics([name])
+        finally:
+            admin.close()
+
+    def remove(self) -> None:
+        """Removes the events for good (the broker must be stopped)."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _format(self, java_program: str, class_path: str) -> None:
+        if self.data.exists() and any(self.data.iterdir()):
+            raise StackError(
+                f"{self.data} is a half-made Kafka data folder (meta.properties is missing): "
+                f"delete {self.folder} to start anew (the events in it are lost)."
+            )
+        tool = [java_program, "-cp", class_path, "kafka.tools.StorageTool"]
+        answer = subprocess.run(
+            [
+                *tool,
+                "format",
+                "--cluster-id",
+                _cluster_id(),
+                "--config",
+                str(self._properties_file),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+        )
+        if answer.returncode:
+            shutil.rmtree(self.data, ignore_errors=True)
+            last = ((answer.stderr or answer.stdout).strip().splitlines() or ["no output"])[-1]
+            raise StackError(f"Kafka's data folder {self.data} could not be made: {last}")
+
+    def _ports_before(self) -> dict[str, int]:
+        try:
+            ports = json.loads(self._ports_file.read_text())
+            return {str(name): int(port) for name, port in ports.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+
+def properties(port: int, controller_port: int, data: Path) -> str:
+    """Returns the broker's settings.
+
+    Args:
+        port: Port for clients.
+        controller_port: Port of the KRaft controller.
+        data: Folder of the logs.
+    """
+    host = network.LOOPBACK
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{host}:{controller_port}",
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": data,
+        # A misspelt topic must be an error, not a new, empty stream.
+        "auto.create.topics.enable": "false",
+        "num.partitions": TOPIC_PARTITIONS,
+        # The deep audit reads every event again: none may expire.
+        "log.retention.hours": -1,
+        "log.retention.bytes": -1,
+        # The defaults for internal topics are made for three brokers and 50 partitions.
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        # A broker killed by signal 9 may register again only when its old session has expired.
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 1000,
+    }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _cluster_id() -> str:
+    """Returns a random id as Kafka's own tool makes them: 16 bytes in URL-safe base64."""
+    import base64
+    import uuid
+
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    kept = ("PATH", "HOME", "TMPDIR", "LANG")
+    return {key: os.environ[key] for key in kept if key in os.environ}

@@ -1,0 +1,90 @@
+"""MLflow's tracking server and registry: rows in PostgreSQL, artifacts under the stack's folder."""
+
+import shutil
+from pathlib import Path
+
+from local_stack import network, paths
+from local_stack.environment import component_environment
+from local_stack.http import answers
+from local_stack.processes import Command, Processes, Record
+
+NAME = "mlflow"
+# The first start runs MLflow's own migrations.
+START_SECONDS = 180.0
+
+
+class MlflowServer:
+    """The embedded MLflow server of one stack folder.
+
+    Args:
+        processes: The processes of the stack.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.folder = processes.folder / NAME
+        self._port_file = self.folder / "port"
+        self.port: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return f"http://{network.LOOPBACK}:{self.port}"
+
+    def start(self, database_url: str) -> Record:
+        """Starts the server.
+
+        Args:
+            database_url: Address of its database.
+
+        Raises:
+            StackError: A wished port is taken, or the server does not come up.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self._port_file.read_text() if self._port_file.exists() else ""
+        self.port = network.choose_port(
+            "STACK_MLFLOW_PORT", int(before) if before.isdigit() else None
+        )
+        self._port_file.write_text(str(self.port))
+        record = self.processes.start(
+            Command(
+                name=NAME,
+                arguments=[
+                    paths.script("mlflow"),
+                    "server",
+                    "--host",
+                    network.LOOPBACK,
+                    "--port",
+                    str(self.port),
+                    "--workers",
+                    "1",
+                    "--artifacts-destination",
+                    str(self.folder / "artifacts"),
+                ],
+                # The address holds a password: in the environment it is hidden from `ps`.
+                environment=component_environment("mlflow", {})
+                | {
+                    "MLFLOW_BACKEND_STORE_URI": database_url,
+                    # Its job queue (for judging language models) costs five processes.
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                },
+                working_directory=self.folder,
+            )
+        )
+        self.processes.wait_until_ready(
+            record,
+            lambda: answers(f"{self.url}/health"),
+            START_SECONDS,
+            "answering /health",
+        )
+        return record
+
+    def remove(self) -> None:
+        """Removes the artifacts for good."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of the artifacts."""
+        return self.folder / "artifacts"

@@ -1,0 +1,368 @@
+"""Child processes: started with a log and a PID file, stopped in reverse order, nothing else ended.
+
+A PID file records the process's start time too, so that a PID which the system has since given to
+another program is never touched. Every child carries the stack's folder in its environment
+(``MARKER``), and so do its own children: what a dead service left behind (a Dagster run, a Spark
+JVM) is found by it. A watchdog process ends a stack whose starter died, even by signal 9.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from local_stack import paths
+from local_stack.errors import StackError
+
+MARKER = "LOCAL_STACK_FOLDER"
+LOG_TAIL_LINES = 12
+# /proc counts start times in ticks of 10 ms from boot; the boot time itself can wobble by a second.
+START_TIME_TOLERANCE_SECONDS = 2.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start one service.
+
+    Attributes:
+        name: The service's name; also names its log and its PID file.
+        arguments: Program and arguments.
+        environment: The whole environment of the child; nothing is inherited beside it.
+        working_directory: Where it starts.
+        user: Numeric user and group to run as, or None for the current ones.
+        stop_signal: The signal that asks it to end in good order.
+        stop_seconds: How long it may take before it is killed.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    working_directory: Path = paths.REPOSITORY
+    user: tuple[int, int] | None = None
+    stop_signal: int = signal.SIGTERM
+    stop_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a PID file says about a process."""
+
+    name: str
+    pid: int
+    started: float
+    order: int
+    stop_signal: int
+    stop_seconds: float
+    program: str = field(default="")
+
+    def process(self) -> psutil.Process | None:
+        """Returns the recorded process while it lives, None once it or its PID is another's."""
+        try:
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) > START_TIME_TOLERANCE_SECONDS:
+                return None
+            return None if process.status() == psutil.STATUS_ZOMBIE else process
+        except psutil.NoSuchProcess:
+            return None
+
+
+class Processes:
+    """The processes of one stack folder.
+
+    Args:
+        folder: The stack's folder; PID files go to ``run/`` and logs to ``logs/`` below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.run_folder = self.folder / "run"
+        self.log_folder = self.folder / "logs"
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    # Starting ------------------------------------------------------------------------------------
+
+    def start(self, command: Command) -> Record:
+        """Starts a process in a session of its own, its output appended to its log.
+
+        Raises:
+            StackError: A process of that name runs already, or the program cannot be started.
+        """
+        if self.find(command.name) is not None:
+            raise StackError(f"{command.name} runs already in {self.folder}: stop it first.")
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        environment = {**command.environment, MARKER: str(self.folder)}
+        user, group = command.user or (None, None)
+        with self.log(command.name).open("ab") as log:
+            try:
+                child = subprocess.Popen(
+                    list(command.arguments),
+                    env=environment,
+                    cwd=command.working_directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    user=user,
+                    group=group,
+                    extra_groups=None if user is None else [],
+                )
+            except OSError as error:
+                raise StackError(
+                    f"{command.name} cannot be started ({command.arguments[0]}): {error.strerror}."
+                ) from error
+        self._children[command.name] = child
+        try:
+            started = psutil.Process(child.pid).create_time()
+        except psutil.NoSuchProcess:
+            started = time.time()
+        record = Record(
+            name=command.name,
+            pid=child.pid,
+            started=started,
+            order=time.time_ns(),
+            stop_signal=int(command.stop_signal),
+            stop_seconds=command.stop_seconds,
+            program=Path(command.arguments[0]).name,
+        )
+        self._write(record)
+        return record
+
+    def wait_until_ready(
+        self, record: Record, check: Callable[[], bool], timeout: float, what: str
+    ) -> None:
+        """Waits until a started process does its work.
+
+        Args:
+            record: The process.
+            check: Returns True once it is ready; must not raise for "not yet".
+            timeout: Seconds to wait.
+            what: What is waited for, for the message.
+
+        Raises:
+            StackError: It ended, or was not ready in time; the log's last lines are in the message.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if check():
+                return
+            if not self.is_alive(record):
+                raise StackError(
+                    f"{record.name} ended before {what}; its log ({self.log(record.name)}) "
+                    f"ends with:\n{self.log_tail(record.name)}"
+                )
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{record.name} was not ready ({what}) within {timeout:.0f} s; its log "
+                    f"({self.log(record.name)}) ends with:\n{self.log_tail(record.name)}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    # Looking -------------------------------------------------------------------------------------
+
+    def log(self, name: str) -> Path:
+        """Returns the path of a service's log."""
+        return self.log_folder / f"{name}.log"
+
+    def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
+        """Returns the last lines of a service's log, indented."""
+        path = self.log(name)
+        if not path.exists():
+            return "  (no log)"
+        with path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 16_384))
+            text = log.read().decode("utf-8", "replace")
+        return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty log)"
+
+    def records(self) -> list[Record]:
+        """Returns what the PID files say, in the order of starting; unreadable ones are dropped."""
+        found = []
+        for path in self.run_folder.glob("*.json"):
+            try:
+                found.append(Record(**json.loads(path.read_text())))
+            except (ValueError, TypeError):
+                # Cut short by a full disk or a crash: it names nothing that could be ended safely.
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda record: record.order)
+
+    def find(self, name: str) -> Record | None:
+        """Returns the record of a living process of that name."""
+        for record in self.records():
+            if record.name == name and self.is_alive(record):
+                return record
+        return None
+
+    def alive(self) -> list[Record]:
+        """Returns the living processes, in the order of starting."""
+        return [record for record in self.records() if self.is_alive(record)]
+
+    def is_alive(self, record: Record) -> bool:
+        """Tells whether a recorded process still runs (a child that ended is reaped here)."""
+        child = self._children.get(record.name)
+        if child is not None and child.pid == record.pid and child.poll() is not None:
+            return False
+        return record.process() is not None
+
+    # Ending --------------------------------------------------------------------------------------
+
+    def stop(self, name: str, stop_signal: int | None = None) -> None:
+        """Ends a process and what it started: first its own signal, after its time signal 9."""
+        record = next((found for found in self.records() if found.name == name), None)
+        if record is None:
+            return
+        process = record.process() if self.is_alive(record) else None
+        if process is not None:
+            family = _descendants(process)
+            _signal(process, record.stop_signal if stop_signal is None else stop_signal)
+            if not _wait_gone([process], record.stop_seconds):
+                _signal(process, signal.SIGKILL)
+                _wait_gone([process], 10)
+            # What the service did not end itself gets the same order: asked first, then killed.
+            left = [member for member in family if _is_running(member)]
+            for member in left:
+                _signal(member, signal.SIGTERM)
+            if not _wait_gone(left, 3):
+                for member in left:
+                    _signal(member, signal.SIGKILL)
+                _wait_gone(left, 5)
+        self._reap(name)
+        (self.run_folder / f"{name}.json").unlink(missing_ok=True)
+
+    def kill(self, name: str) -> None:
+        """Ends a process with signal 9, as bad luck would: its own children are left to notice."""
+        record = self.find(name)
+        if record is None:
+            raise StackError(f"{name} does not run in {self.folder}.")
+        process = record.process()
+        if process is not None:
+            _signal(process, signal.SIGKILL)
+            _wait_gone([process], 10)
+        self._reap(name)
+        (self.run_folder / f"{name}.json").unlink(missing_ok=True)
+
+    def stop_all(self) -> None:
+        """Ends everything that this folder's stack started, in reverse order, strays last."""
+        for record in reversed(self.records()):
+            self.stop(record.name)
+        strays = self.strays()
+        for stray in strays:
+            _signal(stray, signal.SIGTERM)
+        if not _wait_gone(strays, 3):
+            for stray in strays:
+                _signal(stray, signal.SIGKILL)
+            _wait_gone(strays, 5)
+
+    def strays(self) -> list[psutil.Process]:
+        """Returns living processes that descend from this stack but have no PID file."""
+        known = {record.pid for record in self.records()} | {os.getpid()}
+        found = []
+        for process in psutil.process_iter():
+            if process.pid in known:
+                continue
+            try:
+                if (
+                    process.environ().get(MARKER) == str(self.folder)
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                # Ended meanwhile, or another user's: not one of ours.
+                continue
+        return found
+
+    def _write(self, record: Record) -> None:
+        path = self.run_folder / f"{record.name}.json"
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(json.dumps(asdict(record)))
+        unfinished.replace(path)
+
+    def _reap(self, name: str) -> None:
+        child = self._children.pop(name, None)
+        if child is not None:
+            try:
+                child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._children[name] = child
+
+
+class Watchdog:
+    """Ends a stack when the process that started it dies without ending it itself.
+
+    It is a process in a session of its own that waits for the end of a pipe whose other end only
+    the starter holds: the kernel closes it whatever kills the starter.
+
+    Args:
+        folder: The stack's folder.
+        remove: Files to remove after the end (the ``.env`` of a foreground demo).
+    """
+
+    def __init__(self, folder: Path, remove: Sequence[Path] = ()) -> None:
+        reading, self._writing = os.pipe()
+        environment = {key: value for key, value in os.environ.items() if key != MARKER}
+        try:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "local_stack.watchdog",
+                    str(reading),
+                    str(folder.resolve()),
+                    *(str(path) for path in remove),
+                ],
+                cwd=paths.REPOSITORY,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(reading,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(reading)
+
+    def dismiss(self) -> None:
+        """Ends the watchdog without it touching the stack."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(timeout=10)
+        os.close(self._writing)
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        # psutil compares the start time first, so a reused PID is not signalled.
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(_is_running(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,299 @@
+"""The whole stack as one handle: any subset of services, started side by side, stopped as one.
+
+Integration tests and the command line use this and nothing below it.
+"""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local_stack import java, paths
+from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
+from local_stack.environment import component_environment, repository_settings
+from local_stack.errors import StackError
+from local_stack.kafka import NAME as KAFKA
+from local_stack.kafka import Kafka
+from local_stack.mlflow_server import NAME as MLFLOW
+from local_stack.mlflow_server import MlflowServer
+from local_stack.postgres import NAME as POSTGRES
+from local_stack.postgres import Postgres
+from local_stack.processes import Processes, Watchdog
+from local_stack.stream import NAME as STREAM
+from local_stack.stream import start_stream
+
+# Service -> the services that must be ready before it starts.
+NEEDS: dict[str, frozenset[str]] = {
+    POSTGRES: frozenset(),
+    KAFKA: frozenset(),
+    MLFLOW: frozenset({POSTGRES}),
+    STREAM: frozenset({POSTGRES, KAFKA}),
+    WEBSERVER: frozenset({POSTGRES, MLFLOW}),
+    DAEMON: frozenset({POSTGRES, MLFLOW}),
+}
+SERVICES = frozenset(NEEDS)
+TOPIC = "sales"
+# Two cores, and a task that fails is tried again: `local[2]` alone never retries.
+SPARK_MASTER = "local[2,4]"
+DEFAULT_CALENDAR_START = date(2013, 1, 1)
+
+
+class Stack:
+    """A running stack; use ``Stack.start(...)``, best in a ``with`` statement.
+
+    Args:
+        folder: The stack's folder: data, logs, PID files.
+        calendar: First day and last day of the sales calendar; a last day of None leaves it open.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
+    ) -> None:
+        self.folder = folder.resolve()
+        self.calendar = calendar
+        self.processes = Processes(self.folder)
+        self.postgres = Postgres(self.processes)
+        self.kafka = Kafka(self.processes)
+        self.mlflow = MlflowServer(self.processes)
+        self.dagster = Dagster(self.processes)
+        self._watchdog: Watchdog | None = None
+        self._lock = threading.Lock()
+        self._database = "sales"
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        services: Collection[str] = SERVICES,
+        *,
+        calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
+        watch: bool = True,
+        remove_when_dead: Collection[Path] = (),
+        say: Callable[[str], None] = lambda line: None,
+    ) -> Self:
+        """Starts services and what they need, side by side where possible.
+
+        Args:
+            folder: The stack's folder; data that is there already is kept and used.
+            services: Names out of ``SERVICES``.
+            calendar: First day and last day (or None) of the sales calendar.
+            watch: Whether the services end when this process dies; False for ``make up``.
+            remove_when_dead: Files to remove when this process dies.
+            say: Told one line for each service that is ready.
+
+        Returns:
+            The running stack.
+
+        Raises:
+            StackError: A service did not start; all others are stopped again.
+        """
+        stack = cls(folder, calendar)
+        stack.folder.mkdir(parents=True, exist_ok=True)
+        if stack.processes.alive():
+            names = ", ".join(record.name for record in stack.processes.alive())
+            raise StackError(f"A stack runs in {stack.folder} already ({names}): stop it first.")
+        # What an earlier stack left behind by bad luck would hold its ports and its data.
+        stack.processes.stop_all()
+        if watch:
+            stack._watchdog = Watchdog(stack.folder, list(remove_when_dead))
+        try:
+            stack.start_services(services, say)
+        except BaseException:
+            stack.stop()
+            raise
+        return stack
+
+    def start_services(
+        self, services: Collection[str], say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        """Starts services, and those that they need, that do not run yet.
+
+        Args:
+            services: Names out of ``SERVICES``.
+            say: Told one line for each service that is ready.
+
+        Raises:
+            StackError: A service did not start.
+        """
+        wanted = _with_needs(services)
+        waiting = {name for name in wanted if self.processes.find(name) is None}
+        ready = wanted - waiting
+        running: dict[Future[None], str] = {}
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(max_workers=len(NEEDS)) as pool:
+            while waiting or running:
+                if failure is None:
+                    for name in sorted(waiting):
+                        if ready >= (NEEDS[name] & wanted):
+                            running[pool.submit(self._start_one, name)] = name
+                            waiting.discard(name)
+                else:
+                    waiting.clear()
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        ready |= {name}
+                        say(f"{name} is ready")
+                    elif failure is None:
+                        failure = error
+                        # The others would be waited for in vain, for minutes.
+                        self.processes.stop_all()
+        if failure is not None:
+            raise failure
+
+    def __enter__(self) -> Self:
+        """Returns the stack itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stops everything."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stops every service in reverse order; safe to call again."""
+        self.processes.stop_all()
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
+
+    def stop_service(self, name: str) -> None:
+        """Stops one service in good order."""
+        self.processes.stop(name)
+
+    def kill_service(self, name: str) -> None:
+        """Ends one service with signal 9, as bad luck would."""
+        self.processes.kill(name)
+
+    def restart_service(self, name: str) -> None:
+        """Stops a service, if it still runs, and starts it again with the data it had."""
+        self.processes.stop(name)
+        self._start_one(name)
+
+    def is_running(self, name: str) -> bool:
+        """Tells whether a service runs."""
+        return self.processes.find(name) is not None
+
+    def remove_data(self) -> None:
+        """Removes all data, logs and PID files for good (the stack must be stopped)."""
+        self.postgres.remove()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    # Addresses -----------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The contract's variables, as far as services that run provide them."""
+        start, end = self.calendar
+        values = {
+            "SALES_TOPIC": TOPIC,
+            "SPARK_STREAM_CHECKPOINTS_PATH": str(self.folder / "checkpoints"),
+            "SPARK_MASTER": SPARK_MASTER,
+            "SPARK_JARS_DIR": str(paths.SPARK_JARS),
+            "SALES_CALENDAR_START": start.isoformat(),
+            "SALES_CALENDAR_END": end.isoformat() if end else "",
+            "DAGSTER_HOME": str(self.dagster.home),
+            "PYSPARK_PYTHON": sys.executable,
+            **repository_settings(),
+        }
+        if self.postgres.port is not None:
+            values |= self.database_urls(self._database)
+            values["DAGSTER_POSTGRES_URL"] = self.postgres.url("dagster", "dagster")
+        if self.kafka.port is not None:
+            values["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
+        if self.mlflow.port is not None:
+            values["MLFLOW_TRACKING_URI"] = self.mlflow.url
+        try:
+            values["JAVA_HOME"] = str(java.java_home())
+        except StackError:
+            # PostgreSQL and Dagster run without Java; what needs it says so itself.
+            return values
+        return values
+
+    def database_urls(self, database: str) -> dict[str, str]:
+        """Returns the addresses of a sales database, one a role, under the contract's names."""
+        return {
+            "OWNER_DATABASE_URL": self.postgres.url("sales_owner", database),
+            "STREAM_DATABASE_URL": self.postgres.url("sales_stream", database),
+            "FORECAST_DATABASE_URL": self.postgres.url("sales_assets", database),
+            "READER_DATABASE_URL": self.postgres.url("sales_reader", database),
+        }
+
+    def component_environment(
+        self, component: str, changes: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Returns the whole environment of a component's process, with changed variables."""
+        return component_environment(component, self.environment | dict(changes or {}))
+
+    def migrate(self, database: str = "sales") -> None:
+        """Brings a sales database's schema up to date.
+
+        Raises:
+            StackError: A migration failed.
+        """
+        if not paths.ALEMBIC_INI.exists():
+            return
+        answer = subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=paths.REPOSITORY,
+            env=component_environment("migrations", self.database_urls(database)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            self.processes.log_folder.mkdir(parents=True, exist_ok=True)
+            log = self.processes.log("migrations")
+            log.write_text(answer.stdout + answer.stderr)
+            last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
+            raise StackError(f"The schema's migrations failed ({last}): see {log}.")
+
+    def _start_one(self, name: str) -> None:
+        if name == POSTGRES:
+            self.postgres.start()
+            self.migrate()
+        elif name == KAFKA:
+            self.kafka.start()
+            self.kafka.create_topic(TOPIC)
+        elif name == MLFLOW:
+            self.mlflow.start(self.postgres.url("mlflow", "mlflow"))
+        elif name == STREAM:
+            start_stream(self.processes, self.environment)
+        elif name == WEBSERVER:
+            self.dagster.start_webserver(self.environment)
+        elif name == DAEMON:
+            self.dagster.start_daemon(self.environment)
+        else:
+            raise StackError(f"{name} is no service: there are {', '.join(sorted(SERVICES))}.")
+
+
+def _with_needs(services: Collection[str]) -> set[str]:
+    """Returns services together with all that they need, directly or not."""
+    unknown = set(services) - SERVICES
+    if unknown:
+        raise StackError(
+            f"{', '.join(sorted(unknown))} is no service: there are {', '.join(sorted(SERVICES))}."
+        )
+    wanted = set(services)
+    while True:
+        needed = {need for name in wanted for need in NEEDS[name]} - wanted
+        if not needed:
+            return wanted
+        wanted |= needed

@@ -1,0 +1,43 @@
+"""The always-on Spark stream as a process of the stack."""
+
+import sys
+from collections.abc import Mapping
+
+from local_stack.environment import component_environment
+from local_stack.processes import Command, Processes, Record
+
+NAME = "stream"
+# A Spark session takes up to 17 s to start on a busy machine of two cores.
+START_SECONDS = 180.0
+READY_MESSAGE = "the stream is running"
+
+
+def start_stream(processes: Processes, values: Mapping[str, str]) -> Record:
+    """Starts ``python -m streaming_job run`` and waits until it reads.
+
+    Args:
+        processes: The processes of the stack.
+        values: The contract's variables.
+
+    Raises:
+        StackError: The stream does not come up.
+    """
+    log = processes.log(NAME)
+    size_before = log.stat().st_size if log.exists() else 0
+    record = processes.start(
+        Command(
+            name=NAME,
+            arguments=[sys.executable, "-m", "streaming_job", "run"],
+            environment=component_environment("stream", values),
+            # A batch in flight is ended in good order.
+            stop_seconds=30,
+        )
+    )
+
+    def is_ready() -> bool:
+        with log.open("rb") as file:
+            file.seek(size_before)
+            return READY_MESSAGE.encode() in file.read()
+
+    processes.wait_until_ready(record, is_ready, START_SECONDS, "reading from the topic")
+    return record

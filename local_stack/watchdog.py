@@ -1,0 +1,27 @@
+"""The process that ends a stack whose starter died; see ``processes.Watchdog``. Run as a module."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local_stack.processes import Processes
+
+
+def watch(pipe: int, folder: Path, remove: Sequence[Path]) -> None:
+    """Waits for the pipe's end, then ends the stack and removes its leftover files.
+
+    Args:
+        pipe: File descriptor of the reading end; its other end is held by the starter alone.
+        folder: The stack's folder.
+        remove: Files to remove afterwards.
+    """
+    while os.read(pipe, 1):
+        continue
+    Processes(folder).stop_all()
+    for path in remove:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]), Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])

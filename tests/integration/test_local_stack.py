@@ -1,0 +1,137 @@
+"""The embedded PostgreSQL and Kafka, for real."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+
+from local_stack import paths, postgres
+from local_stack.errors import StackError
+from local_stack.kafka import TOPIC_PARTITIONS
+from local_stack.stack import Stack
+
+
+def test_every_role_reaches_its_database(stack: Stack) -> None:
+    for role in postgres.SALES_ROLES:
+        with psycopg.connect(stack.postgres.url(role, "sales")) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (role,)
+
+
+@pytest.mark.parametrize("database", ["dagster", "mlflow", "postgres"])
+def test_sales_roles_may_not_enter_other_databases(stack: Stack, database: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(stack.postgres.url("sales_stream", database))
+
+
+def test_a_login_needs_the_password(stack: Stack) -> None:
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(
+            host="127.0.0.1", port=stack.postgres.port, user="sales_reader", dbname="sales"
+        )
+
+
+def test_credentials_are_private(stack: Stack) -> None:
+    assert stack.postgres.credentials_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_fresh_databases_are_apart(stack: Stack, fresh_database: dict[str, str]) -> None:
+    with psycopg.connect(fresh_database["OWNER_DATABASE_URL"]) as connection:
+        name = connection.execute("SELECT current_database()").fetchone()
+    assert name is not None and name[0].startswith("sales_")
+
+
+def test_killed_postgres_comes_back_with_its_rows_and_port(tmp_path: Path) -> None:
+    with Stack.start(tmp_path, {"postgres"}) as own:
+        url = own.postgres.url("sales_owner", "sales")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS number")
+        own.kill_service("postgres")
+        own.restart_service("postgres")
+        assert own.postgres.url("sales_owner", "sales") == url
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1000,)
+    own.remove_data()
+
+
+def test_half_made_data_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack.postgres.data.mkdir(parents=True)
+    (stack.postgres.data / "PG_VERSION").write_text("16\n")
+    with pytest.raises(StackError, match="half-made PostgreSQL data folder") as refused:
+        Stack.start(tmp_path, {"postgres"})
+    assert "\n" not in str(refused.value)
+    assert not Stack(tmp_path).processes.alive()
+    stack.remove_data()
+
+
+def test_initdb_cut_short_is_done_again(tmp_path: Path) -> None:
+    leftover = Stack(tmp_path).postgres.home / "data.unfinished"
+    leftover.mkdir(parents=True)
+    (leftover / "PG_VERSION").write_text("16\n")
+    with Stack.start(tmp_path, {"postgres"}) as own:
+        assert own.is_running("postgres")
+        assert not leftover.exists()
+    own.remove_data()
+
+
+def test_stale_pid_files_do_not_stop_the_start(tmp_path: Path) -> None:
+    with Stack.start(tmp_path, {"postgres"}) as own:
+        pass
+    # PID 1 lives, and is not ours: neither file may lead anyone to it.
+    (own.postgres.data / "postmaster.pid").write_text("1\n" + str(own.postgres.data) + "\n")
+    own.processes.run_folder.mkdir(exist_ok=True)
+    (own.processes.run_folder / "postgres.json").write_text(
+        '{"name": "postgres", "pid": 1, "started": 5.0, "order": 1, "stop_signal": 2, '
+        '"stop_seconds": 1, "program": "postgres"}'
+    )
+    with Stack.start(tmp_path, {"postgres"}) as own:
+        assert own.is_running("postgres")
+    own.remove_data()
+
+
+def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
+    for number in range(100):
+        producer.send(fresh_topic, key=b"%d" % number, value=b"event %d" % number)
+    producer.flush()
+    producer.close()
+    before = stack.kafka.bootstrap_servers
+    stack.kill_service("kafka")
+    stack.restart_service("kafka")
+    assert stack.kafka.bootstrap_servers == before
+    consumer = KafkaConsumer(
+        fresh_topic,
+        bootstrap_servers=before,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=5000,
+    )
+    assert len(consumer.partitions_for_topic(fresh_topic)) == TOPIC_PARTITIONS
+    assert {message.value for message in consumer} == {b"event %d" % n for n in range(100)}
+    consumer.close()
+
+
+def test_an_unknown_topic_is_not_made_by_a_producer(stack: Stack) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, max_block_ms=2000)
+    with pytest.raises(Exception, match="(?i)unknown|metadata|timed out|timeout"):
+        producer.send("sales-misspelt", value=b"x").get(timeout=5)
+    producer.close(timeout=1)
+
+
+def test_services_end_when_their_starter_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path; from local_stack.stack import Stack; "
+        "Stack.start(Path(sys.argv[1]), {'postgres'}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=paths.REPOSITORY, check=False)
+    stack = Stack(tmp_path)
+    from time import monotonic, sleep
+
+    deadline = monotonic() + 20
+    while stack.processes.records() and monotonic() < deadline:
+        sleep(0.1)
+    assert not stack.processes.records()
+    assert not stack.processes.strays()
+    stack.remove_data()
