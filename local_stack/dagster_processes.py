@@ -27,13 +27,14 @@ _LOCATIONS = """
 
 
 class Dagster:
-    """The embedded Dagster of one stack folder.
-
-    Args:
-        processes: The processes of the stack.
-    """
+    """The embedded Dagster of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            processes: The processes of the stack.
+        """
         self.processes = processes
         self.home = processes.folder / "dagster_home"
         self._port_file = self.home / "port"

@@ -157,21 +157,18 @@ def _retrieve(
         text=True,
         errors="replace",
     )
-    assert process.stdout is not None
     try:
-        for line in process.stdout:
+        for line in process.stdout or ():
             lines.append(line.rstrip())
             fetched = re.search(r"\[SUCCESSFUL \] \S+?#\S+!(\S+?)\.jar", line)
             if fetched:
                 say(f"fetched {fetched.group(1)}")
+        process.wait()
     finally:
-        if process.poll() is None and process.stdout.closed is False:
-            process.stdout.close()
-        try:
-            process.wait(timeout=60)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        # Ctrl-C must not leave a fetch running.
+        if process.poll() is None:
             process.kill()
-            raise
+            process.wait()
     output = "\n".join(lines)
     if process.returncode == 0 and "UNRESOLVED DEPENDENCIES" not in output:
         return

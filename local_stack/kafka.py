@@ -35,14 +35,15 @@ logger.server.level = info
 
 
 class Kafka:
-    """The embedded broker of one stack folder.
-
-    Args:
-        processes: The processes of the stack.
-        jars_folder: Folder of the broker's jars; by default the repository's.
-    """
+    """The embedded broker of one stack folder."""
 
     def __init__(self, processes: Processes, jars_folder: Path | None = None) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            processes: The processes of the stack.
+            jars_folder: Folder of the broker's jars; by default the repository's.
+        """
         self.processes = processes
         self.folder = processes.folder / NAME
         self.data = self.folder / "data"

@@ -14,13 +14,14 @@ START_SECONDS = 180.0
 
 
 class MlflowServer:
-    """The embedded MLflow server of one stack folder.
-
-    Args:
-        processes: The processes of the stack.
-    """
+    """The embedded MLflow server of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            processes: The processes of the stack.
+        """
         self.processes = processes
         self.folder = processes.folder / NAME
         self._port_file = self.folder / "port"

@@ -1,4 +1,4 @@
-"""Ports on loopback: free ones, the one used before, and a clear word when a wished one is taken."""
+"""Ports on loopback: free ones, the one used before, a clear word when a wished one is taken."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Where things are: the repository, the jars, the stack's folders. No other module spells a path."""
+"""Where things are: repository, jars, the stack's folders. No other module spells a path."""
 
 import sys
 from pathlib import Path

@@ -70,13 +70,17 @@ class Credentials:
 
 
 class Postgres:
-    """The embedded PostgreSQL server of one stack folder.
-
-    Args:
-        processes: The processes of the stack.
-    """
+    """The embedded PostgreSQL server of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            processes: The processes of the stack.
+
+        Raises:
+            StackError: The stack is started by root, and no other user is there to run the server.
+        """
         self.processes = processes
         self.folder = processes.folder / NAME
         self.user = _server_user()

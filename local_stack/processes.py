@@ -75,13 +75,14 @@ class Record:
 
 
 class Processes:
-    """The processes of one stack folder.
-
-    Args:
-        folder: The stack's folder; PID files go to ``run/`` and logs to ``logs/`` below it.
-    """
+    """The processes of one stack folder."""
 
     def __init__(self, folder: Path) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            folder: The stack's folder; PID files go to ``run/`` and logs to ``logs/`` below it.
+        """
         self.folder = folder.resolve()
         self.run_folder = self.folder / "run"
         self.log_folder = self.folder / "logs"
@@ -299,13 +300,15 @@ class Watchdog:
 
     It is a process in a session of its own that waits for the end of a pipe whose other end only
     the starter holds: the kernel closes it whatever kills the starter.
-
-    Args:
-        folder: The stack's folder.
-        remove: Files to remove after the end (the ``.env`` of a foreground demo).
     """
 
     def __init__(self, folder: Path, remove: Sequence[Path] = ()) -> None:
+        """Starts the watchdog.
+
+        Args:
+            folder: The stack's folder.
+            remove: Files to remove after the end (the ``.env`` of a foreground demo).
+        """
         reading, self._writing = os.pipe()
         environment = {key: value for key, value in os.environ.items() if key != MARKER}
         try:

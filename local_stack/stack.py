@@ -6,7 +6,6 @@ Integration tests and the command line use this and nothing below it.
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date
@@ -45,18 +44,20 @@ DEFAULT_CALENDAR_START = date(2013, 1, 1)
 
 
 class Stack:
-    """A running stack; use ``Stack.start(...)``, best in a ``with`` statement.
-
-    Args:
-        folder: The stack's folder: data, logs, PID files.
-        calendar: First day and last day of the sales calendar; a last day of None leaves it open.
-    """
+    """A running stack; use ``Stack.start(...)``, best in a ``with`` statement."""
 
     def __init__(
         self,
         folder: Path,
         calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
     ) -> None:
+        """Remembers where things are; nothing is started yet.
+
+        Args:
+            folder: The stack's folder: data, logs, PID files.
+            calendar: First day and last day of the sales calendar; a last day of
+                None leaves it open.
+        """
         self.folder = folder.resolve()
         self.calendar = calendar
         self.processes = Processes(self.folder)
@@ -65,8 +66,6 @@ class Stack:
         self.mlflow = MlflowServer(self.processes)
         self.dagster = Dagster(self.processes)
         self._watchdog: Watchdog | None = None
-        self._lock = threading.Lock()
-        self._database = "sales"
 
     @classmethod
     def start(
@@ -214,7 +213,7 @@ class Stack:
             **repository_settings(),
         }
         if self.postgres.port is not None:
-            values |= self.database_urls(self._database)
+            values |= self.database_urls("sales")
             values["DAGSTER_POSTGRES_URL"] = self.postgres.url("dagster", "dagster")
         if self.kafka.port is not None:
             values["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers

@@ -115,7 +115,7 @@ def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> N
 
 def test_an_unknown_topic_is_not_made_by_a_producer(stack: Stack) -> None:
     producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, max_block_ms=2000)
-    with pytest.raises(Exception, match="(?i)unknown|metadata|timed out|timeout"):
+    with pytest.raises(Exception, match=r"(?i)unknown|metadata|timed out|timeout"):
         producer.send("sales-misspelt", value=b"x").get(timeout=5)
     producer.close(timeout=1)
 
