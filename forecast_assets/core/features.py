@@ -214,7 +214,10 @@ def day_features(
         return cells
 
     is_open = days["open"].to_numpy() == 1
-    promo, school = grid(days["promo"].to_numpy() == 1), grid(days["school_holiday"].to_numpy() == 1)
+    promo, school = (
+        grid(days["promo"].to_numpy() == 1),
+        grid(days["school_holiday"].to_numpy() == 1),
+    )
     holiday, opened, closed = grid(holiday_code.to_numpy() > 0), grid(is_open), grid(~is_open)
     since_refurbishment, to_refurbishment, refurbishment_days = _refurbishments(closed)
     counters = {

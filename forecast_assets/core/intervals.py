@@ -1,0 +1,203 @@
+"""From a point on the log scale to quantiles, means and the point that an error measure wants.
+
+Here belongs split-conformal calibration: residuals of past origins, divided by a store's scale
+and a factor for the kind of day, tell how far each quantile lies from the centre (Lei et al.
+2018, "Distribution-free predictive inference for regression", JASA 113; scaled residuals as in
+their section 5.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm
+
+from forecast_assets.core.columns import QUANTILES
+
+Array = npt.NDArray[np.float64]
+ErrorMeasure = Literal["rmspe", "median", "mean"]
+
+#: Kinds of day that get a factor each: weekday × promo, ordinary or special, lead-time third.
+KINDS = {"weekday_promo": 14, "special": 2, "third": 3}
+#: With fewer residuals than this, the normal distribution's quantiles are used, widened.
+MIN_RESIDUALS = 300
+_UNCALIBRATED_WIDENING = 1.3
+#: Residuals that a kind of day must bring to weigh as much as the factor 1.
+_FACTOR_PRIOR = 200.0
+#: Corrections of centre are kept within this range: beyond, something else is wrong.
+_POINT_RANGE = (0.97, 1.0)
+_MEAN_RANGE = (0.97, 1.05)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the quantiles lie, in units of a row's scale.
+
+    Attributes:
+        z: Position of each of ``QUANTILES`` relative to the log point, increasing.
+        factors: For each of :data:`KINDS`, the scale's factor for each kind of day.
+        point_factor: Factor on exp(log point) that minimises RMSPE.
+        mean_factor: Factor on exp(log point) that makes totals unbiased.
+        rows: How many residuals it was made from.
+    """
+
+    z: Array
+    factors: dict[str, Array]
+    point_factor: float
+    mean_factor: float
+    rows: int
+
+    @classmethod
+    def default(cls) -> Calibration:
+        """Give the calibration to use when no past forecasts exist: normal and widened."""
+        return cls(
+            _UNCALIBRATED_WIDENING * norm.ppf(np.array(QUANTILES)),
+            {name: np.ones(size) for name, size in KINDS.items()},
+            1.0,
+            1.0,
+            0,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give a JSON-ready form."""
+        return {
+            "z": self.z.tolist(),
+            "factors": {name: values.tolist() for name, values in self.factors.items()},
+            "point_factor": self.point_factor,
+            "mean_factor": self.mean_factor,
+            "rows": self.rows,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Calibration:
+        """Undo :meth:`to_dict`."""
+        return cls(
+            np.array(content["z"]),
+            {name: np.array(values) for name, values in content["factors"].items()},
+            content["point_factor"],
+            content["mean_factor"],
+            content["rows"],
+        )
+
+
+def day_kinds(
+    features: pd.DataFrame, step: npt.NDArray[np.int64], horizon: int
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Classify rows for the scale's factors.
+
+    Args:
+        features: Feature rows.
+        step: Lead time of each row in days, 1 and up.
+        horizon: The horizon that the model was calibrated for.
+
+    Returns:
+        For each of :data:`KINDS`, an index for each row.
+    """
+    to_christmas = features["days_to_christmas"].to_numpy()
+    special = (
+        (features["days_to_holiday"].to_numpy() <= 1)
+        | (features["days_since_holiday"].to_numpy() <= 1)
+        | (to_christmas <= 10)
+        | (to_christmas >= 354)
+        | (features["days_since_refurbishment"].to_numpy() <= 14)
+        | (features["closed_days_before"].to_numpy() >= 2)
+    )
+    weekday = features["day_of_week"].to_numpy().astype(np.int64) - 1
+    return {
+        "weekday_promo": 2 * weekday + features["promo"].to_numpy(),
+        "special": special.astype(np.int64),
+        "third": np.clip(3 * (step - 1) // horizon, 0, 2),
+    }
+
+
+def row_scale(
+    calibration: Calibration, scale: Array, kinds: dict[str, npt.NDArray[np.int64]]
+) -> Array:
+    """Multiply each row's scale by the factors of its kind of day."""
+    out = scale.copy()
+    for name, index in kinds.items():
+        out *= calibration.factors[name][index]
+    return out
+
+
+def calibrate(
+    log_actual: Array,
+    log_point: Array,
+    scale: Array,
+    kinds: dict[str, npt.NDArray[np.int64]],
+) -> Calibration:
+    """Learn quantile positions and centre corrections from forecasts of past origins.
+
+    Args:
+        log_actual: Log of what was sold, shape (rows,).
+        log_point: Log forecasts, made without knowing it.
+        scale: Each row's residual scale as known at its origin.
+        kinds: Result of :func:`day_kinds`.
+
+    Returns:
+        The calibration; the default one with fewer than :data:`MIN_RESIDUALS` rows.
+    """
+    if len(log_actual) < MIN_RESIDUALS:
+        return Calibration.default()
+    residual = log_actual - log_point
+    factors = {name: np.ones(size) for name, size in KINDS.items()}
+    unit = residual / scale
+    # Kinds are not independent: a second pass lets each factor see the others'.
+    for _ in range(2):
+        for name, index in kinds.items():
+            overall = float(np.quantile(np.abs(unit), 0.8))
+            for k in range(len(factors[name])):
+                mine = np.abs(unit[index == k])
+                if len(mine) == 0 or overall == 0.0:
+                    continue
+                ratio = float(np.quantile(mine, 0.8)) / overall
+                weight = len(mine) / (len(mine) + _FACTOR_PRIOR)
+                change = max(ratio, 0.1) ** weight
+                factors[name][k] *= change
+                unit = np.where(index == k, unit / change, unit)
+    n = len(unit)
+    levels = np.array(QUANTILES)
+    # Split-conformal's finite-sample ranks: outwards by one residual.
+    outer = np.clip(np.where(levels > 0.5, levels * (n + 1) / n, (levels * (n + 1) - 1) / n), 0, 1)
+    z = np.maximum.accumulate(np.quantile(unit, outer))
+    ratio = np.exp(-residual)
+    point = float(ratio.sum() / (ratio**2).sum())
+    actual, forecast = np.exp(log_actual), np.exp(log_point)
+    mean = float(actual.sum() / forecast.sum())
+    return Calibration(
+        z, factors, float(np.clip(point, *_POINT_RANGE)), float(np.clip(mean, *_MEAN_RANGE)), n
+    )
+
+
+def quantiles_of(calibration: Calibration, log_point: Array, scale: Array) -> Array:
+    """Give the quantiles of each row, shape (rows, quantiles): increasing and above zero."""
+    return np.exp(log_point[:, None] + scale[:, None] * calibration.z)
+
+
+def point_of(
+    calibration: Calibration, log_point: Array, scale: Array, measure: ErrorMeasure
+) -> Array:
+    """Give the point forecast that suits an error measure.
+
+    Args:
+        calibration: The calibration.
+        log_point: Log forecasts.
+        scale: Scale of each row, with its kind's factor.
+        measure: ``rmspe`` (a little under the median, since it punishes over-forecasts),
+            ``median`` (absolute errors) or ``mean`` (totals).
+
+    Raises:
+        ValueError: The measure is unknown.
+    """
+    if measure == "rmspe":
+        return calibration.point_factor * np.exp(log_point)
+    if measure == "mean":
+        return calibration.mean_factor * np.exp(log_point)
+    if measure == "median":
+        median = calibration.z[QUANTILES.index(0.5)]
+        return np.exp(log_point + scale * median)
+    raise ValueError(f"unknown error measure {measure!r}; known: rmspe, median, mean")

@@ -1,0 +1,191 @@
+"""Closed-form linear models: sums of squares by store, and ridge shrunk to a population.
+
+Here belongs the algebra that the per-store models, the pooled coefficients and the sktime
+forecaster share. Nothing here knows what the regressors mean.
+
+The model is the random-coefficient regression of Laird and Ware (1982, "Random-effects models
+for longitudinal data", Biometrics 38): a store's coefficients are drawn from a population with
+mean ``b`` and covariance ``S``; given them, log sales have noise variance ``v``. A store's
+posterior mean is then a ridge regression that shrinks to ``b``, generalised to a matrix penalty,
+
+    (G / v + S^-1) c = m / v + S^-1 b,     G = X' W X,  m = X' W y,
+
+and ``b``, ``S`` and ``v`` are estimated by expectation-maximisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+#: Weight of the population's noise variance in a store's own, in days of sales.
+NOISE_PRIOR_DAYS = 50.0
+_JITTER = 1e-7
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted sums of squares and products of several stores' regressions.
+
+    Attributes:
+        gram: X'WX, shape (stores, p, p).
+        moment: X'Wy, shape (stores, p).
+        square: y'Wy, shape (stores,).
+        weight: Sum of weights, shape (stores,).
+    """
+
+    gram: Array
+    moment: Array
+    square: Array
+    weight: Array
+
+    @classmethod
+    def zeros(cls, stores: int, columns: int) -> Moments:
+        """Give the moments of no rows at all."""
+        return cls(
+            np.zeros((stores, columns, columns)),
+            np.zeros((stores, columns)),
+            np.zeros(stores),
+            np.zeros(stores),
+        )
+
+    def decay(self, factor: float) -> None:
+        """Multiply every weight by ``factor``, in place."""
+        for part in (self.gram, self.moment, self.square, self.weight):
+            np.multiply(part, factor, out=part)
+
+    def add(self, store: int, x: Array, y: Array, w: Array) -> None:
+        """Add rows of one store, in place.
+
+        Args:
+            store: Position of the store.
+            x: Regressors, shape (rows, p).
+            y: Target, shape (rows,).
+            w: Weights, shape (rows,).
+        """
+        weighted = x * w[:, None]
+        self.gram[store] += weighted.T @ x
+        self.moment[store] += weighted.T @ y
+        self.square[store] += w @ (y * y)
+        self.weight[store] += w.sum()
+
+    def take(self, stores: npt.NDArray[np.intp]) -> Moments:
+        """Copy the moments of some stores."""
+        return Moments(
+            self.gram[stores], self.moment[stores], self.square[stores], self.weight[stores]
+        )
+
+
+@dataclass(frozen=True)
+class Population:
+    """What stores have in common.
+
+    Attributes:
+        mean: Pooled coefficients, shape (p,).
+        covariance: How the stores' coefficients vary around them, shape (p, p).
+        noise: Variance of log sales given a store's coefficients.
+    """
+
+    mean: Array
+    covariance: Array
+    noise: float
+
+
+def posterior(
+    moments: Moments, population: Population, noise: Array | None = None
+) -> tuple[Array, Array]:
+    """Estimate every store's coefficients given the population.
+
+    Args:
+        moments: The stores' sums; a store without rows gets the population's mean.
+        population: Mean, covariance and noise.
+        noise: Noise variance of each store, shape (stores,); by default the population's.
+
+    Returns:
+        Coefficients, shape (stores, p), and their covariances, shape (stores, p, p).
+    """
+    precision = _inverse(population.covariance)
+    scale = population.noise if noise is None else noise[:, None, None]
+    a = moments.gram / scale + precision
+    covariance = np.linalg.inv(a)
+    scale_1 = population.noise if noise is None else noise[:, None]
+    b = moments.moment / scale_1 + precision @ population.mean
+    return np.einsum("sij,sj->si", covariance, b), covariance
+
+
+def shrunk_coefficients(
+    moments: Moments, population: Population, noise: Array | None = None
+) -> Array:
+    """Estimate every store's coefficients, without their covariances: see :func:`posterior`."""
+    precision = _inverse(population.covariance)
+    scale = population.noise if noise is None else noise[:, None, None]
+    scale_1 = population.noise if noise is None else noise[:, None]
+    b = moments.moment / scale_1 + precision @ population.mean
+    solution: Array = np.linalg.solve(moments.gram / scale + precision, b[:, :, None])[:, :, 0]
+    return solution
+
+
+def residual_square(moments: Moments, coefficients: Array) -> Array:
+    """Give each store's weighted sum of squared residuals, shape (stores,)."""
+    fitted = np.einsum("si,sij,sj->s", coefficients, moments.gram, coefficients)
+    cross = np.einsum("si,si->s", coefficients, moments.moment)
+    return np.maximum(moments.square - 2.0 * cross + fitted, 0.0)
+
+
+def store_noise(moments: Moments, coefficients: Array, population_noise: float) -> Array:
+    """Give each store's noise variance, shrunk to the population's, shape (stores,)."""
+    square = residual_square(moments, coefficients)
+    return (square + NOISE_PRIOR_DAYS * population_noise) / (moments.weight + NOISE_PRIOR_DAYS)
+
+
+def default_population(moments: Moments, *, spread: float = 0.05, level: float = 0.5) -> Population:
+    """Start from the pooled least squares and a diagonal covariance.
+
+    Args:
+        moments: The stores' sums; column 0 is the intercept.
+        spread: Standard deviation of every other coefficient between stores.
+        level: Standard deviation of the intercept between stores.
+    """
+    p = moments.gram.shape[1]
+    gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
+    mean = np.linalg.solve(gram + _JITTER * max(np.trace(gram) / p, 1.0) * np.eye(p), moment)
+    variances = np.full(p, spread**2)
+    variances[0] = level**2
+    weight = max(float(moments.weight.sum()), 1.0)
+    total = float(moments.square.sum() - 2 * mean @ moment + mean @ gram @ mean)
+    return Population(mean, np.diag(variances), max(total / weight * 0.2, 1e-4))
+
+
+def fit_population(
+    moments: Moments, *, start: Population | None = None, iterations: int = 15
+) -> Population:
+    """Estimate the population by expectation-maximisation.
+
+    Args:
+        moments: The stores' sums; stores without rows are left out.
+        start: Where to start; by default :func:`default_population`.
+        iterations: Number of steps.
+    """
+    moments = moments.take(np.flatnonzero(moments.weight > 0))
+    population = start or default_population(moments)
+    p = moments.gram.shape[1]
+    for _ in range(iterations):
+        coefficients, covariance = posterior(moments, population)
+        mean = coefficients.mean(axis=0)
+        deviation = coefficients - mean
+        spread = deviation.T @ deviation / len(deviation) + covariance.mean(axis=0)
+        square = residual_square(moments, coefficients).sum()
+        square += np.einsum("sij,sij->", moments.gram, covariance)
+        noise = float(square / moments.weight.sum())
+        spread = (spread + spread.T) / 2 + _JITTER * np.eye(p)
+        population = Population(mean, spread, max(noise, 1e-8))
+    return population
+
+
+def _inverse(matrix: Array) -> Array:
+    inverse: Array = np.linalg.inv(matrix + _JITTER * np.eye(len(matrix)))
+    return (inverse + inverse.T) / 2

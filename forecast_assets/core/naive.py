@@ -1,0 +1,45 @@
+"""The forecast that every other must beat: what was sold one or more promo cycles ago."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def seasonal_naive(
+    days: pd.DataFrame, origins: pd.Series, horizon: int, season: int = 14
+) -> pd.DataFrame:
+    """Repeat each store's last ``season`` days.
+
+    Args:
+        days: Day panel; only days up to each store's origin are read.
+        origins: Origin (last known day) by store.
+        horizon: Days to forecast.
+        season: Length of the repeated stretch in days; 14 is the promo cycle.
+
+    Returns:
+        One row a store and day: store, origin, date, horizon, point. A day whose model day has
+        no sales takes the one a season before it, up to four times; NaN when none is known.
+    """
+    stores = origins.index.to_numpy()
+    origin = pd.to_datetime(origins).to_numpy("datetime64[D]")
+    steps = np.arange(1, horizon + 1)
+    frame = pd.DataFrame(
+        {
+            "store": np.repeat(stores, horizon),
+            "origin": np.repeat(origin, horizon).astype("datetime64[ns]"),
+            "horizon": np.tile(steps, len(stores)).astype(np.int16),
+        }
+    )
+    target = frame["origin"].to_numpy("datetime64[D]") + frame["horizon"].to_numpy()
+    frame["date"] = target.astype("datetime64[ns]")
+    known = days[days["date"] <= days["store"].map(pd.to_datetime(origins))]
+    sales = known.set_index(["store", "date"])["sales"]
+    back = -(-frame["horizon"].to_numpy().astype(int) // season) * season
+    point = np.full(len(frame), np.nan)
+    for extra in range(4):
+        model_day = (target - (back + extra * season)).astype("datetime64[ns]")
+        key = pd.MultiIndex.from_arrays([frame["store"], model_day], names=["store", "date"])
+        point = np.where(np.isnan(point), sales.reindex(key).to_numpy(np.float64), point)
+    frame["point"] = point
+    return frame[["store", "origin", "date", "horizon", "point"]]
