@@ -1,0 +1,88 @@
+"""The query: source, transform and sink joined, on a fresh checkpoint folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from streaming_job import sink, source, transform
+from streaming_job.settings import StreamSettings
+from streaming_job.sink import ExactlyOncePostgres, SinkOptions
+from streaming_job.source import Start
+
+_PREFIX = "run"
+
+
+def calendar_of(settings: StreamSettings) -> transform.Calendar:
+    """The days that events may carry."""
+    return transform.Calendar(settings.sales_calendar_start, settings.sales_calendar_end)
+
+
+def events_of(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
+    """The stream of judged events that the sink takes."""
+    return transform.parse(
+        source.read_stream(spark, start, settings), calendar_of(settings), start.known_stores
+    )
+
+
+def start_query(
+    spark: SparkSession, start: Start, settings: StreamSettings, *, available_now: bool = False
+) -> StreamingQuery:
+    """Starts the query at the ledger's offsets.
+
+    Args:
+        spark: A session with `session.spark_config`.
+        start: Where to start.
+        settings: The stream's settings.
+        available_now: End by itself after what the topic holds now.
+    """
+    spark.dataSource.register(ExactlyOncePostgres)
+    options = SinkOptions(
+        database_url=settings.database_url,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topic=start.topic,
+        topic_uuid=start.topic_uuid,
+        stream_id=start.stream_id,
+        lock_timeout_seconds=settings.stream_lock_timeout_seconds,
+        idle_timeout_seconds=settings.stream_idle_timeout_seconds,
+    )
+    writer = (
+        events_of(spark, start, settings)
+        .writeStream.format(sink.NAME)
+        .queryName(f"{start.topic}-{uuid.uuid4().hex[:8]}")
+        .options(**options.as_options())
+        .option("checkpointLocation", str(fresh_checkpoint(settings)))
+    )
+    if available_now:
+        writer = writer.trigger(availableNow=True)
+    else:
+        writer = writer.trigger(processingTime="0 seconds")
+    return writer.start()
+
+
+def fresh_checkpoint(settings: StreamSettings) -> Path:
+    """Makes a new checkpoint folder and removes those of processes that are gone."""
+    root = settings.spark_stream_checkpoints_path.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.glob(f"{_PREFIX}-*"):
+        owner = folder.name.split("-")[1]
+        if owner == str(os.getpid()) or not (owner.isdigit() and _is_running(int(owner))):
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = root / f"{_PREFIX}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    return folder
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

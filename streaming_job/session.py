@@ -1,0 +1,77 @@
+"""The SparkSession: the only place that makes one, and the configuration that the stream needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from streaming_job.errors import SettingsError
+from streaming_job.settings import StreamSettings
+
+APP_NAME = "sales-stream"
+KAFKA_SOURCE_JAR = "spark-sql-kafka-0-10"
+ARROW_RECORDS_PER_BATCH = 50_000
+"""Rows that cross to Python at a time: larger batches than Spark's 10,000 save per-batch work."""
+
+
+def spark_config(settings: StreamSettings) -> dict[str, str]:
+    """Spark's configuration for the stream; a session made elsewhere needs it too.
+
+    Raises:
+        SettingsError: The Kafka source's jars are not there.
+    """
+    folder = settings.spark_jars_dir
+    jars = sorted(folder.glob("*.jar"))
+    if not any(jar.name.startswith(KAFKA_SOURCE_JAR) for jar in jars):
+        raise SettingsError(
+            f"no {KAFKA_SOURCE_JAR}*.jar in {folder}: run `make setup`, "
+            "or set SPARK_JARS_DIR to the folder that holds it"
+        )
+    return {
+        "spark.jars": ",".join(str(jar.resolve()) for jar in jars),
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ARROW_RECORDS_PER_BATCH),
+        "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "false",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        # The options of the sink name the database's password.
+        "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|credential",
+        "spark.sql.streaming.stopTimeout": "30s",
+    }
+
+
+def prepare_environment() -> None:
+    """Lets Spark's Python workers run this interpreter and find this package."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if root not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *paths])
+
+
+def build_session(settings: StreamSettings) -> SparkSession:
+    """Starts Spark; takes several seconds.
+
+    Raises:
+        SettingsError: No jars, or Spark does not start.
+    """
+    prepare_environment()
+    builder = SparkSession.builder.master(settings.spark_master).appName(APP_NAME)
+    for name, value in spark_config(settings).items():
+        builder = builder.config(name, value)
+    try:
+        spark = builder.getOrCreate()
+    except (PySparkException, OSError) as error:
+        raise SettingsError(
+            f"Spark does not start ({type(error).__name__}): it needs Java 17 or 21 from "
+            "JAVA_HOME or PATH"
+        ) from error
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
