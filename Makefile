@@ -1,0 +1,46 @@
+# `make help` lists the targets. Every target that needs the environment sets it up first.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test lint format lock
+# The steps of one target depend on each other: never side by side.
+.NOTPARALLEL:
+
+PYTHON ?=
+DATA ?=
+ONCE ?=
+RUN := .venv/bin/python
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## The environment in .venv, a Java if there is none, and the jars; nothing is started
+	@PYTHON="$(PYTHON)" sh local_stack/setup.sh
+
+demo: setup ## Everything from nothing until Ctrl-C; DATA=dir for Kaggle's files, ONCE=1 ends by itself
+	@$(RUN) -m local_stack demo $(if $(DATA),--data "$(DATA)") $(if $(filter-out 0,$(ONCE)),--once)
+
+up: setup ## The stack in the background, its data kept; DATA=dir loads Kaggle's files
+	@$(RUN) -m local_stack up $(if $(DATA),--data "$(DATA)")
+
+down: ## End what `make up` started
+	@test -x $(RUN) || { echo "Nothing runs: there is no .venv." >&2; exit 1; }
+	@$(RUN) -m local_stack down
+
+status: ## What runs, and where
+	@test -x $(RUN) || { echo "Nothing runs: there is no .venv." >&2; exit 1; }
+	@$(RUN) -m local_stack status
+
+lint: setup ## Lint, format and types; changes nothing
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: setup ## Put the code into the house's format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+test: lint ## The whole suite, the same as continuous integration
+	$(RUN) -m pytest --cov --cov-report=term
+
+lock: setup ## Resolve pyproject.toml into requirements.lock again
+	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
