@@ -178,3 +178,14 @@ def known_stores(connection: psycopg.Connection) -> list[int]:
 def ensure_months(connection: psycopg.Connection, first_day: date, last_day: date) -> None:
     """Makes the monthly child tables that events of these days go to."""
     connection.execute("SELECT sales.ensure_months(%s, %s)", (first_day, last_day))
+
+
+def last_commit(connection: psycopg.Connection, stream_id: int) -> float:
+    """Unix seconds at which a topic-partition of a stream advanced last; 0 before the first."""
+    row = connection.execute(
+        "SELECT coalesce(extract(epoch FROM max(updated_at)), 0)::float8 "
+        "FROM sales.stream_offsets WHERE stream_id = %s",
+        (stream_id,),
+    ).fetchone()
+    assert row is not None
+    return float(row[0])

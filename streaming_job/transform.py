@@ -312,7 +312,7 @@ def _with_verdict(frame: DataFrame, calendar: Calendar) -> DataFrame:
         (
             slow & ~F.col("root_type").startswith("OBJECT"),
             Reason.NOT_OBJECT,
-            F.lower(F.substring("root_type", 1, 6)),
+            F.lower(F.regexp_extract("root_type", "^[A-Z]+", 0)),
         ),
         (slow & null_field.isNotNull(), Reason.NULL_VALUE, null_field),
         (slow & missing.isNotNull(), Reason.MISSING_FIELD, missing),
