@@ -40,6 +40,10 @@ class Dagster:
         self._port_file = self.home / "port"
         self.port: int | None = None
 
+    def resume(self) -> None:
+        """Takes up a server that runs already."""
+        self.port = network.remembered_port(self._port_file)
+
     @property
     def url(self) -> str:
         """Address of the UI."""
@@ -66,9 +70,8 @@ class Dagster:
                 not load.
         """
         self.prepare()
-        before = self._port_file.read_text() if self._port_file.exists() else ""
         self.port = network.choose_port(
-            "STACK_UI_PORT", int(before) if before.isdigit() else None, USUAL_PORT
+            "STACK_UI_PORT", network.remembered_port(self._port_file), USUAL_PORT
         )
         self._port_file.write_text(str(self.port))
         record = self.processes.start(

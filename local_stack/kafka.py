@@ -97,6 +97,10 @@ class Kafka:
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "answering clients")
         return record
 
+    def resume(self) -> None:
+        """Takes up a broker that runs already."""
+        self.port = self._ports_before().get("broker")
+
     def is_ready(self) -> bool:
         """Tells whether the broker answers."""
         if self.port is None or not network.is_listening(self.port):

@@ -27,6 +27,10 @@ class MlflowServer:
         self._port_file = self.folder / "port"
         self.port: int | None = None
 
+    def resume(self) -> None:
+        """Takes up a server that runs already."""
+        self.port = network.remembered_port(self._port_file)
+
     @property
     def url(self) -> str:
         """The server's address."""
@@ -42,9 +46,8 @@ class MlflowServer:
             StackError: A wished port is taken, or the server does not come up.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        before = self._port_file.read_text() if self._port_file.exists() else ""
         self.port = network.choose_port(
-            "STACK_MLFLOW_PORT", int(before) if before.isdigit() else None
+            "STACK_MLFLOW_PORT", network.remembered_port(self._port_file)
         )
         self._port_file.write_text(str(self.port))
         record = self.processes.start(

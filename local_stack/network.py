@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import closing, suppress
+from pathlib import Path
 
 from local_stack.errors import StackError
 
@@ -44,6 +45,14 @@ def free_ports(count: int) -> list[int]:
         for opened in sockets:
             with suppress(OSError):
                 opened.close()
+
+
+def remembered_port(file: Path) -> int | None:
+    """Returns the port that a file holds, None when there is no such file or no number in it."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def choose_port(variable: str, *preferred: int | None) -> int:

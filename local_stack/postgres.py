@@ -108,7 +108,9 @@ class Postgres:
         if not self._is_initialised():
             self._initialise(binaries)
         self._wait_for_predecessor()
-        self.port = network.choose_port("STACK_POSTGRES_PORT", self._port_before())
+        self.port = network.choose_port(
+            "STACK_POSTGRES_PORT", network.remembered_port(self._port_file)
+        )
         self._port_file.write_text(str(self.port))
         settings = {**_SERVER_SETTINGS, "port": str(self.port)}
         record = self.processes.start(
@@ -131,6 +133,10 @@ class Postgres:
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "accepting logins")
         self._create_roles_and_databases()
         return record
+
+    def resume(self) -> None:
+        """Takes up a server that runs already."""
+        self.port = network.remembered_port(self._port_file)
 
     def is_ready(self) -> bool:
         """Tells whether the server accepts a login."""
@@ -346,12 +352,6 @@ class Postgres:
         for database, (owner, others) in DATABASES.items():
             if database not in databases:
                 self.create_database(database, owner, others)
-
-    def _port_before(self) -> int | None:
-        try:
-            return int(self._port_file.read_text())
-        except (OSError, ValueError):
-            return None
 
 
 def _server_user() -> tuple[int, int] | None:

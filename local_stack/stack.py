@@ -110,6 +110,25 @@ class Stack:
             raise
         return stack
 
+    @classmethod
+    def attach(cls, folder: Path, calendar: tuple[date, date | None]) -> Self:
+        """Returns a handle to a stack that another process started and left running.
+
+        Args:
+            folder: The stack's folder.
+            calendar: First day and last day (or None) of the sales calendar.
+        """
+        stack = cls(folder, calendar)
+        for name, service in (
+            (POSTGRES, stack.postgres),
+            (KAFKA, stack.kafka),
+            (MLFLOW, stack.mlflow),
+            (WEBSERVER, stack.dagster),
+        ):
+            if stack.is_running(name):
+                service.resume()
+        return stack
+
     def start_services(
         self, services: Collection[str], say: Callable[[str], None] = lambda line: None
     ) -> None:
@@ -128,27 +147,27 @@ class Stack:
         running: dict[Future[None], str] = {}
         failure: BaseException | None = None
         with ThreadPoolExecutor(max_workers=len(NEEDS)) as pool:
-            while waiting or running:
-                if failure is None:
+            try:
+                while waiting or running:
                     for name in sorted(waiting):
-                        if ready >= (NEEDS[name] & wanted):
+                        if ready >= NEEDS[name]:
                             running[pool.submit(self._start_one, name)] = name
                             waiting.discard(name)
-                else:
-                    waiting.clear()
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = running.pop(future)
-                    error = future.exception()
-                    if error is None:
-                        ready |= {name}
-                        say(f"{name} is ready")
-                    elif failure is None:
-                        failure = error
-                        # The others would be waited for in vain, for minutes.
-                        self.processes.stop_all()
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        name = running.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            ready |= {name}
+                            say(f"{name} is ready")
+                        elif failure is None:
+                            failure = error
+                            waiting.clear()
+                            # The others would be waited for in vain, for minutes.
+                            self.processes.stop_all()
+            except BaseException:
+                self.processes.stop_all()
+                raise
         if failure is not None:
             raise failure
 

@@ -9,7 +9,8 @@ from local_stack.processes import Command, Processes, Record
 NAME = "stream"
 # A Spark session takes up to 17 s to start on a busy machine of two cores.
 START_SECONDS = 180.0
-READY_MESSAGE = "the stream is running"
+# What it logs once the query runs; see `streaming_job.run`.
+READY_MESSAGE = "from offsets"
 
 
 def start_stream(processes: Processes, values: Mapping[str, str]) -> Record:

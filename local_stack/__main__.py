@@ -1,0 +1,127 @@
+"""The command line: ``python -m local_stack prepare|demo|up|down|status|sample-data``."""
+
+import signal
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Never
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from local_stack.errors import StackError
+
+app = typer.Typer(
+    help="The embedded stack: PostgreSQL, Kafka, Spark's stream, Dagster and MLflow as local "
+    "processes on loopback.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# What a shell reports for a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with train.csv, store.csv and test.csv, plain or .gz."),
+]
+
+
+@app.command()
+def prepare() -> None:
+    """Set up a Java, if the machine has none, and fetch the jars."""
+    from local_stack import jars, java
+
+    java.java_home(allow_install=True)
+    jars.ensure_jars(say=console.print)
+
+
+@app.command()
+def demo(
+    data: Data = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the summary instead of staying up.")
+    ] = False,
+) -> None:
+    """Run everything from nothing: history, live days, refreshed forecasts, a summary."""
+    from local_stack.demo import run_demo
+
+    # Without a terminal there is nobody to press Ctrl-C.
+    try:
+        succeeded = run_demo(data, once or not sys.stdin.isatty(), console)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted before the end")
+        raise typer.Exit(INTERRUPTED) from interrupt
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(data: Data = None) -> None:
+    """Start the stack in the background; its data is kept."""
+    from local_stack.background import start_background
+
+    start_background(data, console)
+
+
+@app.command()
+def down() -> None:
+    """End the stack that `up` started."""
+    from local_stack.background import stop_background
+
+    stop_background(console)
+
+
+@app.command()
+def status() -> None:
+    """Show what runs, and where."""
+    from local_stack.background import show_status
+
+    show_status(console)
+
+
+@app.command("sample-data")
+def sample_data(
+    output: Annotated[Path, typer.Option(help="Folder for the three files.")],
+    stores: Annotated[int, typer.Option(min=1, max=1115, help="Number of stores.")] = 100,
+    days: Annotated[int, typer.Option(min=14, help="Number of days with sales.")] = 800,
+    end: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The last of them; by default today."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other numbers.")] = 1,
+) -> None:
+    """Make up sales of the shape of Kaggle's Rossmann files."""
+    from local_stack.sample_data import sample_files
+
+    last: date = end.date() if end else datetime.now(UTC).date()
+    try:
+        files = sample_files(stores, days, last, seed)
+        files.write(output)
+    except OSError as error:
+        raise StackError(f"{output} cannot be written: {error.strerror or error}.") from error
+    console.print(f"{len(files.train):,} store days to {last} written to {output}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> Never:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def main() -> None:
+    """Runs the command line; what the user can mend ends in one line and exit code 1."""
+    # `kill` and a closed terminal stop the stack like Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        app(prog_name="python -m local_stack")
+    except StackError as error:
+        errors.print(Text.assemble(("error: ", "red"), str(error)))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The stack in the background, for ``make up``, ``make down`` and ``make status``: data is kept."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from local_stack import environment, paths
+from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
+from local_stack.demo import load, only_one
+from local_stack.errors import StackError
+from local_stack.kafka import NAME as KAFKA
+from local_stack.postgres import NAME as POSTGRES
+from local_stack.stack import SERVICES, Stack
+
+Calendar = tuple[date, date | None]
+
+
+def start_background(data: Path | None, console: Console) -> None:
+    """Starts what does not run yet; a new stack is filled with data first.
+
+    Args:
+        data: Folder of Kaggle's files to load, all their days as history; None makes sample data
+            for a new stack and loads nothing into one that has data.
+        console: Where to tell what happens.
+
+    Raises:
+        StackError: A demo runs, a file is not right, or a service does not start.
+    """
+    environment.refuse_foreign_dotenv(paths.DOTENV)
+    folder = paths.UP_STACK
+    # Both write .env: only one may run.
+    with only_one(paths.STACKS / "demo.lock"):
+        known = _read_calendar(folder)
+        plan = _plan(data, folder, known, console)
+        calendar = _wider(known, plan.calendar if plan else None)
+        stack = Stack.attach(folder, calendar)
+        already = {record.name for record in stack.processes.alive()}
+        if already >= SERVICES and plan is None:
+            console.print("the stack runs already")
+            show_status(console)
+            return
+        try:
+            stack.start_services({POSTGRES, KAFKA}, console.print)
+            if plan is not None:
+                load(stack, plan, console)
+                _write_calendar(folder, calendar)
+            with console.status("starting the stream, MLflow and Dagster"):
+                stack.start_services(SERVICES, console.print)
+        except BaseException:
+            for name in reversed([record.name for record in stack.processes.alive()]):
+                if name not in already:
+                    stack.stop_service(name)
+            raise
+        environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
+    show_status(console)
+
+
+def stop_background(console: Console) -> None:
+    """Ends the stack in the background and removes its ``.env``."""
+    stack = Stack(paths.UP_STACK)
+    names = [record.name for record in stack.processes.alive()]
+    if names:
+        environment.remove_dotenv(paths.DOTENV)
+    with console.status("stopping"):
+        stack.stop()
+    console.print(f"ended: {', '.join(names)}" if names else "nothing was running")
+
+
+def show_status(console: Console) -> None:
+    """Shows the services of ``make up`` and of a running demo, with their addresses."""
+    table = Table("stack", "service", "PID", "address")
+    for folder in (paths.UP_STACK, paths.DEMO_STACK):
+        stack = Stack.attach(folder, (date.today(), None))
+        addresses = {
+            POSTGRES: f"127.0.0.1:{stack.postgres.port}",
+            KAFKA: f"127.0.0.1:{stack.kafka.port}",
+            "mlflow": stack.mlflow.url,
+            "dagster-webserver": stack.dagster.url,
+        }
+        for record in stack.processes.alive():
+            table.add_row(folder.name, record.name, str(record.pid), addresses.get(record.name, ""))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("nothing runs; start with `make demo` or `make up`")
+
+
+def _plan(
+    data: Path | None, folder: Path, known: Calendar | None, console: Console
+) -> DataPlan | None:
+    if data is not None:
+        with console.status(f"reading {data}"):
+            return plan_of_files(data, live_days=0)
+    if known is None:
+        console.print("a new stack: filling it with made-up sample data")
+        return plan_of_sample(folder / "data", live_days=0)
+    return None
+
+
+def _wider(known: Calendar | None, planned: Calendar | None) -> Calendar:
+    """Returns the calendar that covers what is there and what comes."""
+    spans = [span for span in (known, planned) if span is not None]
+    if not spans:
+        raise StackError("There is neither data nor a calendar: give DATA=folder.")
+    ends = [end for _, end in spans]
+    return min(start for start, _ in spans), (
+        None if None in ends else max(end for end in ends if end is not None)
+    )
+
+
+def _read_calendar(folder: Path) -> Calendar | None:
+    try:
+        start, end = json.loads((folder / "calendar.json").read_text())
+        return date.fromisoformat(start), date.fromisoformat(end) if end else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write_calendar(folder: Path, calendar: Calendar) -> None:
+    start, end = calendar
+    (folder / "calendar.json").write_text(
+        json.dumps([start.isoformat(), end.isoformat() if end else ""])
+    )
