@@ -159,7 +159,8 @@ def _week_total(flag: Grid, weekday: npt.NDArray[np.int64]) -> Counts:
     """Count the days of ``flag`` in the Monday-to-Sunday week of each day."""
     week = np.cumsum(weekday == 0)
     total = np.zeros((flag.shape[0], int(week.max(initial=0)) + 1), np.int16)
-    np.add.at(total, (slice(None), week), flag)
+    for j, k in enumerate(week):
+        total[:, k] += flag[:, j]
     return total[:, week]
 
 
@@ -168,7 +169,9 @@ def day_features(
 ) -> pd.DataFrame:
     """Compute the day-level features of a panel of days.
 
-    The same call serves training and forecasting: a future day is a row with ``sales`` NaN.
+    The same call serves training and forecasting: a future day is a row with ``sales`` NaN. The
+    last known days look ahead too, so the plan that follows them belongs into the same call
+    (:func:`forecast_assets.core.plans.features_with_plan` sees to it).
 
     Args:
         days: One row a store and date, with the columns of the day panel (store, date, open,

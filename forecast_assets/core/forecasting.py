@@ -15,6 +15,7 @@ from forecast_assets.core.intervals import (
     quantiles_of,
     row_scale,
 )
+from forecast_assets.core.linear import Array
 from forecast_assets.core.panel import HALF_LIVES, Panel
 from forecast_assets.core.pooled import PooledModel
 from forecast_assets.core.store_models import (
@@ -137,7 +138,7 @@ def forecast(
 
 def _levels(
     history_features: pd.DataFrame, fit: StoreFit, origins: npt.NDArray[np.datetime64]
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Average each store's residuals of the last days before its origin."""
     origin = history_features["store"].map(pd.Series(origins.astype("datetime64[ns]"), fit.stores))
     age = (origin - history_features["date"]).dt.days

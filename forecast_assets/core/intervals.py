@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from forecast_assets.core.columns import QUANTILES
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 ErrorMeasure = Literal["rmspe", "median", "mean"]
 
 #: Kinds of day that get a factor each: weekday × promo, ordinary or special, lead-time third.
@@ -144,7 +144,7 @@ def calibrate(
     if len(log_actual) < MIN_RESIDUALS:
         return Calibration.default()
     residual = log_actual - log_point
-    factors = {name: np.ones(size) for name, size in KINDS.items()}
+    factors: dict[str, Array] = {name: np.ones(size) for name, size in KINDS.items()}
     unit = residual / scale
     # Kinds are not independent: a second pass lets each factor see the others'.
     for _ in range(2):
@@ -164,8 +164,8 @@ def calibrate(
     # Split-conformal's finite-sample ranks: outwards by one residual.
     outer = np.clip(np.where(levels > 0.5, levels * (n + 1) / n, (levels * (n + 1) - 1) / n), 0, 1)
     z = np.maximum.accumulate(np.quantile(unit, outer))
-    ratio = np.exp(-residual)
-    point = float(ratio.sum() / (ratio**2).sum())
+    relative = np.exp(-residual)
+    point = float(relative.sum() / (relative**2).sum())
     actual, forecast = np.exp(log_actual), np.exp(log_point)
     mean = float(actual.sum() / forecast.sum())
     return Calibration(

@@ -16,15 +16,18 @@ and ``b``, ``S`` and ``v`` are estimated by expectation-maximisation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 
 #: Weight of the population's noise variance in a store's own, in days of sales.
 NOISE_PRIOR_DAYS = 50.0
 _JITTER = 1e-7
+#: Variance of log sales that the pooled start assumes, before any is estimated.
+_START_NOISE = 0.01
 
 
 @dataclass(frozen=True)
@@ -142,17 +145,24 @@ def store_noise(moments: Moments, coefficients: Array, population_noise: float) 
     return (square + NOISE_PRIOR_DAYS * population_noise) / (moments.weight + NOISE_PRIOR_DAYS)
 
 
-def default_population(moments: Moments, *, spread: float = 0.05, level: float = 0.5) -> Population:
-    """Start from the pooled least squares and a diagonal covariance.
+def default_population(
+    moments: Moments, *, spread: float = 0.05, level: float = 0.5, reach: Array | float = 0.2
+) -> Population:
+    """Start from a pooled ridge regression and a diagonal covariance.
 
     Args:
         moments: The stores' sums; column 0 is the intercept.
         spread: Standard deviation of every other coefficient between stores.
         level: Standard deviation of the intercept between stores.
+        reach: Prior standard deviation of the pooled coefficients themselves, one for all or
+            shape (p,); it keeps what a short history cannot tell near zero.
     """
     p = moments.gram.shape[1]
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
-    mean = np.linalg.solve(gram + _JITTER * max(np.trace(gram) / p, 1.0) * np.eye(p), moment)
+    stores = max(len(moments.gram), 1)
+    penalty = np.broadcast_to(_START_NOISE / np.square(reach), (p,)) * stores
+    penalty = np.where(np.arange(p) == 0, _JITTER, penalty)
+    mean = np.linalg.solve(gram + np.diag(penalty), moment)
     variances = np.full(p, spread**2)
     variances[0] = level**2
     weight = max(float(moments.weight.sum()), 1.0)

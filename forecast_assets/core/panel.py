@@ -71,6 +71,7 @@ class RollingMoments:
     """
 
     def __init__(self, panel: Panel, half_lives: tuple[float, ...] = HALF_LIVES) -> None:
+        """Start without rows."""
         self._panel = panel
         self._half_lives = half_lives
         p = panel.x.shape[1]

@@ -83,8 +83,8 @@ def complete_plan(
     if missing.any():
         past = pd.concat([history[["store", "date", "promo"]], known[["store", "date", "promo"]]])
         past = past.assign(promo=pd.to_numeric(past["promo"], errors="coerce")).dropna()
-        by_store = past.drop_duplicates(["store", "date"], keep="last")
-        by_store = by_store.set_index(["store", "date"])["promo"]
+        past = past.drop_duplicates(["store", "date"], keep="last")
+        by_store = past.set_index(["store", "date"])["promo"]
         by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
         for cycles in range(1, -(-horizon // PROMO_CYCLE_DAYS) + 3):
             model = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
@@ -111,15 +111,43 @@ def complete_plan(
     )
 
 
+def features_with_plan(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> pd.DataFrame:
+    """Compute the features of the past and of the ``horizon`` days after each store's origin.
+
+    Past and coming days are seen together, so that the last known days look ahead into the
+    plan, as all days before them did. The plan is completed some way past the horizon, so that
+    the last coming days have their look-ahead too.
+
+    Args:
+        history_days: Day panel; rows after a store's origin are ignored.
+        planned_days: As for :func:`complete_plan`.
+        origins: Origin by store; stores without one are left out.
+        horizon: Days ahead.
+
+    Returns:
+        Rows of :func:`forecast_assets.core.features.day_features` up to ``horizon`` days after
+        each store's origin; the coming days have no ``log_sales``.
+    """
+    origins = pd.to_datetime(origins)
+    future = complete_plan(history_days, planned_days, origins, horizon + LOOKAHEAD_DAYS)
+    past = history_days[history_days["date"] <= history_days["store"].map(origins)]
+    features = day_features(pd.concat([past.assign(plan_assumed=False), future], ignore_index=True))
+    step = (features["date"] - features["store"].map(origins)).dt.days
+    return features[step <= horizon].reset_index(drop=True)
+
+
 def future_features(
     history_days: pd.DataFrame,
     planned_days: pd.DataFrame,
     origins: pd.Series,
     horizon: int,
 ) -> pd.DataFrame:
-    """Compute the features of the ``horizon`` days after each store's origin.
-
-    The plan is completed some way past the horizon, so that the last days have their look-ahead.
+    """Compute the features of the ``horizon`` days after each store's origin alone.
 
     Args:
         history_days: Day panel up to the origins; ``CONTEXT_DAYS`` of it are enough.
@@ -128,15 +156,11 @@ def future_features(
         horizon: Days ahead.
 
     Returns:
-        Rows of :func:`forecast_assets.core.features.day_features`, ``horizon`` a store.
+        The coming days' rows of :func:`features_with_plan`, ``horizon`` a store.
     """
     origins = pd.to_datetime(origins)
-    future = complete_plan(history_days, planned_days, origins, horizon + LOOKAHEAD_DAYS)
-    origin = history_days["store"].map(origins)
-    context = history_days[
-        (history_days["date"] <= origin)
-        & (history_days["date"] > origin - pd.Timedelta(days=CONTEXT_DAYS))
-    ].assign(plan_assumed=False)
-    features = day_features(pd.concat([context, future], ignore_index=True))
-    step = (features["date"] - features["store"].map(origins)).dt.days
-    return features[(step >= 1) & (step <= horizon)].reset_index(drop=True)
+    oldest = history_days["store"].map(origins) - pd.Timedelta(days=CONTEXT_DAYS)
+    context = history_days[history_days["date"] > oldest]
+    features = features_with_plan(context, planned_days, origins, horizon)
+    coming = features["date"] > features["store"].map(origins)
+    return features[coming].reset_index(drop=True)

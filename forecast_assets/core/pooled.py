@@ -28,6 +28,7 @@ from forecast_assets.core.store_models import (
     fit_arrays,
     linear_terms,
     recent_levels,
+    typical_square,
 )
 
 Recipe = Literal["ridge", "stack"]
@@ -51,6 +52,7 @@ class PooledModel:
         horizon: Days ahead that it was calibrated for.
         seed: Seed of every random choice.
         populations: What stores have in common, one for each half-life.
+        typical: Average outer product of past days' regressors, shape (p, p).
         population_scale: Standard deviation of a log forecast for a store without history.
         calibration: Positions of the quantiles.
         metrics: Accuracy on the calibration origins (``rmspe``, ``wape``, ``bias``, ...).
@@ -61,6 +63,7 @@ class PooledModel:
     horizon: int
     seed: int
     populations: tuple[Population, ...]
+    typical: Array
     population_scale: float
     calibration: Calibration
     metrics: dict[str, float] = field(default_factory=dict)
@@ -79,6 +82,7 @@ class PooledModel:
                 {"mean": _pack(p.mean), "covariance": _pack(p.covariance), "noise": p.noise}
                 for p in self.populations
             ],
+            "typical": _pack(self.typical),
             "population_scale": self.population_scale,
             "calibration": self.calibration.to_dict(),
             "metrics": self.metrics,
@@ -114,6 +118,7 @@ class PooledModel:
                 )
                 for part in content["populations"]
             ),
+            typical=_unpack(content["typical"], (p, p)),
             population_scale=content["population_scale"],
             calibration=Calibration.from_dict(content["calibration"]),
             metrics=content["metrics"],
@@ -194,7 +199,8 @@ def fit_pooled(
         populations = estimate_populations(
             moments, start=populations, iterations=12 if populations is None else 3, seed=seed
         )
-        fit = fit_arrays(panel.stores, moments, populations, rolling.n_days)
+        typical = typical_square(moments)
+        fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
         rows = np.flatnonzero(
             panel.days_between(np.full(n, past), np.full(n, past + horizon))
             & (fit.n_days > 0)[panel.store]
@@ -211,13 +217,10 @@ def fit_pooled(
     populations = estimate_populations(
         moments, start=populations, iterations=12 if populations is None else 5, seed=seed
     )
-    middle = len(HALF_LIVES) // 2
-    typical = moments[middle].gram.sum(axis=0) / moments[middle].weight.sum()
+    typical = typical_square(moments)
+    middle = populations[len(populations) // 2]
     population_scale = float(
-        np.sqrt(
-            populations[middle].noise
-            + np.einsum("ij,ji->", typical, populations[middle].covariance)
-        )
+        np.sqrt(middle.noise + np.einsum("ij,ji->", typical, middle.covariance))
     )
     calibration, metrics = Calibration.default(), {}
     if parts:
@@ -246,6 +249,7 @@ def fit_pooled(
         horizon=horizon,
         seed=seed,
         populations=populations,
+        typical=typical,
         population_scale=population_scale,
         calibration=calibration,
         metrics=metrics,

@@ -57,7 +57,7 @@ def coverage(actual: Array, low: Array, high: Array) -> float:
 def seasonal_scale(days: pd.DataFrame, origin: pd.Timestamp, season: int) -> pd.Series:
     """Compute each store's scale for MASE and SQL.
 
-    The mean of \\|y_t - y_{t - season}\\| over the past, on the daily grid, where both are known.
+    The mean absolute difference of days a season apart, where both are known (daily grid).
 
     Args:
         days: Day panel; a day without a row is unknown, a closed day has sales 0.

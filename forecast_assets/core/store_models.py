@@ -20,6 +20,7 @@ from forecast_assets.core.linear import (
     Array,
     Moments,
     Population,
+    default_population,
     fit_population,
     posterior,
     shrunk_coefficients,
@@ -36,6 +37,10 @@ LEVEL_DAYS = 28
 LEVEL_PRIOR_DAYS = 8.0
 #: Stores that the population is estimated from; more change nothing that can be measured.
 POPULATION_STORES = 300
+
+#: Pooled effects, and the yearly trend, that a short history can make believe (log units).
+COEFFICIENT_REACH = 0.2
+TREND_REACH = 0.05
 
 #: Columns of the result of :func:`fit_stores`.
 STORE_MODEL_COLUMNS = ("store", "trained_until", "n_days", "coefficients", "residual_scale")
@@ -77,21 +82,40 @@ def estimate_populations(
     if len(seen) > POPULATION_STORES:
         generator = np.random.default_rng(seed)
         seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
-    return tuple(
-        fit_population(
-            part.take(seen), start=None if start is None else start[k], iterations=iterations
-        )
-        for k, part in enumerate(moments)
-    )
+    reach = np.full(moments[0].gram.shape[1], COEFFICIENT_REACH)
+    reach[DESIGN_COLUMNS.index("trend")] = TREND_REACH
+    populations = []
+    for k, part in enumerate(moments):
+        sample = part.take(seen)
+        begin = default_population(sample, reach=reach) if start is None else start[k]
+        populations.append(fit_population(sample, start=begin, iterations=iterations))
+    return tuple(populations)
+
+
+def typical_square(moments: list[Moments]) -> Array:
+    """Average the outer products of past days' regressors: shape (p, p)."""
+    middle = moments[len(moments) // 2]
+    square: Array = middle.gram.sum(axis=0) / max(float(middle.weight.sum()), 1e-9)
+    return square
 
 
 def fit_arrays(
     stores: npt.NDArray[np.int32],
     moments: list[Moments],
     populations: tuple[Population, ...],
+    typical: Array,
     n_days: npt.NDArray[np.int64],
 ) -> StoreFit:
-    """Fit all stores from their sums: twice, the second time with each store's own noise."""
+    """Fit all stores from their sums: twice, the second time with each store's own noise.
+
+    Args:
+        stores: Store ids, increasing.
+        moments: Their sums, one for each half-life.
+        populations: What to shrink to, one for each half-life.
+        typical: Result of :func:`typical_square` for the chain: the days that the scale of a
+            store's errors is averaged over.
+        n_days: Days of sales of each store.
+    """
     coefficients = []
     scale = np.zeros(len(stores))
     middle = len(populations) // 2
@@ -100,8 +124,7 @@ def fit_arrays(
         if k == middle:
             fitted, covariance = posterior(part, population, noise)
             # What the store's coefficients may still be wrong by, on days like the past ones.
-            gram = part.gram.sum(axis=0) / max(float(part.weight.sum()), 1.0)
-            scale = np.sqrt(noise + np.einsum("ij,sji->s", gram, covariance))
+            scale = np.sqrt(noise + np.einsum("ij,sji->s", typical, covariance))
         else:
             fitted = shrunk_coefficients(part, population, noise)
         coefficients.append(fitted)
@@ -171,9 +194,9 @@ def fit_stores(
         origin: One last day for all stores, or a Series of last days by store id.
 
     Returns:
-        One row a store with sales up to its origin: store (int32), trained_until (datetime64[ns]), n_days
-        (int32, days of sales used), coefficients (list of half-lives × regressors floats, one
-        half-life after the other), residual_scale (float64, log units).
+        One row a store with sales up to its origin: store (int32), trained_until
+        (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of half-lives ×
+        regressors floats, one half-life after the other), residual_scale (float64, log units).
 
     Raises:
         ValueError: A store has no origin, or the pooled model was trained later than an origin.
@@ -190,8 +213,11 @@ def fit_stores(
     origins = origins[np.isin(stores_seen, panel.stores)]
     rolling = RollingMoments(panel)
     moments = rolling.add_until(origins)
-    populations = estimate_populations(moments) if pooled is None else pooled.populations
-    fit = fit_arrays(panel.stores, moments, populations, rolling.n_days)
+    if pooled is None:
+        populations, typical = estimate_populations(moments), typical_square(moments)
+    else:
+        populations, typical = pooled.populations, pooled.typical
+    fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
     return pd.DataFrame(
         {
             "store": fit.stores,
