@@ -10,7 +10,9 @@ TRAIN_COLUMNS = [
     "Store", "DayOfWeek", "Date", "Sales", "Customers", "Open", "Promo", "StateHoliday",
     "SchoolHoliday",
 ]  # fmt: skip
-TEST_COLUMNS = ["Id", "Store", "DayOfWeek", "Date", "Open", "Promo", "StateHoliday", "SchoolHoliday"]
+TEST_COLUMNS = [
+    "Id", "Store", "DayOfWeek", "Date", "Open", "Promo", "StateHoliday", "SchoolHoliday",
+]  # fmt: skip
 STORE_COLUMNS = [
     "Store", "StoreType", "Assortment", "CompetitionDistance", "CompetitionOpenSinceMonth",
     "CompetitionOpenSinceYear", "Promo2", "Promo2SinceWeek", "Promo2SinceYear", "PromoInterval",
@@ -116,7 +118,7 @@ def read_stores(folder: Path) -> pd.DataFrame:
 
 
 def _days(path: Path, columns: list[str]) -> pd.DataFrame:
-    types: dict[str, type | str] = {name: "float64" for name in columns}
+    types: dict[str, type | str] = dict.fromkeys(columns, "float64")
     types |= {"Date": str, "StateHoliday": str}
     raw = _read(path, columns, types)
     required = [name for name in columns if not ("Id" in columns and name == "Open")]
@@ -145,7 +147,7 @@ def _days(path: Path, columns: list[str]) -> pd.DataFrame:
 
 def _read(path: Path, columns: list[str], types: dict[str, type | str]) -> pd.DataFrame:
     try:
-        with (gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise KaggleFilesError(f"{path}: cut off or damaged ({error}); fetch it again") from error

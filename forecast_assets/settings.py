@@ -1,5 +1,6 @@
 """Every setting of the asset graph, typed, from the environment (or a `.env` beside it)."""
 
+import os
 from datetime import date
 from functools import lru_cache
 from typing import Literal
@@ -32,9 +33,10 @@ class Settings(BaseSettings):
         env_file=".env", extra="ignore", populate_by_name=True, frozen=True
     )
 
-    database_url: SecretStr = Field(
+    database_url: SecretStr | None = Field(
+        None,
         alias="FORECAST_DATABASE_URL",
-        description="The sales database, as the role that owns the assets' tables.",
+        description="The sales database, as the assets' role; needed by all that reads or writes.",
     )
     calendar_start: date = Field(
         date(2013, 1, 1),
@@ -84,6 +86,25 @@ class Settings(BaseSettings):
             )
         return self
 
+    def require_database_url(self) -> str:
+        """The address of the sales database.
+
+        Raises:
+            SettingsError: It is not set.
+        """
+        if self.database_url is None:
+            raise SettingsError(
+                "FORECAST_DATABASE_URL is not set: start the stack with `make up`, which writes "
+                "it to .env, or set it to the address of your own sales database"
+            )
+        return self.database_url.get_secret_value()
+
+
+def apply_dagster_batching() -> None:
+    """Puts both batching settings in force in this process, unless they are set already."""
+    for name, value in DAGSTER_BATCHING.items():
+        os.environ.setdefault(name, value)
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
@@ -93,7 +114,7 @@ def settings() -> Settings:
         SettingsError: A variable is missing or holds an impossible value.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+        return Settings()
     except ValidationError as error:
         lines = []
         for problem in error.errors():

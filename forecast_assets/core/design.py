@@ -101,7 +101,7 @@ def design_matrix(features: pd.DataFrame) -> Matrix:
     return out
 
 
-def _fill(out: Matrix, features: pd.DataFrame) -> None:
+def _fill(out: Matrix, features: pd.DataFrame) -> None:  # noqa: PLR0915
     """Write the regressors of some rows into ``out``, which holds zeros."""
     place = {name: j for j, name in enumerate(DESIGN_COLUMNS)}
 

@@ -134,12 +134,21 @@ def fit_arrays(
 def linear_terms(
     x: npt.NDArray[np.floating], store: npt.NDArray[np.int64], coefficients: Array
 ) -> Array:
-    """Apply each row's store's coefficients: shape (rows, half-lives)."""
+    """Apply each row's store's coefficients.
+
+    Args:
+        x: Regressors, shape (rows, p).
+        store: Position of each row's store, not decreasing.
+        coefficients: Shape (stores, half-lives, p).
+
+    Returns:
+        Shape (rows, half-lives).
+    """
     out = np.empty((len(x), coefficients.shape[1]))
-    # Row blocks keep the gathered coefficients small.
-    for low in range(0, len(x), 20_000):
-        rows = slice(low, low + 20_000)
-        out[rows] = np.einsum("rp,rhp->rh", x[rows], coefficients[store[rows]])
+    starts = np.flatnonzero(np.diff(store, prepend=-1))
+    ends = np.append(starts[1:], len(store))
+    for low, high in zip(starts, ends, strict=True):
+        out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
     return out
 
 

@@ -86,9 +86,7 @@ class Transaction:
     def lock(self, *names: str) -> None:
         """Takes advisory locks until the transaction ends, in sorted order against deadlocks."""
         for name in sorted(names):
-            self.execute(
-                "SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))", (SCHEMA, name)
-            )
+            self.execute("SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))", (SCHEMA, name))
 
 
 class Warehouse:

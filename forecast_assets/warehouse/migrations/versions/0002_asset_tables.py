@@ -1,4 +1,4 @@
-"""The assets' side: cleaned sales, features, models, forecasts, and the refreshes that made them."""
+"""The assets' side: cleaned sales, features, models, forecasts, and refreshes."""
 
 from alembic import op
 

@@ -1,0 +1,1 @@
+"""Only Dagster: assets, checks, partitions, sensors, schedules, jobs and resources."""

@@ -1,0 +1,66 @@
+"""`cleaned_sales`: of several events for a store's day, the one that counts."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from forecast_assets.defs.assets.common import (
+    ROW_COUNT,
+    STORE_LEVEL,
+    Materialized,
+    count_cells,
+    lock,
+    say_empty,
+    timed,
+)
+from forecast_assets.defs.reporting import report
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.scope import scope_of
+
+
+@dg.asset(
+    **STORE_LEVEL,
+    group_name="sales",
+    deps=["raw_sales"],
+    kinds={"postgres", "pandas"},
+    description=(
+        "The sales of each store and day: where corrections arrived, the newest event counts. "
+        "Events about coming days become the plan."
+    ),
+)
+def cleaned_sales(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.Output[None]]:
+    """Replaces the winning events of the run's partitions."""
+    from forecast_assets.core import cleaning
+    from forecast_assets.core.cells import chunks
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import loading, sales
+
+    grain = settings().date_grain
+    with warehouse.transaction() as transaction:
+        scope = scope_of(context, transaction)
+    materialized: Materialized = {}
+    with timed(scope, context, warehouse):
+        for chunk in chunks(scope.data, grain):
+            with warehouse.transaction() as transaction:
+                lock(transaction, "cleaned_sales", chunk.periods)
+                events = sales.raw_events(
+                    transaction, chunk.stores, chunk.first_day, chunk.last_day
+                )
+                winners = cleaning.winning_events(events)
+                sales.replace_days(
+                    transaction,
+                    "cleaned_sales",
+                    winners.drop(columns="topic"),
+                    chunk.stores,
+                    chunk.first_day,
+                    chunk.last_day,
+                )
+                plans = cleaning.plans(events)[[*loading.PLAN_COLUMNS, "event_time"]]
+                loading.merge_plans(transaction, plans)
+            materialized |= count_cells(
+                chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"}
+            )
+    say_empty(context, materialized)
+    yield from report(context, materialized)

@@ -1,0 +1,98 @@
+"""What the store-level assets share: their arguments to `@dg.asset`, locks, counts and a timer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from forecast_assets.defs.partitions import partition_key, sales_partitions
+from forecast_assets.defs.scope import Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_assets.core.cells import Chunk
+    from forecast_assets.defs.resources import WarehouseResource
+    from forecast_assets.warehouse.connection import Transaction
+
+OWNERS = ["team:forecasting"]
+
+STORE_LEVEL: dict[str, Any] = {
+    "partitions_def": sales_partitions,
+    # One run for a range of partitions: runs are dear, rows are cheap.
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+    # Assets keep their rows in PostgreSQL themselves: no IO manager stores a value.
+    "dagster_type": dg.Nothing,
+    "owners": OWNERS,
+}
+
+ROW_COUNT = "dagster/row_count"
+"""Dagster's own name for the number of rows: the UI plots it."""
+
+Materialized = dict[str, dict[str, Any]]
+"""Partition key -> the metadata of its materialization."""
+
+
+@contextmanager
+def timed(
+    scope: Scope, context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[None]:
+    """Notes in a refresh how long an asset took."""
+    from forecast_assets.warehouse import changes
+
+    started = time.perf_counter()
+    yield
+    if scope.refresh_id is not None:
+        seconds = time.perf_counter() - started
+        with warehouse.transaction() as transaction:
+            changes.note_timing(
+                transaction, scope.refresh_id, context.asset_key.to_user_string(), seconds
+            )
+
+
+def lock(transaction: Transaction, asset: str, periods: tuple[date, ...]) -> None:
+    """Holds an asset's periods until the transaction ends, so that replaces do not interleave."""
+    transaction.lock(*(f"{asset} {period}" for period in periods))
+
+
+def count_cells(
+    chunk: Chunk, rows: pd.DataFrame, grain: str, totals: dict[str, str | None]
+) -> Materialized:
+    """Counts a chunk's rows by partition; a partition without rows is there with zeros.
+
+    Args:
+        chunk: The cells that were computed.
+        rows: A row a store and date.
+        grain: monthly, weekly or daily.
+        totals: Name of a metadata entry -> the column to sum for it, or None to count rows.
+    """
+    from forecast_assets.core.periods import period_start
+
+    starts = rows["date"].map(
+        {day: period_start(day.date(), grain) for day in rows["date"].unique()}
+    )
+    grouped = rows.groupby([starts, "store"])
+    counted = {
+        name: (grouped.size() if column is None else grouped[column].sum()).to_dict()
+        for name, column in totals.items()
+    }
+    return {
+        partition_key(period, store): {
+            name: int(counts.get((period, store), 0)) for name, counts in counted.items()
+        }
+        for period in chunk.periods
+        for store in chunk.stores
+    }
+
+
+def say_empty(context: dg.AssetExecutionContext, materialized: Materialized) -> None:
+    """Says which partitions were asked for and hold nothing; they count as materialized."""
+    empty = [key for key, metadata in materialized.items() if not metadata[ROW_COUNT]]
+    if empty:
+        shown = ", ".join(empty[:5]) + (" …" if len(empty) > 5 else "")
+        context.log.info(f"Without data, materialized as empty: {len(empty)} partitions: {shown}")

@@ -1,0 +1,64 @@
+"""`features`: what a model may know of each store and day."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+
+from forecast_assets.defs.assets.common import (
+    ROW_COUNT,
+    STORE_LEVEL,
+    Materialized,
+    count_cells,
+    lock,
+    say_empty,
+    timed,
+)
+from forecast_assets.defs.reporting import report
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.scope import scope_of
+
+
+@dg.asset(
+    **STORE_LEVEL,
+    group_name="sales",
+    deps=["cleaned_sales"],
+    kinds={"postgres", "pandas"},
+    description=(
+        "What a model may know of each store and day: calendar, promos, holidays, closures, and "
+        "how far each lies. Looks ahead in the plan only, never in sales."
+    ),
+)
+def features(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.Output[None]]:
+    """Replaces the features of the run's partitions."""
+    from forecast_assets.core.cells import chunks
+    from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import sales
+
+    grain = settings().date_grain
+    with warehouse.transaction() as transaction:
+        scope = scope_of(context, transaction)
+    materialized: Materialized = {}
+    with timed(scope, context, warehouse):
+        for chunk in chunks(scope.data, grain):
+            with warehouse.transaction() as transaction:
+                lock(transaction, "features", chunk.periods)
+                days = sales.day_panel(
+                    transaction,
+                    chunk.stores,
+                    chunk.first_day - timedelta(days=CONTEXT_DAYS),
+                    chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
+                    sales_until=chunk.last_day,
+                )
+                rows = day_features(days, start=chunk.first_day, end=chunk.last_day)
+                sold = days.loc[days["sales"].notna(), ["store", "date"]]
+                rows = rows.merge(sold, on=["store", "date"])
+                sales.replace_days(
+                    transaction, "features", rows, chunk.stores, chunk.first_day, chunk.last_day
+                )
+            materialized |= count_cells(chunk, rows, grain, {ROW_COUNT: None})
+    say_empty(context, materialized)
+    yield from report(context, materialized)

@@ -1,0 +1,188 @@
+"""`forecasts`: the coming days of each store, issued by refreshes or computed as backtests."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from forecast_assets.core.periods import period_end, period_start
+from forecast_assets.defs.assets.common import (
+    ROW_COUNT,
+    STORE_LEVEL,
+    Materialized,
+    lock,
+    say_empty,
+    timed,
+)
+from forecast_assets.defs.partitions import partition_key
+from forecast_assets.defs.reporting import report
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.scope import Scope, scope_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_assets.warehouse.connection import Transaction
+
+
+@dg.asset(
+    **STORE_LEVEL,
+    group_name="forecasts",
+    deps=["store_models", "features"],
+    kinds={"postgres", "sktime"},
+    description=(
+        "What each store will sell on each of the coming days, with intervals. A refresh issues "
+        "forecasts from the newest day; materializing a past partition is a backtest: it sees no "
+        "sales after the partition's end, and takes the days' real openings and promos as plan."
+    ),
+)
+def forecasts(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.Output[None]]:
+    """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
+    from forecast_assets.settings import settings
+
+    with warehouse.transaction() as transaction:
+        scope = scope_of(context, transaction)
+    materialized: Materialized = {}
+    with timed(scope, context, warehouse), warehouse.transaction() as transaction:
+        # One transaction: the changes close together with the forecasts that they asked for.
+        lock(transaction, "forecasts", tuple(scope.models))
+        newest_origin, newest_version = None, None
+        for period, stores in scope.models.items():
+            made = _period(
+                transaction, scope, context.run_id, stores, period, settings().date_grain
+            )
+            for store in stores:
+                materialized[partition_key(period, store)] = made.metadata.get(
+                    store, {ROW_COUNT: 0}
+                )
+            if made.origin is not None and (newest_origin is None or made.origin >= newest_origin):
+                newest_origin, newest_version = made.origin, made.version
+        if scope.refresh_id is not None:
+            from forecast_assets.warehouse import changes
+
+            changes.close(
+                transaction,
+                scope.refresh_id,
+                newest_origin=newest_origin,
+                model_version=newest_version,
+            )
+    say_empty(context, materialized)
+    yield from report(context, materialized)
+
+
+class _Made:
+    """What was forecast for a period: metadata by store, newest origin and its version."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[int, dict[str, Any]] = {}
+        self.origin: date | None = None
+        self.version: str | None = None
+
+
+def _period(
+    transaction: "Transaction",
+    scope: Scope,
+    run_id: str,
+    stores: list[int],
+    period: date,
+    grain: str,
+) -> _Made:
+    """Forecasts some stores from their origins in a period.
+
+    In a refresh, a store whose newest day lies in the period is issued; everything else is a
+    backtest, which replaces the one before.
+    """
+    import pandas as pd
+
+    from forecast_assets.core.cells import CHUNK_STORES
+    from forecast_assets.warehouse import forecasts as store
+    from forecast_assets.warehouse import models, sales
+
+    made, end = _Made(), period_end(period, grain)
+    for begin in range(0, len(stores), CHUNK_STORES):
+        some = stores[begin : begin + CHUNK_STORES]
+        newest = sales.newest_days(transaction, "cleaned_sales", some)
+        fitted = models.store_models(transaction, some, period)
+        backtests: list[pd.DataFrame] = []
+        replaced = set(some)
+        for (version, until), group in fitted.groupby(
+            ["pooled_version", "trained_until"], dropna=False
+        ):
+            name = None if pd.isna(version) else str(version)
+            origin = until.date()
+            rows = _forecast(transaction, group, name, origin)
+            issued = (
+                {s for s in group["store"] if newest.get(s) == origin}
+                if scope.refresh_id is not None and period_start(origin, grain) == period
+                else set()
+            )
+            is_issued = rows["store"].isin(issued)
+            if issued:
+                store.issue(transaction, rows[is_issued], run_id, name)
+                replaced -= issued
+            backtests.append(rows[~is_issued].assign(model_version=name))
+            if made.origin is None or origin >= made.origin:
+                made.origin, made.version = origin, name
+            for s, count in rows.groupby("store").size().items():
+                made.metadata[int(s)] = {
+                    ROW_COUNT: int(count),
+                    "kind": "issued" if s in issued else "backtest",
+                    "origin": str(origin),
+                    "model_version": name or "none yet",
+                }
+        if replaced:
+            store.replace_backtest(
+                transaction,
+                pd.concat(backtests) if backtests else None,
+                sorted(replaced),
+                (period, end),
+                run_id,
+            )
+    return made
+
+
+def _forecast(
+    transaction: "Transaction", fitted: "pd.DataFrame", version: str | None, origin: date
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    from forecast_assets.core.features import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
+    from forecast_assets.core.forecasting import forecast
+    from forecast_assets.core.plans import future_features
+    from forecast_assets.core.pooled import PooledModel
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import models, sales
+
+    chosen = settings()
+    stores = [int(store) for store in fitted["store"]]
+    origins = pd.Series(pd.Timestamp(origin), index=pd.Index(stores, name="store"))
+    pooled = PooledModel.from_bytes(models.pooled(transaction, version).model) if version else None
+    days = sales.day_panel(
+        transaction,
+        stores,
+        origin - timedelta(days=CONTEXT_DAYS),
+        origin + timedelta(days=chosen.horizon + LOOKAHEAD_DAYS),
+        sales_until=origin,
+    )
+    known = days["date"] <= pd.Timestamp(origin)
+    return forecast(
+        sales.features(
+            transaction,
+            list(FEATURE_COLUMNS),
+            origin,
+            stores,
+            since=origin - timedelta(days=HISTORY_DAYS),
+        ),
+        fitted,
+        pooled,
+        future_features(days[known], days[~known], origins, chosen.horizon),
+        origins=origins,
+        error_measure=chosen.error_measure,
+    )
+
+
+HISTORY_DAYS = 420
+"""History that forecasting reads: levels of the last weeks, and the same season a year before."""

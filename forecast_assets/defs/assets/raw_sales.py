@@ -1,0 +1,69 @@
+"""`raw_sales`: what the stream and the file loader have delivered."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from forecast_assets.defs.assets.common import (
+    ROW_COUNT,
+    STORE_LEVEL,
+    Materialized,
+    count_cells,
+    say_empty,
+    timed,
+)
+from forecast_assets.defs.reporting import report
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.scope import scope_of
+
+
+class RawSalesConfig(dg.Config):
+    """What to do before reporting."""
+
+    drain: bool = False
+    """First take what Kafka holds, by a bounded Spark run: for pipelines without the stream."""
+
+
+@dg.asset(
+    **STORE_LEVEL,
+    group_name="sales",
+    kinds={"postgres", "kafka", "spark"},
+    description=(
+        "Sales events as they arrived, one row an event: nothing is changed or thrown away. Rows "
+        "land from outside (the stream, the file loader); materializing reports how many there "
+        "are, and with `drain: true` takes what waits in Kafka first."
+    ),
+)
+def raw_sales(
+    context: dg.AssetExecutionContext,
+    config: RawSalesConfig,
+    warehouse: WarehouseResource,
+    pyspark: dg.ResourceParam[Any],
+) -> Iterator[dg.Output[None]]:
+    """Reports the events that each partition holds."""
+    from forecast_assets.core.cells import chunks
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import sales
+
+    grain = settings().date_grain
+    if config.drain:
+        _drain(context, pyspark)
+    with warehouse.transaction() as transaction:
+        scope = scope_of(context, transaction)
+    materialized: Materialized = {}
+    with timed(scope, context, warehouse):
+        for chunk in chunks(scope.data, grain):
+            with warehouse.transaction() as transaction:
+                days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
+            materialized |= count_cells(chunk, days, grain, {ROW_COUNT: "events"})
+    say_empty(context, materialized)
+    yield from report(context, materialized)
+
+
+def _drain(context: dg.AssetExecutionContext, pyspark: Any) -> None:
+    from streaming_job.drain import drain
+    from streaming_job.settings import StreamSettings
+
+    counts = drain(StreamSettings(), spark=pyspark.spark_session)
+    context.log.info(f"Drained the topic: {counts}")

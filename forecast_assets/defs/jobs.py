@@ -1,0 +1,28 @@
+"""Jobs: one refreshes, one trains; their assets have different partitions, so they are two."""
+
+import dagster as dg
+
+MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
+
+REFRESH_LIMIT_SECONDS = 30 * 60
+TRAIN_LIMIT_SECONDS = 60 * 60
+"""A run that lasts longer is orphaned or hung; Dagster's run monitoring ends it."""
+
+refresh = dg.define_asset_job(
+    "refresh",
+    selection=["raw_sales", "cleaned_sales", "features", "store_models", "forecasts"],
+    executor_def=dg.in_process_executor,
+    tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
+    description=(
+        "Brings sales, features, models and forecasts up to date for a range of months and "
+        "stores. The sensor asks for it when something has changed."
+    ),
+)
+
+train = dg.define_asset_job(
+    "train",
+    selection=["pooled_model"],
+    executor_def=dg.in_process_executor,
+    tags={MAX_RUNTIME_TAG: str(TRAIN_LIMIT_SECONDS)},
+    description="Trains the pooled model on everything up to the end of a month.",
+)

@@ -1,0 +1,72 @@
+"""What a run has to compute: a refresh's exact cells, or the partitions that somebody asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from forecast_assets.core.cells import Cells, cells_since, merge
+from forecast_assets.core.periods import period_start
+from forecast_assets.defs.partitions import cells_of
+from forecast_assets.settings import settings
+
+if TYPE_CHECKING:
+    from forecast_assets.warehouse.connection import Transaction
+
+REFRESH_TAG = "forecast/refresh"
+"""Marks the runs that the sensor asks for; at most one of them is in flight."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The cells of a run.
+
+    Attributes:
+        refresh_id: The Dagster run, when it is a refresh; None when partitions were asked for.
+        data: Cells of sales and features.
+        models: Cells of store models and forecasts.
+    """
+
+    refresh_id: str | None
+    data: Cells
+    models: Cells
+
+
+def scope_of(context: dg.AssetExecutionContext, transaction: Transaction) -> Scope:
+    """The cells that a run's assets compute; a refresh takes its changes when first asked.
+
+    Args:
+        context: The asset's context.
+        transaction: An open transaction.
+    """
+    if REFRESH_TAG not in context.run.tags:
+        asked = cells_of(list(context.partition_keys))
+        return Scope(None, asked, asked)
+    return refresh_scope(context.run_id, transaction)
+
+
+def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
+    """The exact cells that a refresh's changes make stale.
+
+    Sales and features: from each store's earliest changed day to its newest. Models and forecasts:
+    the newest period, and those older ones that had been computed and that saw a changed day.
+    """
+    from forecast_assets.warehouse import changes, models, sales
+
+    grain = settings().date_grain
+    taken = (
+        changes.taken_by(transaction, refresh_id)
+        if changes.has_begun(transaction, refresh_id)
+        else changes.take(transaction, refresh_id)
+    )
+    touched = sorted({*taken.data_first_days, *taken.model_stores})
+    newest = sales.newest_days(transaction, "raw_sales", touched)
+    data = cells_since(taken.data_first_days, newest, grain)
+    current: Cells = {}
+    for store in touched:
+        if store in newest:
+            current.setdefault(period_start(newest[store], grain), []).append(store)
+    stale = models.modelled_cells(transaction, taken.data_first_days)
+    return Scope(refresh_id, data, merge(current, stale))

@@ -1,0 +1,192 @@
+"""The `changes` ledger and the refreshes that work it off."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from forecast_assets.warehouse.connection import Transaction
+
+
+@dataclass(frozen=True)
+class OpenChanges:
+    """What waits for a refresh: the newest change's number and each store's earliest day."""
+
+    count: int
+    newest_id: int
+    oldest_made_at: datetime
+    first_days: dict[int, date]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The changes that a refresh works off.
+
+    Attributes:
+        count: How many they are.
+        data_first_days: Store -> the earliest day whose sales or plan changed.
+        model_stores: The stores that only need newer models.
+    """
+
+    count: int
+    data_first_days: dict[int, date]
+    model_stores: list[int]
+
+
+def open_changes(transaction: Transaction) -> OpenChanges | None:
+    """What no refresh has closed yet; None when nothing is open."""
+    (row,) = transaction.rows(
+        """
+        SELECT count(*) AS count, max(change_id) AS newest_id, min(made_at) AS oldest_made_at
+        FROM sales.changes WHERE done_at IS NULL
+        """
+    )
+    if not row["count"]:
+        return None
+    stores = transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) AS first_day
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.done_at IS NULL GROUP BY t.store
+        """
+    )
+    return OpenChanges(
+        count=row["count"],
+        newest_id=row["newest_id"],
+        oldest_made_at=row["oldest_made_at"],
+        first_days={stored["store"]: stored["first_day"] for stored in stores},
+    )
+
+
+def take(transaction: Transaction, refresh_id: str) -> Taken:
+    """Takes every open change for a refresh, and records which offsets it will have seen.
+
+    A change that an earlier refresh took and never closed is open still: its run has failed.
+
+    Args:
+        transaction: The open transaction.
+        refresh_id: The Dagster run that refreshes; a retry of the same run takes again.
+    """
+    transaction.execute(
+        "UPDATE sales.changes SET refresh_id = $1 WHERE done_at IS NULL", (refresh_id,)
+    )
+    taken = taken_by(transaction, refresh_id)
+    first_days = list(taken.data_first_days.values())
+    offsets = transaction.rows(
+        """
+        SELECT s.topic, s.topic_uuid, o.topic_partition, o.next_offset
+        FROM sales.stream_offsets o JOIN sales.streams s USING (stream_id)
+        ORDER BY s.topic, s.topic_uuid, o.topic_partition
+        """
+    )
+    transaction.execute(
+        """
+        INSERT INTO sales.refreshes (refresh_id, changes, stores, first_day, offsets)
+        VALUES ($1, $2, $3, $4, $5::text::jsonb)
+        ON CONFLICT (refresh_id) DO UPDATE SET
+            changes = excluded.changes, stores = excluded.stores,
+            first_day = excluded.first_day, offsets = excluded.offsets
+        """,
+        (
+            refresh_id,
+            taken.count,
+            len(taken.data_first_days.keys() | set(taken.model_stores)),
+            min(first_days) if first_days else None,
+            json.dumps(offsets),
+        ),
+    )
+    return taken
+
+
+def has_begun(transaction: Transaction, refresh_id: str) -> bool:
+    """Whether a refresh has taken its changes."""
+    return bool(
+        transaction.value(
+            "SELECT count(*) FROM sales.refreshes WHERE refresh_id = $1", (refresh_id,)
+        )
+    )
+
+
+def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
+    """What a refresh has taken and not closed."""
+    count = transaction.value(
+        "SELECT count(*) FROM sales.changes WHERE refresh_id = $1 AND done_at IS NULL",
+        (refresh_id,),
+    )
+    rows = transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) FILTER (WHERE c.kind <> 'champion') AS first_day
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.refresh_id = $1 AND c.done_at IS NULL
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (refresh_id,),
+    )
+    return Taken(
+        count=count,
+        data_first_days={
+            row["store"]: row["first_day"] for row in rows if row["first_day"] is not None
+        },
+        model_stores=[row["store"] for row in rows if row["first_day"] is None],
+    )
+
+
+def close(
+    transaction: Transaction,
+    refresh_id: str,
+    *,
+    newest_origin: date | None,
+    model_version: str | None,
+) -> None:
+    """Closes a refresh's changes, in the transaction that commits its forecasts."""
+    transaction.execute(
+        """
+        UPDATE sales.changes SET done_at = clock_timestamp()
+        WHERE refresh_id = $1 AND done_at IS NULL
+        """,
+        (refresh_id,),
+    )
+    transaction.execute(
+        """
+        UPDATE sales.refreshes
+        SET finished_at = clock_timestamp(), newest_origin = $2, model_version = $3
+        WHERE refresh_id = $1
+        """,
+        (refresh_id, newest_origin, model_version),
+    )
+
+
+def note_champion(transaction: Transaction) -> None:
+    """Notes that a newer pooled model serves every store from now on."""
+    transaction.execute(
+        """
+        INSERT INTO sales.changes (kind, stores, first_days)
+        SELECT 'champion', array_agg(store ORDER BY store), array_agg(newest ORDER BY store)
+        FROM (SELECT store, max(date) AS newest FROM sales.cleaned_sales GROUP BY store) AS known
+        HAVING count(*) > 0
+        """
+    )
+
+
+def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: float) -> None:
+    """Records how long an asset took in a refresh."""
+    transaction.execute(
+        """
+        UPDATE sales.refreshes SET timings = timings || jsonb_build_object($2::text, $3::float8)
+        WHERE refresh_id = $1
+        """,
+        (refresh_id, asset, round(seconds, 3)),
+    )
+
+
+def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
+    """Stores whose changes have been open for longer than a bound, with the time of the oldest."""
+    return transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) AS first_day, min(c.made_at) AS made_at
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.done_at IS NULL AND c.made_at < clock_timestamp() - make_interval(secs => $1)
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (minutes * 60.0,),
+    )
