@@ -36,8 +36,11 @@ def prepare() -> None:
     """Set up a Java, if the machine has none, and fetch the jars."""
     from local_stack import jars, java
 
-    java.java_home(allow_install=True)
-    jars.ensure_jars(say=console.print)
+    with console.status("looking for Java 17 or 21") as progress:
+        java.java_home(allow_install=True)
+        fetched = jars.ensure_jars(say=progress.update)
+    if fetched:
+        console.print(f"fetched {fetched} jars from Maven Central")
 
 
 @app.command()

@@ -33,19 +33,22 @@ NEEDED_BYTES = 200 * 1024 * 1024
 _NAME = re.compile(r"^(?P<artifact>.+?)-\d")
 
 
-def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda line: None) -> None:
+def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda line: None) -> int:
     """Fetches the jar sets that are missing or not whole.
 
     Args:
         folder: Where the sets go, one folder each.
         say: Told one line of progress at a time.
 
+    Returns:
+        The number of jars fetched.
+
     Raises:
         StackError: No Java, no network, no disk space, or no such artifact.
     """
     missing = [name for name in JAR_SETS if not is_whole(folder / name, JAR_SETS[name])]
     if not missing:
-        return
+        return 0
     _check_space(folder)
     java_program = java.java_program(allow_install=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +67,7 @@ def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda l
         ) from error
     # The cache doubles the space and is worth nothing once the sets are whole.
     shutil.rmtree(folder / "ivy", ignore_errors=True)
+    return sum(len(list((folder / name).glob("*.jar"))) for name in missing)
 
 
 def require_jars(name: str, folder: Path = paths.JARS) -> Path:

