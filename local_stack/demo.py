@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -73,7 +74,7 @@ def run_demo(data: Path | None, once: bool, console: Console) -> bool:
         try:
             stack = Stack.start(
                 paths.DEMO_STACK,
-                {POSTGRES, KAFKA},
+                {POSTGRES},
                 calendar=plan.calendar,
                 remove_when_dead=[paths.DOTENV],
                 say=_teller(console),
@@ -164,10 +165,13 @@ def _plan(data: Path | None, console: Console) -> DataPlan:
 
 
 def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
-    load(stack, plan, console)
-    # The stream and the sensor start on a loaded database: no half-loaded history is refreshed.
-    with console.status("starting the stream, MLflow and Dagster"):
-        stack.start_services(SERVICES, _teller(console))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loaded = pool.submit(load, stack, plan, console)
+        with console.status("loading history, starting Kafka, the stream, MLflow and Dagster"):
+            stack.start_services(SERVICES - {DAEMON}, _teller(console))
+            loaded.result()
+            # The sensors look at the whole history at once, not at half of it.
+            stack.start_services(SERVICES, _teller(console))
     environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
     console.print(f"the UI is at [bold]{stack.dagster.url}[/bold]")
     report = Report(stack.environment["READER_DATABASE_URL"])
@@ -176,7 +180,8 @@ def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
         _first_forecasts(stack, plan, report, console)
         for day in plan.live_days:
             _live_day(stack, plan, day, report, outcome, console)
-        _summary(stack, plan, report, outcome, console)
+        with console.status("auditing, scoring"):
+            _summary(stack, plan, report, outcome, console)
         return outcome
     finally:
         report.close()
@@ -391,15 +396,14 @@ def _command(
         StackError: It failed; its last line is in the message.
     """
     started = time.monotonic()
-    with console.status(what):
-        answer = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=paths.REPOSITORY,
-            env=stack.component_environment(component) | {"COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    answer = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=paths.REPOSITORY,
+        env=stack.component_environment(component) | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if answer.returncode:
         last = ((answer.stderr or answer.stdout).strip().splitlines() or ["no output"])[-1]
         raise StackError(f"{what} failed: {last}")

@@ -92,6 +92,7 @@ class Kafka:
                 ],
                 environment=_environment(),
                 stop_seconds=20,
+                tier=0,
             )
         )
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "answering clients")

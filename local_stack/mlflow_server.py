@@ -36,6 +36,19 @@ class MlflowServer:
         """The server's address."""
         return f"http://{network.LOOPBACK}:{self.port}"
 
+    def choose_port(self) -> None:
+        """Chooses the port, so that Dagster need not wait for the server to know its address.
+
+        Raises:
+            StackError: A wished port is taken.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = network.choose_port("STACK_MLFLOW_PORT", self._port())
+        self._port_file.write_text(str(self.port))
+
+    def _port(self) -> int | None:
+        return self.port or network.remembered_port(self._port_file)
+
     def start(self, database_url: str) -> Record:
         """Starts the server.
 
@@ -45,11 +58,7 @@ class MlflowServer:
         Raises:
             StackError: A wished port is taken, or the server does not come up.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = network.choose_port(
-            "STACK_MLFLOW_PORT", network.remembered_port(self._port_file)
-        )
-        self._port_file.write_text(str(self.port))
+        self.choose_port()
         record = self.processes.start(
             Command(
                 name=NAME,

@@ -128,6 +128,7 @@ class Postgres:
                 # "Fast shutdown": ends the sessions; signal 15 would wait for every client.
                 stop_signal=signal.SIGINT,
                 stop_seconds=20,
+                tier=0,
             )
         )
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "accepting logins")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -40,6 +40,8 @@ class Command:
         user: Numeric user and group to run as, or None for the current ones.
         stop_signal: The signal that asks it to end in good order.
         stop_seconds: How long it may take before it is killed.
+        tier: Processes of a higher tier are ended before those of a lower one, on which they
+            depend; those of one tier are ended side by side.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Command:
     user: tuple[int, int] | None = None
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 15.0
+    tier: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Record:
     order: int
     stop_signal: int
     stop_seconds: float
-    program: str = field(default="")
+    tier: int = 1
+    program: str = ""
 
     def process(self) -> psutil.Process | None:
         """Returns the recorded process while it lives, None once it or its PID is another's."""
@@ -132,6 +136,7 @@ class Processes:
             order=time.time_ns(),
             stop_signal=int(command.stop_signal),
             stop_seconds=command.stop_seconds,
+            tier=command.tier,
             program=Path(command.arguments[0]).name,
         )
         self._write(record)
@@ -215,28 +220,9 @@ class Processes:
 
     # Ending --------------------------------------------------------------------------------------
 
-    def stop(self, name: str, stop_signal: int | None = None) -> None:
+    def stop(self, name: str) -> None:
         """Ends a process and what it started: first its own signal, after its time signal 9."""
-        record = next((found for found in self.records() if found.name == name), None)
-        if record is None:
-            return
-        process = record.process() if self.is_alive(record) else None
-        if process is not None:
-            family = _descendants(process)
-            _signal(process, record.stop_signal if stop_signal is None else stop_signal)
-            if not _wait_gone([process], record.stop_seconds):
-                _signal(process, signal.SIGKILL)
-                _wait_gone([process], 10)
-            # What the service did not end itself gets the same order: asked first, then killed.
-            left = [member for member in family if _is_running(member)]
-            for member in left:
-                _signal(member, signal.SIGTERM)
-            if not _wait_gone(left, 3):
-                for member in left:
-                    _signal(member, signal.SIGKILL)
-                _wait_gone(left, 5)
-        self._reap(name)
-        (self.run_folder / f"{name}.json").unlink(missing_ok=True)
+        self._stop([record for record in self.records() if record.name == name])
 
     def kill(self, name: str) -> None:
         """Ends a process with signal 9, as bad luck would: its own children are left to notice."""
@@ -252,15 +238,10 @@ class Processes:
 
     def stop_all(self) -> None:
         """Ends everything that this folder's stack started, in reverse order, strays last."""
-        for record in reversed(self.records()):
-            self.stop(record.name)
-        strays = self.strays()
-        for stray in strays:
-            _signal(stray, signal.SIGTERM)
-        if not _wait_gone(strays, 3):
-            for stray in strays:
-                _signal(stray, signal.SIGKILL)
-            _wait_gone(strays, 5)
+        records = self.records()[::-1]
+        for tier in sorted({record.tier for record in records}, reverse=True):
+            self._stop([record for record in records if record.tier == tier])
+        _end(self.strays())
 
     def strays(self) -> list[psutil.Process]:
         """Returns living processes that descend from this stack but have no PID file."""
@@ -279,6 +260,27 @@ class Processes:
                 # Ended meanwhile, or another user's: not one of ours.
                 continue
         return found
+
+    def _stop(self, records: Sequence[Record]) -> None:
+        """Ends processes side by side."""
+        asked = []
+        for record in records:
+            process = record.process() if self.is_alive(record) else None
+            if process is not None:
+                asked.append((record, process, _descendants(process)))
+                _signal(process, record.stop_signal)
+        began = time.monotonic()
+        left: list[psutil.Process] = []
+        for record, process, family in asked:
+            if not _wait_gone([process], began + record.stop_seconds - time.monotonic()):
+                _signal(process, signal.SIGKILL)
+                _wait_gone([process], 10)
+            left += [member for member in family if _is_running(member)]
+        # What the services did not end themselves gets the same order: asked first, then killed.
+        _end(left)
+        for record in records:
+            self._reap(record.name)
+            (self.run_folder / f"{record.name}.json").unlink(missing_ok=True)
 
     def _write(self, record: Record) -> None:
         path = self.run_folder / f"{record.name}.json"
@@ -360,6 +362,15 @@ def _signal(process: psutil.Process, number: int) -> None:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    if not _wait_gone(processes, 3):
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+        _wait_gone(processes, 5)
 
 
 def _wait_gone(processes: Sequence[psutil.Process], seconds: float) -> bool:

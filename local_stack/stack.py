@@ -33,7 +33,8 @@ NEEDS: dict[str, frozenset[str]] = {
     KAFKA: frozenset(),
     MLFLOW: frozenset({POSTGRES}),
     STREAM: frozenset({POSTGRES, KAFKA}),
-    WEBSERVER: frozenset({POSTGRES, MLFLOW}),
+    WEBSERVER: frozenset({POSTGRES}),
+    # Its runs log to MLflow from the first moment.
     DAEMON: frozenset({POSTGRES, MLFLOW}),
 }
 SERVICES = frozenset(NEEDS)
@@ -144,6 +145,8 @@ class Stack:
         wanted = _with_needs(services)
         waiting = {name for name in wanted if self.processes.find(name) is None}
         ready = wanted - waiting
+        if MLFLOW in waiting:
+            self.mlflow.choose_port()
         running: dict[Future[None], str] = {}
         failure: BaseException | None = None
         with ThreadPoolExecutor(max_workers=len(NEEDS)) as pool:
