@@ -56,7 +56,9 @@ def test_most_stores_rest_on_sundays(files: SampleFiles) -> None:
 
 def test_promos_lift_sales_and_repeat_every_fortnight(files: SampleFiles) -> None:
     opened = files.train[files.train["Sales"] > 0]
-    lift = opened[opened["Promo"] == 1]["Sales"].mean() / opened[opened["Promo"] == 0]["Sales"].mean()
+    lift = (
+        opened[opened["Promo"] == 1]["Sales"].mean() / opened[opened["Promo"] == 0]["Sales"].mean()
+    )
     assert 1.2 < lift < 1.8
     promo = files.train.drop_duplicates("Date").set_index("Date")["Promo"].sort_index()
     assert (promo.to_numpy()[14:] == promo.to_numpy()[:-14]).all()

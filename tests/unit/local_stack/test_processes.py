@@ -1,0 +1,212 @@
+"""Processes are started, watched and ended by what their PID files say, and no others."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_stack.errors import StackError
+from local_stack.processes import MARKER, Command, Processes, Watchdog
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print('deaf', flush=True); time.sleep(60)",
+]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time; "
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+    "start_new_session=True); print('ready', flush=True); time.sleep(60)",
+]
+
+
+@pytest.fixture
+def processes(tmp_path: Path):
+    made = Processes(tmp_path)
+    yield made
+    made.stop_all()
+
+
+def command(name: str, arguments: list[str], **more: object) -> Command:
+    return Command(
+        name=name,
+        arguments=arguments,
+        environment={"PATH": os.environ["PATH"]},
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def is_gone(process: psutil.Process) -> bool:
+    # An orphan is reaped by init, in its own time.
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def wait_for_log(processes: Processes, name: str, word: str) -> None:
+    deadline = time.monotonic() + 20
+    while word not in processes.log_tail(name):
+        assert time.monotonic() < deadline, processes.log_tail(name)
+        time.sleep(0.02)
+
+
+def test_a_started_process_is_found_and_ended(processes: Processes) -> None:
+    record = processes.start(command("sleeper", SLEEPER))
+    assert processes.find("sleeper") == record
+    processes.stop("sleeper")
+    assert not psutil.pid_exists(record.pid)
+    assert processes.records() == []
+
+
+def test_a_second_of_the_same_name_is_refused(processes: Processes) -> None:
+    processes.start(command("sleeper", SLEEPER))
+    with pytest.raises(StackError, match="runs already"):
+        processes.start(command("sleeper", SLEEPER))
+
+
+def test_a_program_that_is_not_there_is_named(processes: Processes) -> None:
+    with pytest.raises(StackError, match=r"absent cannot be started \(/no/such\)"):
+        processes.start(command("absent", ["/no/such"]))
+    assert processes.records() == []
+
+
+def test_one_that_does_not_listen_is_killed(processes: Processes) -> None:
+    record = processes.start(command("stubborn", STUBBORN, stop_seconds=0.3))
+    wait_for_log(processes, "stubborn", "deaf")
+    processes.stop("stubborn")
+    assert not psutil.pid_exists(record.pid)
+
+
+def test_children_in_sessions_of_their_own_end_too(processes: Processes) -> None:
+    record = processes.start(command("parent", PARENT))
+    wait_for_log(processes, "parent", "ready")
+    (child,) = psutil.Process(record.pid).children()
+    processes.stop("parent")
+    assert is_gone(child)
+
+
+def test_orphans_are_found_by_their_marker(processes: Processes) -> None:
+    record = processes.start(command("parent", PARENT))
+    wait_for_log(processes, "parent", "ready")
+    (child,) = psutil.Process(record.pid).children()
+    processes.kill("parent")
+    assert child.is_running()
+    assert [stray.pid for stray in processes.strays()] == [child.pid]
+    processes.stop_all()
+    assert is_gone(child)
+
+
+def test_another_folders_processes_are_left_alone(processes: Processes, tmp_path: Path) -> None:
+    other = Processes(tmp_path / "other")
+    record = other.start(command("sleeper", SLEEPER))
+    processes.stop_all()
+    assert other.find("sleeper") == record
+    other.stop_all()
+
+
+def test_a_reused_pid_is_never_ended(processes: Processes) -> None:
+    victim = psutil.Popen(SLEEPER)
+    try:
+        record = processes.start(command("sleeper", SLEEPER))
+        path = processes.run_folder / "sleeper.json"
+        stale = json.loads(path.read_text()) | {"name": "stale", "pid": victim.pid, "started": 1.0}
+        (processes.run_folder / "stale.json").write_text(json.dumps(stale))
+        assert processes.find("stale") is None
+        processes.stop_all()
+        assert victim.is_running()
+        assert not psutil.pid_exists(record.pid)
+        assert processes.records() == []
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_a_pid_file_cut_short_is_dropped(processes: Processes) -> None:
+    processes.run_folder.mkdir()
+    (processes.run_folder / "broken.json").write_text('{"name": "bro')
+    assert processes.records() == []
+    assert not (processes.run_folder / "broken.json").exists()
+
+
+def test_readiness_fails_with_the_logs_last_lines(processes: Processes) -> None:
+    record = processes.start(
+        command("short", [sys.executable, "-c", "print('why it ended'); raise SystemExit(3)"])
+    )
+    with pytest.raises(StackError, match=r"(?s)short ended before.*why it ended"):
+        processes.wait_until_ready(record, lambda: False, 20, "being ready")
+
+
+def test_readiness_has_a_timeout(processes: Processes) -> None:
+    record = processes.start(command("sleeper", SLEEPER))
+    with pytest.raises(StackError, match="was not ready"):
+        processes.wait_until_ready(record, lambda: False, 0.1, "being ready")
+
+
+def test_nothing_but_the_given_environment_is_passed_on(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_SECRET", "x")
+    record = processes.start(command("sleeper", SLEEPER))
+    assert set(psutil.Process(record.pid).environ()) <= {"PATH", MARKER, "LC_CTYPE"}
+
+
+def test_higher_tiers_end_first(processes: Processes) -> None:
+    says_when = (
+        "import signal, sys, time, pathlib\n"
+        "def ended(*_):\n"
+        "    pathlib.Path(sys.argv[1]).write_text(str(time.monotonic())); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, ended); print('ready', flush=True); time.sleep(60)"
+    )
+    times = {}
+    for tier, name in ((0, "base"), (1, "user")):
+        path = processes.folder / name
+        arguments = [sys.executable, "-c", says_when, str(path)]
+        processes.start(command(name, arguments, tier=tier))
+        wait_for_log(processes, name, "ready")
+        times[name] = path
+    processes.stop_all()
+    assert float(times["user"].read_text()) < float(times["base"].read_text())
+
+
+def test_the_watchdog_ends_all_when_its_pipe_closes(processes: Processes, tmp_path: Path) -> None:
+    leftover = tmp_path / "leftover"
+    leftover.touch()
+    record = processes.start(command("sleeper", SLEEPER))
+    child = psutil.Process(record.pid)
+    watchdog = Watchdog(tmp_path, [leftover])
+    os.close(watchdog._writing)
+    # The watchdog is no parent of the sleeper here, so this test reaps it.
+    os.waitpid(child.pid, 0)
+    deadline = time.monotonic() + 10
+    while leftover.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    watchdog._process.wait(timeout=10)
+
+
+def test_a_dismissed_watchdog_touches_nothing(processes: Processes, tmp_path: Path) -> None:
+    processes.start(command("sleeper", SLEEPER))
+    Watchdog(tmp_path).dismiss()
+    time.sleep(0.3)
+    assert processes.find("sleeper") is not None
+
+
+def test_stop_uses_the_commands_own_signal(processes: Processes) -> None:
+    program = (
+        "import signal, sys\n"
+        "def ended(*_):\n"
+        "    print('fast shutdown', flush=True); sys.exit()\n"
+        "signal.signal(signal.SIGINT, ended)\n"
+        "print('ready', flush=True); signal.pause()"
+    )
+    processes.start(command("server", [sys.executable, "-c", program], stop_signal=signal.SIGINT))
+    wait_for_log(processes, "server", "ready")
+    processes.stop("server")
+    assert "fast shutdown" in processes.log_tail("server")
