@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -27,11 +28,17 @@ class Scope:
         refresh_id: The Dagster run, when it is a refresh; None when partitions were asked for.
         data: Cells of sales and features.
         models: Cells of store models and forecasts.
+        first_days: Store -> the earliest day whose sales or plan changed.
     """
 
     refresh_id: str | None
     data: Cells
     models: Cells
+    first_days: dict[int, date] = field(default_factory=dict)
+
+    def changed_since(self, store: int, fitted_until: date) -> bool:
+        """Whether something has changed that a model fitted up to a day has seen."""
+        return store in self.first_days and self.first_days[store] <= fitted_until
 
 
 def scope_of(context: dg.AssetExecutionContext, transaction: Transaction) -> Scope:
@@ -51,7 +58,8 @@ def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
     """The exact cells that a refresh's changes make stale.
 
     Sales and features: from each store's earliest changed day to its newest. Models and forecasts:
-    the newest period, and those older ones that had been computed and that saw a changed day.
+    the newest period, and those older ones that had been computed and that saw a changed day. As
+    long as no pooled model has been trained there are none: the first one's training comes next.
     """
     from forecast_assets.warehouse import changes, models, sales
 
@@ -69,4 +77,7 @@ def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
         if store in newest:
             current.setdefault(period_start(newest[store], grain), []).append(store)
     stale = models.modelled_cells(transaction, taken.data_first_days)
-    return Scope(refresh_id, data, merge(current, stale))
+    if not models.count_pooled(transaction):
+        # The first pooled model is trained next, and asks for every store's forecast.
+        current = {}
+    return Scope(refresh_id, data, merge(current, stale), taken.data_first_days)

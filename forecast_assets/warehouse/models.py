@@ -109,19 +109,33 @@ def by_pooled_version(
         yield versions[name], group
 
 
-def replace_store_models(
-    transaction: Transaction,
-    rows: pd.DataFrame | None,
-    chosen: Sequence[int],
-    period_start: date,
-) -> int:
-    """Replaces the coefficients of some stores for a period; returns the rows written."""
+def fitted_days(
+    transaction: Transaction, chosen: Sequence[int], period_start: date
+) -> dict[int, tuple[date, str | None]]:
+    """Up to which day, and with which pooled version, some stores are fitted for a period."""
+    rows = transaction.rows(
+        """
+        SELECT store, trained_until, pooled_version FROM sales.models
+        WHERE period_start = $2 AND store = ANY($1::int4[])
+        """,
+        (list(chosen), period_start),
+    )
+    return {row["store"]: (row["trained_until"], row["pooled_version"]) for row in rows}
+
+
+def clear_store_models(transaction: Transaction, chosen: Sequence[int], period_start: date) -> None:
+    """Removes the coefficients of some stores for a period."""
     transaction.execute(
         "DELETE FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[])",
         (list(chosen), period_start),
     )
-    if rows is None:
-        return 0
+
+
+def replace_store_models(
+    transaction: Transaction, rows: pd.DataFrame, chosen: Sequence[int], period_start: date
+) -> int:
+    """Replaces the coefficients of some stores for a period; returns the rows written."""
+    clear_store_models(transaction, chosen, period_start)
     return transaction.insert("models", rows.assign(period_start=period_start))
 
 

@@ -108,12 +108,11 @@ def _period(
         fitted = models.store_models(transaction, some, period)
         backtests: list[pd.DataFrame] = []
         replaced = set(some)
-        for (version, until), group in fitted.groupby(
-            ["pooled_version", "trained_until"], dropna=False
-        ):
+        origins = sales.newest_days(transaction, "cleaned_sales", some, until=end)
+        fitted["origin"] = fitted["store"].map(origins)
+        for (version, origin), group in fitted.groupby(["pooled_version", "origin"], dropna=False):
             name = None if pd.isna(version) else str(version)
-            origin = until.date()
-            rows = _forecast(transaction, group, name, origin)
+            rows = _forecast(transaction, group.drop(columns="origin"), name, origin)
             issued = (
                 {s for s in group["store"] if newest.get(s) == origin}
                 if scope.refresh_id is not None and period_start(origin, grain) == period

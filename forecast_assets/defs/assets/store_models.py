@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,7 +18,11 @@ from forecast_assets.defs.assets.common import (
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import report
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.scope import scope_of
+from forecast_assets.defs.scope import Scope, scope_of
+
+if TYPE_CHECKING:
+    from forecast_assets.warehouse.connection import Transaction
+    from forecast_assets.warehouse.models import PooledVersion
 
 
 @dg.asset(
@@ -27,14 +31,15 @@ from forecast_assets.defs.scope import scope_of
     deps=["features", "pooled_model"],
     kinds={"postgres", "sktime"},
     description=(
-        "Each store's own model, fitted to what was known at the end of the period (in the "
-        "running one: by now) and drawn towards what all stores have in common."
+        "Each store's own model, fitted to what was known at the end of the period and drawn "
+        "towards what all stores have in common. In the running period a store is fitted again "
+        "once a week, and whenever its past or the pooled model changes."
     ),
 )
 def store_models(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.Output[None]]:
-    """Fits the models of the run's partitions."""
+    """Fits the models of the run's partitions; a refresh leaves those that still hold."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
 
@@ -45,41 +50,83 @@ def store_models(
     with timed(scope, context, warehouse):
         for chunk in chunks(scope.models, grain):
             for period in chunk.periods:
-                fitted = _fit(warehouse, list(chunk.stores), (period, period_end(period, grain)))
-                for store in chunk.stores:
-                    materialized[partition_key(period, store)] = fitted.get(store, {ROW_COUNT: 0})
+                with warehouse.transaction() as transaction:
+                    lock(transaction, "store_models", (period,))
+                    fitted = _period(
+                        transaction, scope, list(chunk.stores), period, period_end(period, grain)
+                    )
+                materialized |= {
+                    partition_key(period, store): metadata for store, metadata in fitted.items()
+                }
     say_empty(context, materialized)
     yield from report(context, materialized)
 
 
-def _fit(
-    warehouse: WarehouseResource, stores: list[int], period: tuple[date, date]
+def _period(
+    transaction: "Transaction", scope: Scope, stores: list[int], start: date, end: date
 ) -> dict[int, dict[str, Any]]:
-    """Fits and replaces a period's models; returns the metadata of each store that has sales."""
+    """Fits some stores for a period; returns the metadata of those that were computed."""
+    from forecast_assets.core.refit import fit_day
+    from forecast_assets.warehouse import models, sales
+
+    newest = sales.newest_days(transaction, "cleaned_sales", stores)
+    origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
+    kept = {} if scope.refresh_id is None else models.fitted_days(transaction, stores, start)
+    computed: dict[int, dict[str, Any]] = {
+        store: {ROW_COUNT: 0} for store in stores if store not in origins
+    }
+    for version, group in models.by_pooled_version(transaction, origins):
+        name = version.version if version else None
+        pooled_until = version.trained_until if version else None
+        wanted = {
+            store: fit_day(store, day, pooled_until) if newest[store] == day else day
+            for store, day in group.items()
+        }
+        to_fit = {
+            store: day
+            for store, day in wanted.items()
+            if kept.get(store) != (day, name) or scope.changed_since(store, day)
+        }
+        for store, days in _fit(transaction, version, to_fit, start).items():
+            computed[store] = {
+                ROW_COUNT: 1,
+                "days": days,
+                "trained_until": str(to_fit[store]),
+                "pooled_version": name or "none yet",
+            }
+    models.clear_store_models(transaction, [s for s in stores if s not in origins], start)
+    return computed
+
+
+def _fit(
+    transaction: "Transaction",
+    version: "PooledVersion | None",
+    to_fit: dict[int, date],
+    start: date,
+) -> dict[int, int]:
+    """Fits and replaces the models of stores; returns the days of sales of each."""
     import pandas as pd
 
     from forecast_assets.core.features import FEATURE_COLUMNS
     from forecast_assets.core.pooled import PooledModel
     from forecast_assets.core.store_models import fit_stores
+    from forecast_assets.schemas.frames import STORE_MODELS
     from forecast_assets.warehouse import models, sales
 
-    start, end = period
-    metadata: dict[int, dict[str, Any]] = {}
-    with warehouse.transaction() as transaction:
-        lock(transaction, "store_models", (start,))
-        origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
-        parts = []
-        for version, chosen in models.by_pooled_version(transaction, origins):
-            rows = sales.features(transaction, list(FEATURE_COLUMNS), end, list(chosen))
-            pooled = PooledModel.from_bytes(version.model) if version else None
-            fitted = fit_stores(rows, pooled, origin=pd.Series(chosen).pipe(pd.to_datetime))
-            name = version.version if version else None
-            parts.append(fitted.assign(pooled_version=name))
-            for store, days in zip(fitted["store"], fitted["n_days"], strict=True):
-                metadata[int(store)] = {
-                    ROW_COUNT: 1,
-                    "days": int(days),
-                    "pooled_version": name or "none yet",
-                }
-        models.replace_store_models(transaction, pd.concat(parts) if parts else None, stores, start)
-    return metadata
+    if not to_fit:
+        return {}
+    rows = sales.features(transaction, list(FEATURE_COLUMNS), max(to_fit.values()), list(to_fit))
+    fitted = STORE_MODELS.validate(
+        fit_stores(
+            rows,
+            PooledModel.from_bytes(version.model) if version else None,
+            origin=pd.to_datetime(pd.Series(to_fit)),
+        )
+    )
+    models.replace_store_models(
+        transaction,
+        fitted.assign(pooled_version=version.version if version else None),
+        list(to_fit),
+        start,
+    )
+    return dict(zip(fitted["store"].tolist(), fitted["n_days"].tolist(), strict=True))

@@ -1,0 +1,101 @@
+"""Checks that look across partitions; what a single frame must satisfy is checked by its asset."""
+
+import dagster as dg
+
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.settings import settings
+
+
+@dg.asset_check(
+    asset="raw_sales",
+    blocking=True,
+    description="Every offset taken ended as a stored row, a quarantined event or a known gap.",
+)
+def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Counts the rows of each topic-partition against the ledger of offsets."""
+    from forecast_assets.warehouse import checks
+
+    with warehouse.transaction() as transaction:
+        wrong = checks.unbalanced(transaction)
+        totals = checks.ledger_totals(transaction)
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description="; ".join(wrong)
+        or "{stored:,} stored + {quarantined:,} quarantined = {taken:,} events taken".format(
+            **totals
+        ),
+        metadata=totals,
+    )
+
+
+@dg.asset_check(
+    asset="forecasts",
+    blocking=True,
+    description="No model behind a forecast has seen a day after the forecast's origin.",
+)
+def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Looks for models that saw more than their period or their origin allows."""
+    from forecast_assets.core.periods import period_end
+    from forecast_assets.warehouse import checks
+
+    with warehouse.transaction() as transaction:
+        periods = checks.model_periods(transaction)
+    wrong = [
+        f"{row['stores']} store models of {row['period_start']} saw {row['trained_until']}"
+        + (f", their pooled model {row['pooled_until']}" if row["pooled_until"] else "")
+        for row in periods
+        if row["trained_until"] > period_end(row["period_start"], settings().date_grain)
+        or row["later_pooled"]
+    ]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description="; ".join(wrong) or f"{len(periods)} periods, none saw its future",
+        metadata={"periods": len(periods)},
+    )
+
+
+@dg.asset_check(
+    asset="forecasts",
+    description="Nothing that changed has waited for longer than the settings allow.",
+)
+def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Names the stores whose changes no refresh has worked off in time."""
+    from forecast_assets.warehouse import changes
+
+    minutes = settings().max_open_minutes
+    with warehouse.transaction() as transaction:
+        late = changes.overdue(transaction, minutes)
+    shown = ", ".join(f"{row['store']} since {row['first_day']}" for row in late[:20])
+    return dg.AssetCheckResult(
+        passed=not late,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{len(late)} stores have waited for more than {minutes:g} minutes: {shown}"
+            if late
+            else f"no change is older than {minutes:g} minutes"
+        ),
+        metadata={"stores_late": len(late)},
+    )
+
+
+@dg.asset_check(
+    asset="forecasts",
+    description="All stores are forecast from the same newest day.",
+)
+def day_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Names the stores that still wait for the newest day's sales."""
+    from forecast_assets.warehouse import checks
+
+    with warehouse.transaction() as transaction:
+        newest, behind = checks.stores_behind(transaction)
+    shown = ", ".join(f"{row['store']} ({row['origin']})" for row in behind[:20])
+    return dg.AssetCheckResult(
+        passed=not behind,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{len(behind)} stores are behind {newest}: {shown}"
+            if behind
+            else f"all stores are forecast from {newest}"
+        ),
+        metadata={"newest_origin": str(newest), "stores_behind": len(behind)},
+    )
