@@ -405,8 +405,10 @@ def _command(
         check=False,
     )
     if answer.returncode:
+        log = stack.processes.log(arguments[1])
+        log.write_text(answer.stdout + answer.stderr)
         last = ((answer.stderr or answer.stdout).strip().splitlines() or ["no output"])[-1]
-        raise StackError(f"{what} failed: {last}")
+        raise StackError(f"{what} failed: {last} (all of it is in {_short(log)})")
     console.print(f"{what}: {time.monotonic() - started:.1f} s")
     return answer.stdout
 

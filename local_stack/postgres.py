@@ -38,6 +38,8 @@ DATABASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dagster": ("dagster", ()),
     "mlflow": ("mlflow", ()),
 }
+# Roles that merge what they were given through a temporary table.
+_TEMPORARY_TABLES = frozenset({"sales_stream", "sales_assets"})
 ROLES = (*SALES_ROLES, "dagster", "mlflow")
 # dagster-postgres opens connections for each event and process.
 MAX_CONNECTIONS = 300
@@ -200,9 +202,10 @@ class Postgres:
                 sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
             )
             for role in others:
+                rights = "CONNECT, TEMPORARY" if role in _TEMPORARY_TABLES else "CONNECT"
                 connection.execute(
-                    sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-                        sql.Identifier(name), sql.Identifier(role)
+                    sql.SQL("GRANT {} ON DATABASE {} TO {}").format(
+                        sql.SQL(rights), sql.Identifier(name), sql.Identifier(role)
                     )
                 )
 
