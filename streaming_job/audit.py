@@ -71,10 +71,7 @@ class Line:
             return [f"{self.name}: {self.raw_rows + self.quarantine_rows} rows without a ledger"]
         found = []
         counted = (
-            (self.stored or 0)
-            + (self.quarantined or 0)
-            + (self.gaps or 0)
-            + (self.expired or 0)
+            (self.stored or 0) + (self.quarantined or 0) + (self.gaps or 0) + (self.expired or 0)
         )
         consumed = self.next_offset - self.first_offset
         if consumed != counted:
@@ -127,9 +124,7 @@ def audit(database_url: str) -> Audit:
     return result
 
 
-def deep_audit(
-    settings: StreamSettings, on_progress: Callable[[int], None] | None = None
-) -> Audit:
+def deep_audit(settings: StreamSettings, on_progress: Callable[[int], None] | None = None) -> Audit:
     """Reads what Kafka retains below the ledger's offsets and compares it both ways.
 
     Raises:
@@ -153,9 +148,7 @@ def deep_audit(
             in_kafka = _offsets_in_kafka(
                 settings, partition, start, row.next_offset, result, on_progress
             )
-            in_tables = _offsets_in_tables(
-                connection, stream_id, partition, start, row.next_offset
-            )
+            in_tables = _offsets_in_tables(connection, stream_id, partition, start, row.next_offset)
             name = f"{topic.name}-{partition}"
             for offsets, words in (
                 (in_kafka - in_tables, "are in Kafka and in no table"),

@@ -176,4 +176,3 @@ def audit(
     stored = sum(line.raw_rows for line in result.lines)
     quarantined = sum(line.quarantine_rows for line in result.lines)
     out.print(f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or doubled")
-

@@ -97,11 +97,10 @@ def accept_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -
         "INSERT INTO sales.streams (topic, topic_uuid) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (topic, topic_uuid),
     )
-    row = connection.execute(
+    (row,) = connection.execute(
         "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_uuid = %s",
         (topic, topic_uuid),
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     return int(row[0])
 
 
@@ -150,13 +149,12 @@ def count_expired(
 
 def counts(connection: psycopg.Connection, stream_id: int) -> Counts:
     """What became of a stream's events so far."""
-    row = connection.execute(
+    (row,) = connection.execute(
         "SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(quarantined), 0)::bigint, "
         "coalesce(sum(gaps), 0)::bigint, coalesce(sum(expired), 0)::bigint "
         "FROM sales.stream_offsets WHERE stream_id = %s",
         (stream_id,),
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     return Counts(*row)
 
 
@@ -182,10 +180,9 @@ def ensure_months(connection: psycopg.Connection, first_day: date, last_day: dat
 
 def last_commit(connection: psycopg.Connection, stream_id: int) -> float:
     """Unix seconds at which a topic-partition of a stream advanced last; 0 before the first."""
-    row = connection.execute(
+    (row,) = connection.execute(
         "SELECT coalesce(extract(epoch FROM max(updated_at)), 0)::float8 "
         "FROM sales.stream_offsets WHERE stream_id = %s",
         (stream_id,),
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     return float(row[0])

@@ -130,7 +130,7 @@ def encode(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
         value = row.get(field)
         if field in events.OPTIONAL_ON_PLAN and _is_missing(value):
             continue
-        if field not in row:
+        if value is None:
             raise RefusedError(f"a row without {field}: {dict(row)!r:.200}")
         if field == events.DATE:
             event[field] = str(value)[:10]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
@@ -103,9 +103,7 @@ class Supervisor:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _plan(self) -> source.Start:
-        start = source.plan_start(
-            self.settings, accept_recreated_topic=self.accept_recreated_topic
-        )
+        start = source.plan_start(self.settings, accept_recreated_topic=self.accept_recreated_topic)
         self.accept_recreated_topic = False
         return start
 
@@ -126,7 +124,7 @@ class Supervisor:
                 self._watch(spark, running, start, began)
             except (RefusedError, SettingsError):
                 raise
-            except Exception as error:  # noqa: BLE001 - every failure means: start from the ledger
+            except Exception as error:  # every failure means: start from the ledger
                 if self.stopping.is_set():
                     # A signal to the whole process group ends Java too; what it was writing is
                     # rolled back, and the next start takes it again.
@@ -180,9 +178,7 @@ class Supervisor:
             counts = ledger.counts(connection, start.stream_id)
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
-        _, ends = kafka_client.ends(
-            self.settings.kafka_bootstrap_servers, start.topic, rows.keys()
-        )
+        _, ends = kafka_client.ends(self.settings.kafka_bootstrap_servers, start.topic, rows.keys())
         now = time.monotonic()
         handled = counts.stored + counts.quarantined
         rate = 0.0
@@ -190,8 +186,7 @@ class Supervisor:
             rate = (handled - self._last[1]) / (now - self._last[0])
         self._last = (now, handled)
         lag = {
-            partition: max(0, ends[partition] - row.next_offset)
-            for partition, row in rows.items()
+            partition: max(0, ends[partition] - row.next_offset) for partition, row in rows.items()
         }
         return Progress(counts, rate, lag, reasons, last_commit)
 
@@ -226,8 +221,8 @@ def _stop_after_batch(running: StreamingQuery) -> None:
 
 def _is_alive(spark: SparkSession) -> bool:
     try:
-        return not spark.sparkContext._jsc.sc().isStopped()  # type: ignore[union-attr]
-    except Exception:  # noqa: BLE001 - any failure to ask means that nobody is there
+        return not spark.sparkContext._jsc.sc().isStopped()
+    except Exception:  # any failure to ask means that nobody is there
         return False
 
 

@@ -9,6 +9,7 @@ finds its range taken and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -147,6 +148,7 @@ class ExactlyOnceWriter(DataSourceStreamArrowWriter):
     """Writes each task's range in one transaction."""
 
     def __init__(self, options: SinkOptions) -> None:
+        """Keeps what the tasks need; connects to nothing."""
         self.options = options
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
@@ -254,10 +256,9 @@ def _connection(url: str) -> _Connection:
 def _forget(url: str) -> None:
     held = _connections.pop(url, None)
     if held is not None:
-        try:
+        # It is being thrown away, often because it is broken already.
+        with suppress(Exception):
             held.close()
-        except Exception:  # noqa: BLE001, S110 - it is being thrown away, often already broken
-            pass
 
 
 def _topic_uuid_now(options: SinkOptions) -> str:

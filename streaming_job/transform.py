@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - everyone's name for it
 
 from streaming_job import events
 from streaming_job.events import Reason
@@ -24,12 +24,13 @@ OPEN_CALENDAR_DAYS = 366
 """With no end of the calendar given, days up to this many ahead of today are inside."""
 
 _DATE_SHAPE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_FIRST_DAY = "0001-01-01"
 _INTEGER_SHAPE = "^-?[0-9]+$"
 _NUMBER_TYPES = ("BIGINT", "DOUBLE", "FLOAT")
 
 # The places where a JSON value may stand, so that text inside strings cannot change the verdict:
 # replacing it there leaves a string a string.
-_NAN_TOKEN = r"(^|[\[:,])([ \t\r\n]*)(?:NaN|-?Infinity)(?=[ \t\r\n]*(?:[,}\]]|$))"
+_NAN_PLACE = r"(^|[\[:,])([ \t\r\n]*)(?:NaN|-?Infinity)(?=[ \t\r\n]*(?:[,}\]]|$))"
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,7 @@ def parse(
         "topic_partition",
         "kafka_offset",
         "event_time",
-        *(
-            F.when(good, F.col(column)).alias(column)
-            for column in events.COLUMNS.values()
-        ),
+        *(F.when(good, F.col(column)).alias(column) for column in events.COLUMNS.values()),
         "reason",
         "detail",
         F.when(bytes_needed, F.col("key")).alias("key"),
@@ -143,7 +141,9 @@ def _with_fast_parts(frame: DataFrame, use_fast_path: bool) -> DataFrame:
         return F.concat(*(piece.cast("string") for piece in pieces), F.lit("}"))
 
     again = F.when(F.col("space") == 1, written(": ", ", ")).otherwise(written(":", ","))
-    return frame.withColumn("is_fast", F.coalesce(again == F.col("text"), F.lit(False))).drop(
+    # Spark knows a year 0; the calendar does not.
+    proven = (again == F.col("text")) & (F.col("fast_date") >= F.lit(_FIRST_DAY).cast("date"))
+    return frame.withColumn("is_fast", F.coalesce(proven, F.lit(False))).drop(
         "parts", "space"
     )
 
@@ -157,12 +157,10 @@ def _with_document(frame: DataFrame) -> DataFrame:
     # both has nothing after it.
     frame = frame.withColumn(
         "document",
-        F.when(
-            F.col("utf8"), F.try_parse_json(F.concat(F.lit("["), F.col("text"), F.lit("]")))
-        ),
+        F.when(F.col("utf8"), F.try_parse_json(F.concat(F.lit("["), F.col("text"), F.lit("]")))),
     )
     frame = frame.withColumn("document", F.when(_alone("document", "text"), F.col("document")))
-    without_nan = F.regexp_replace("text", _NAN_TOKEN, "$1$2null")
+    without_nan = F.regexp_replace("text", _NAN_PLACE, "$1$2null")
     frame = frame.withColumn(
         "mended",
         F.when(F.col("utf8") & F.col("document").isNull(), without_nan),
@@ -199,9 +197,9 @@ def _with_fields(frame: DataFrame) -> DataFrame:
     frame = frame.select(
         "*",
         *(
-            F.schema_of_variant(
-                F.try_variant_get("document", f"$[0].{field}", "variant")
-            ).alias(f"type_{column}")
+            F.schema_of_variant(F.try_variant_get("document", f"$[0].{field}", "variant")).alias(
+                f"type_{column}"
+            )
             for field, column in events.COLUMNS.items()
         ),
     )
@@ -217,14 +215,12 @@ def _with_fields(frame: DataFrame) -> DataFrame:
         F.when(
             (F.col("type_date") == "STRING")
             & date_text.rlike(_DATE_SHAPE)
-            & (date_text >= F.lit("0001-01-01")),
+            & (date_text >= F.lit(_FIRST_DAY)),
             date_text.try_cast("date"),
         )
     )
     holiday = F.col(f"raw.{events.STATE_HOLIDAY}")
-    typed["state_holiday"] = F.when(
-        fast, F.regexp_replace("holiday_token", '"', "")
-    ).otherwise(
+    typed["state_holiday"] = F.when(fast, F.regexp_replace("holiday_token", '"', "")).otherwise(
         F.when((F.col("type_state_holiday") == "STRING"), holiday).when(
             _is_integer(events.STATE_HOLIDAY) & (holiday.try_cast("int") == 0), F.lit("0")
         )
@@ -347,12 +343,10 @@ def _with_verdict(frame: DataFrame, calendar: Calendar) -> DataFrame:
             F.concat(F.lit("Sales "), F.col("sales").cast("string")),
         ),
     ]
-    reason = detail = None
-    for test, code, text in chain:
-        name = F.lit(code.value)
-        reason = F.when(test, name) if reason is None else reason.when(test, name)
-        detail = F.when(test, text) if detail is None else detail.when(test, text)
-    assert reason is not None and detail is not None
+    reason, detail = F.lit(None).cast("string"), F.lit(None).cast("string")
+    for test, code, text in reversed(chain):
+        reason = F.when(test, F.lit(code.value)).otherwise(reason)
+        detail = F.when(test, text).otherwise(detail)
     # PostgreSQL's text takes no NUL, and nobody's terminal should take control characters.
     printable = F.regexp_replace(detail.cast("string"), "[^ -~]", "?")
     return frame.withColumn("reason", reason).withColumn("detail", printable)

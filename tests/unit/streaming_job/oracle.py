@@ -1,0 +1,139 @@
+"""The grammar of events once more, strictly, in plain Python: what `transform` is held against.
+
+Shares nothing with the Spark expressions but the field names and reason codes.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from streaming_job.events import FIELDS, MAX_VALUE_BYTES, Reason
+
+
+@dataclass
+class Verdict:
+    reason: Reason | None
+    row: dict[str, Any] = field(default_factory=dict)
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def _strict_json(text: str) -> tuple[Any, bool]:
+    """The value and whether NaN or Infinity occurs; ValueError if it is not JSON."""
+    constants = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in items}) != len(items):
+            raise _TwiceError
+        for name, _ in items:
+            name.encode()
+        return dict(items)
+
+    def constant(name: str) -> None:
+        constants.append(name)
+
+    value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    _refuse_lone_surrogates(value)
+    return value, bool(constants)
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_lone_surrogates(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _refuse_lone_surrogates(item)
+
+
+def judge(value: bytes | None, first: date, last: date) -> Verdict:
+    """The verdict on one event, the store's existence aside."""
+    if value is None:
+        return Verdict(Reason.NULL_VALUE)
+    if len(value) > MAX_VALUE_BYTES:
+        return Verdict(Reason.OVERSIZED)
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return Verdict(Reason.NOT_UTF8)
+    try:
+        event, has_nan = _strict_json(text)
+    except (ValueError, RecursionError):
+        return Verdict(Reason.NOT_JSON)
+    if has_nan:
+        return Verdict(Reason.NAN)
+    if not isinstance(event, dict):
+        return Verdict(Reason.NOT_OBJECT)
+    return _judge_fields(event, first, last)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _judge_fields(event: dict[str, Any], first: date, last: date) -> Verdict:  # noqa: PLR0911, PLR0912
+    given = {name: event[name] for name in FIELDS if name in event}
+    if None in given.values():
+        return Verdict(Reason.NULL_VALUE)
+    needed = set(FIELDS)
+    if "Sales" not in given and "Customers" not in given:
+        needed -= {"Sales", "Customers", "Open"}
+    if needed - set(given):
+        return Verdict(Reason.MISSING_FIELD)
+    for name, value in given.items():
+        if name == "Date":
+            fits = isinstance(value, str)
+        elif name == "StateHoliday":
+            fits = isinstance(value, str) or _is_integer(value)
+        else:
+            fits = _is_integer(value)
+        if not fits:
+            return Verdict(Reason.WRONG_TYPE)
+    for name, value in given.items():
+        if name in ("Date", "StateHoliday"):
+            continue
+        low, high = -(2**31), 2**31 - 1
+        if name in ("Open", "Promo", "SchoolHoliday"):
+            low, high = 0, 1
+        elif name == "DayOfWeek":
+            low, high = 1, 7
+        if not low <= value <= high:
+            return Verdict(Reason.OUT_OF_RANGE)
+    if given.get("Sales", 0) < 0 or given.get("Customers", 0) < 0:
+        return Verdict(Reason.NEGATIVE_SALES)
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", given["Date"]):
+        return Verdict(Reason.IMPOSSIBLE_DATE)
+    try:
+        day = date.fromisoformat(given["Date"])
+    except ValueError:
+        return Verdict(Reason.IMPOSSIBLE_DATE)
+    if not first <= day <= last:
+        return Verdict(Reason.OUTSIDE_CALENDAR)
+    if day.isoweekday() != given["DayOfWeek"]:
+        return Verdict(Reason.WEEKDAY_MISMATCH)
+    holiday = given["StateHoliday"]
+    holiday = "0" if holiday == 0 and _is_integer(holiday) else holiday
+    if holiday not in ("0", "a", "b", "c"):
+        return Verdict(Reason.UNKNOWN_HOLIDAY)
+    if given.get("Open") == 0 and given.get("Sales", 0) > 0:
+        return Verdict(Reason.SALES_WHILE_CLOSED)
+    return Verdict(
+        None,
+        {
+            "store": given["Store"],
+            "day_of_week": given["DayOfWeek"],
+            "date": day,
+            "sales": given.get("Sales"),
+            "customers": given.get("Customers"),
+            "open": given.get("Open"),
+            "promo": given["Promo"],
+            "state_holiday": holiday,
+            "school_holiday": given["SchoolHoliday"],
+        },
+    )

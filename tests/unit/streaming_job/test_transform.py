@@ -1,0 +1,228 @@
+"""The verdicts of the Spark expressions, each reason at both sides of its border."""
+
+import json
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from streaming_job import events, transform
+from streaming_job.events import Reason
+from tests.unit.streaming_job import mutations, oracle
+
+FIRST, LAST = mutations.FIRST, mutations.LAST
+CALENDAR = transform.Calendar(FIRST, LAST)
+NOW = datetime(2015, 6, 13, tzinfo=UTC)
+GOOD = {
+    "Store": 1,
+    "DayOfWeek": 5,
+    "Date": "2015-06-12",
+    "Sales": 5263,
+    "Customers": 555,
+    "Open": 1,
+    "Promo": 1,
+    "StateHoliday": "0",
+    "SchoolHoliday": 1,
+}
+PLAN = {name: GOOD[name] for name in GOOD if name not in ("Sales", "Customers")}
+
+
+def judged(
+    spark: SparkSession,
+    values: list[bytes | None],
+    *,
+    calendar: transform.Calendar = CALENDAR,
+    known_stores: tuple[int, ...] = (),
+    use_fast_path: bool = True,
+) -> list[dict[str, Any]]:
+    kafka = spark.createDataFrame(
+        pa.table(
+            {
+                "key": pa.array([b"1"] * len(values), pa.binary()),
+                "value": pa.array(values, pa.binary()),
+                "partition": pa.array([0] * len(values), pa.int32()),
+                "offset": pa.array(range(len(values)), pa.int64()),
+                "timestamp": pa.array([NOW] * len(values), pa.timestamp("us", tz="UTC")),
+            }
+        )
+    )
+    parsed = transform.parse(kafka, calendar, known_stores, use_fast_path=use_fast_path)
+    rows: list[dict[str, Any]] = parsed.toArrow().sort_by("kafka_offset").to_pylist()
+    return rows
+
+
+def event(**changes: Any) -> bytes:
+    fields = GOOD | changes
+    return json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()
+
+
+def plan(**changes: Any) -> bytes:
+    return event(Sales=..., Customers=..., **changes)
+
+
+BORDERS: list[tuple[bytes | None, Reason | None]] = [
+    (event(), None),
+    (None, Reason.NULL_VALUE),
+    (event(Sales=None), Reason.NULL_VALUE),
+    (event(Comment=None), None),
+    (b"", Reason.NOT_JSON),
+    (event().ljust(events.MAX_VALUE_BYTES), None),
+    (event().ljust(events.MAX_VALUE_BYTES + 1), Reason.OVERSIZED),
+    (event(Comment="é").replace(b"\\u00e9", "é".encode()), None),
+    (event(Comment="é").replace(b"\\u00e9", b"\xe9"), Reason.NOT_UTF8),
+    (event().replace(b"5263", b"NaN"), Reason.NAN),
+    (event().replace(b"5263", b"-Infinity"), Reason.NAN),
+    (event().replace(b"5263", b'"NaN"'), Reason.WRONG_TYPE),
+    (event().replace(b"5263", b"nan"), Reason.NOT_JSON),
+    (event() + b" ", None),
+    (event() + b" x", Reason.NOT_JSON),
+    (event() + b"}", Reason.NOT_JSON),
+    (event() + b"]", Reason.NOT_JSON),
+    (event() + event(), Reason.NOT_JSON),
+    (b"[" + event() + b"]", Reason.NOT_OBJECT),
+    (b"5", Reason.NOT_OBJECT),
+    (b"null", Reason.NOT_OBJECT),
+    (event().replace(b'"Promo"', b'"Sales"'), Reason.NOT_JSON),
+    (event().replace(b'"', b"'"), Reason.NOT_JSON),
+    (event(Promo=...), Reason.MISSING_FIELD),
+    (event(Sales=...), Reason.MISSING_FIELD),
+    (event(Customers=...), Reason.MISSING_FIELD),
+    (event(Open=...), Reason.MISSING_FIELD),
+    (plan(), None),
+    (plan(Open=...), None),
+    (plan(Open=..., Date=...), Reason.MISSING_FIELD),
+    (event(Sales="5263"), Reason.WRONG_TYPE),
+    (event(Sales=5263.0), Reason.WRONG_TYPE),
+    (event(Open=True), Reason.WRONG_TYPE),
+    (event(Date=20150612), Reason.WRONG_TYPE),
+    (event().replace(b"5263", b"1e400"), Reason.WRONG_TYPE),
+    (event(StateHoliday=0.0), Reason.WRONG_TYPE),
+    (event(Store="1"), Reason.WRONG_TYPE),
+    (event(Sales=2**31 - 1), None),
+    (event(Sales=2**31), Reason.OUT_OF_RANGE),
+    (event(Sales=10**60), Reason.OUT_OF_RANGE),
+    (event(Store=2**31), Reason.OUT_OF_RANGE),
+    (event(Open=2), Reason.OUT_OF_RANGE),
+    (event(Promo=-1), Reason.OUT_OF_RANGE),
+    (event(SchoolHoliday=0), None),
+    (event(DayOfWeek=0), Reason.OUT_OF_RANGE),
+    (event(DayOfWeek=8), Reason.OUT_OF_RANGE),
+    (event(Sales=0), None),
+    (event(Sales=-1), Reason.NEGATIVE_SALES),
+    (event(Customers=-1), Reason.NEGATIVE_SALES),
+    (event().replace(b"5263", b"-0"), None),
+    (event().replace(b"5263", b"-0.0"), Reason.WRONG_TYPE),
+    (event(Date="2015-02-29", DayOfWeek=7), Reason.IMPOSSIBLE_DATE),
+    (event(Date="2015-02-28", DayOfWeek=6), None),
+    (event(Date="2015-6-12"), Reason.IMPOSSIBLE_DATE),
+    (event(Date="2015-06-12T00:00"), Reason.IMPOSSIBLE_DATE),
+    (event(Date="٢٠١٥-06-12"), Reason.IMPOSSIBLE_DATE),
+    (event(Date="2013-01-01", DayOfWeek=2), None),
+    (event(Date="2012-12-31", DayOfWeek=1), Reason.OUTSIDE_CALENDAR),
+    (event(Date="2015-12-31", DayOfWeek=4), None),
+    (event(Date="2016-01-01", DayOfWeek=5), Reason.OUTSIDE_CALENDAR),
+    (event(DayOfWeek=4), Reason.WEEKDAY_MISMATCH),
+    (event(StateHoliday="c"), None),
+    (event(StateHoliday=0), None),
+    (event(StateHoliday="d"), Reason.UNKNOWN_HOLIDAY),
+    (event(StateHoliday=1), Reason.UNKNOWN_HOLIDAY),
+    (event(StateHoliday=""), Reason.UNKNOWN_HOLIDAY),
+    (event(Open=0, Sales=0, Customers=0), None),
+    (event(Open=0, Sales=1, Customers=0), Reason.SALES_WHILE_CLOSED),
+    (event(Sales="a\u0000b", Date="2015\u0000", Open=1), Reason.WRONG_TYPE),
+]
+
+
+@pytest.mark.parametrize("use_fast_path", [True, False])
+def test_each_reason_at_its_border(spark: SparkSession, use_fast_path: bool) -> None:
+    rows = judged(spark, [value for value, _ in BORDERS], use_fast_path=use_fast_path)
+    for (value, reason), row in zip(BORDERS, rows, strict=True):
+        assert row["reason"] == reason, value
+        assert oracle.judge(value, FIRST, LAST).reason == reason, value
+
+
+def test_every_reason_but_the_sinks_has_a_border() -> None:
+    assert {reason for _, reason in BORDERS} == {*Reason, None} - {Reason.UNKNOWN_STORE}
+
+
+def test_good_event_is_typed(spark: SparkSession) -> None:
+    (row,) = judged(spark, [event(StateHoliday="a")])
+    assert row["date"] == date(2015, 6, 12)
+    assert (row["store"], row["sales"], row["customers"], row["open"]) == (1, 5263, 555, 1)
+    assert (row["promo"], row["state_holiday"], row["school_holiday"]) == (1, "a", 1)
+    assert row["event_time"] == NOW
+
+
+def test_detail_is_printable_and_names_the_field(spark: SparkSession) -> None:
+    rows = judged(spark, [event(Date="2015\u0000\u001b[31m"), event(Customers=None)])
+    assert rows[0]["detail"] == "2015??[31m"
+    assert rows[1]["detail"] == "Customers"
+
+
+def test_bytes_travel_unless_the_event_is_good_and_its_store_known(spark: SparkSession) -> None:
+    values = [event(), event(Store=2), event(Sales=-1)]
+    rows = judged(spark, values, known_stores=(1,))
+    assert [row["value"] for row in rows] == [None, values[1], values[2]]
+    assert [row["key"] for row in rows] == [None, b"1", b"1"]
+
+
+def test_open_ended_calendar_reaches_a_year_ahead(spark: SparkSession) -> None:
+    today = datetime.now(UTC).date()
+    days = [today + timedelta(days=ahead) for ahead in (365, 368)]
+    values = [event(Date=day.isoformat(), DayOfWeek=day.isoweekday()) for day in days]
+    rows = judged(spark, values, calendar=transform.Calendar(FIRST, None))
+    assert [row["reason"] for row in rows] == [None, Reason.OUTSIDE_CALENDAR]
+
+
+def same_as_oracle(spark: SparkSession, values: list[bytes | None]) -> None:
+    for use_fast_path in (True, False):
+        rows = judged(spark, values, use_fast_path=use_fast_path)
+        for value, row in zip(values, rows, strict=True):
+            verdict = oracle.judge(value, FIRST, LAST)
+            assert row["reason"] == verdict.reason, (use_fast_path, value)
+            if verdict.reason is None:
+                got = {name: row[name] for name in verdict.row}
+                assert got == verdict.row, (use_fast_path, value)
+
+
+# No shrinking: a smaller seed is not a simpler event, and the message names the event itself.
+@settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(seed=st.integers(0, 2**32))
+def test_mutated_events_are_judged_as_by_a_strict_parser(spark: SparkSession, seed: int) -> None:
+    rng = random.Random(seed)
+    values = [mutations.event_value(rng) for _ in range(25_000)]
+    assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 5_000
+    same_as_oracle(spark, values)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+ODD_EVENTS = st.builds(
+    lambda changes, ascii_only: json.dumps(GOOD | changes, ensure_ascii=ascii_only).encode(
+        errors="surrogatepass"
+    ),
+    st.dictionaries(st.sampled_from(events.FIELDS) | st.text(max_size=3), JSON, max_size=3),
+    st.booleans(),
+)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(values=st.lists(ODD_EVENTS | st.binary(max_size=40), min_size=1, max_size=60))
+def test_any_json_in_any_field_is_judged_as_by_a_strict_parser(
+    spark: SparkSession, values: list[bytes]
+) -> None:
+    same_as_oracle(spark, list(values))
