@@ -72,9 +72,9 @@ class Settings(BaseSettings):
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
-    @field_validator("calendar_end", mode="before")
+    @field_validator("calendar_end", "database_url", mode="before")
     @classmethod
-    def _empty_is_open(cls, value: object) -> object:
+    def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ class Seen:
     Attributes:
         cells: The cells that open changes make stale; empty when nothing is open.
         newest_change: The number of the newest open change.
-        in_flight: Refreshes that wait or run.
+        in_flight: Whether a refresh waits or runs.
         failures: Refreshes that failed since the last one that succeeded.
         last_failure: When the newest of them ended.
         now: The time of the tick.
@@ -25,7 +25,7 @@ class Seen:
 
     cells: Cells
     newest_change: int
-    in_flight: int
+    in_flight: bool
     failures: int
     last_failure: datetime | None
     now: datetime
@@ -63,16 +63,21 @@ def decide(seen: Seen, ordered_stores: list[int]) -> Refresh | Wait:
         return Wait("nothing has changed")
     if seen.in_flight:
         return Wait("a refresh is in flight; what has changed since goes into the next")
-    if seen.failures and seen.last_failure is not None:
-        wait = min(FIRST_WAIT * 2 ** min(seen.failures - 1, 10), LONGEST_WAIT)
-        again = seen.last_failure + wait
-        if seen.now < again:
-            return Wait(
-                f"{seen.failures} refreshes in a row have failed; the next try is at "
-                f"{again:%H:%M:%S} UTC"
-            )
+    again = next_try(seen.failures, seen.last_failure)
+    if again is not None and seen.now < again:
+        return Wait(
+            f"{seen.failures} refreshes in a row have failed; the next try is at "
+            f"{again:%H:%M:%S} UTC"
+        )
     corners = rectangle(seen.cells, ordered_stores)
     if corners is None:
         return Wait("the changed stores have no partition yet")
     # A used key is never run again: the failures in it let the same changes be tried again.
     return Refresh(*corners, run_key=f"change-{seen.newest_change}-try-{seen.failures}")
+
+
+def next_try(failures: int, last_failure: datetime | None) -> datetime | None:
+    """When to try again after failures in a row; None means now."""
+    if not failures or last_failure is None:
+        return None
+    return last_failure + min(FIRST_WAIT * 2 ** min(failures - 1, 10), LONGEST_WAIT)

@@ -20,6 +20,7 @@ from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.settings import settings
 
+REFRESHES = dg.RunsFilter(tags={REFRESH_TAG: "true"})
 WAITING_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 
 INTERVAL_SECONDS = 5
@@ -57,12 +58,12 @@ def refresh_when_changed(
     if missing:
         context.instance.add_dynamic_partitions(STORE_DIMENSION, [str(key) for key in missing])
     ordered = [int(key) for key in known] + missing
-    failures, last_failure = _failures(context.instance)
+    failures, last_failure = _failures(context.instance, REFRESHES)
     decision = decide(
         Seen(
             cells=cells_since(waiting.first_days, newest, chosen.date_grain) if waiting else {},
             newest_change=waiting.newest_id if waiting else 0,
-            in_flight=len(_runs_in_flight(context.instance)),
+            in_flight=_in_flight(context.instance, REFRESHES),
             failures=failures,
             last_failure=last_failure,
             now=datetime.now(UTC),
@@ -100,6 +101,7 @@ def train_when_untrained(
 ) -> dg.RunRequest | dg.SkipReason:
     """Asks for the first training; later ones are the schedule's."""
     from forecast_assets.core.periods import period_start
+    from forecast_assets.core.refresh import next_try
     from forecast_assets.warehouse import models
 
     with warehouse.transaction() as transaction:
@@ -112,27 +114,25 @@ def train_when_untrained(
     key = str(period_start(newest, settings().date_grain))
     if key not in dates.get_partition_keys():
         return dg.SkipReason(f"the newest features, of {newest}, lie outside the calendar")
-    tries = len(context.instance.get_run_ids(dg.RunsFilter(job_name=train.name)))
-    in_flight = context.instance.get_run_ids(
-        dg.RunsFilter(job_name=train.name, statuses=WAITING_OR_RUNNING), limit=1
-    )
-    if in_flight:
+    if _in_flight(context.instance, dg.RunsFilter(job_name=train.name)):
         return dg.SkipReason("training is under way")
-    return dg.RunRequest(run_key=f"first-{tries}", partition_key=key)
+    failures, last_failure = _failures(context.instance, dg.RunsFilter(job_name=train.name))
+    again = next_try(failures, last_failure)
+    if again is not None and datetime.now(UTC) < again:
+        return dg.SkipReason(f"training has failed; the next try is at {again:%H:%M:%S} UTC")
+    return dg.RunRequest(run_key=f"first-{failures}", partition_key=key)
 
 
-def _runs_in_flight(instance: dg.DagsterInstance) -> list[str]:
-    return list(
-        instance.get_run_ids(
-            dg.RunsFilter(tags={REFRESH_TAG: "true"}, statuses=WAITING_OR_RUNNING), limit=1
-        )
-    )
+def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:
+    """Whether any of some runs waits or runs."""
+    wanted = dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=WAITING_OR_RUNNING)
+    return bool(instance.get_run_ids(wanted, limit=1))
 
 
-def _failures(instance: dg.DagsterInstance) -> tuple[int, datetime | None]:
-    """How many of the newest refreshes failed in a row, and when the last of them ended."""
+def _failures(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> tuple[int, datetime | None]:
+    """How many of the newest runs failed in a row, and when the last of them ended."""
     records = instance.get_run_records(
-        dg.RunsFilter(tags={REFRESH_TAG: "true"}, statuses=FINISHED_STATUSES), limit=10
+        dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=FINISHED_STATUSES), limit=10
     )
     count, ended = 0, None
     for record in records:

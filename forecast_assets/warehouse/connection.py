@@ -12,6 +12,8 @@ import adbc_driver_postgresql.dbapi as adbc
 import pandas as pd
 import pyarrow as pa
 
+from forecast_assets.warehouse.errors import UnreachableError
+
 SCHEMA = "sales"
 
 LOCK_TIMEOUT = "120s"
@@ -99,7 +101,11 @@ class Warehouse:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A transaction that commits at the end of the block and rolls back on an exception."""
-        connection = adbc.connect(self._url)
+        try:
+            connection = adbc.connect(self._url)
+        except adbc.Error as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UnreachableError(f"the sales database does not answer: {reason}") from error
         try:
             cursor = connection.cursor()
             try:

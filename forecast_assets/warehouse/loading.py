@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 import pandas as pd
 
 from forecast_assets.warehouse.connection import Transaction, Warehouse
+from forecast_assets.warehouse.errors import LoadError
 
 CHUNK_ROWS = 100_000
 """Rows a COPY: large enough to be fast, small enough for a progress bar to move."""
@@ -18,10 +19,6 @@ DAY_COLUMNS = [
 ]  # fmt: skip
 
 PLAN_COLUMNS = ["store", "date", "open", "promo", "state_holiday", "school_holiday"]
-
-
-class LoadError(Exception):
-    """The rows cannot be loaded; the message says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,19 @@ def load(
             _append_sales(transaction, topic, sales, as_of, on_rows)
         plans_changed = merge_plans(transaction, _with_plan_times(plans, as_of))
     return Loaded(topic, len(sales), already, stores_changed, plans_changed)
+
+
+def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.DataFrame:
+    """The planned days: test.csv's, and what train.csv says of the days that are held back.
+
+    Args:
+        train: Days with sales.
+        test: Planned days.
+        until: The last day whose sales are loaded; None holds nothing back.
+    """
+    later = train.iloc[:0] if until is None else train[train["date"] > pd.Timestamp(until)]
+    parts = [part[PLAN_COLUMNS] for part in (later, test) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else test[PLAN_COLUMNS]
 
 
 def content_hash(sales: pd.DataFrame) -> str:
