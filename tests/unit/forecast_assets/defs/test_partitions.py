@@ -1,0 +1,57 @@
+from datetime import UTC, date, datetime
+
+import pytest
+
+from forecast_assets.defs.partitions import (
+    TooManyPartitionsError,
+    cells_of,
+    date_partitions,
+    partition_key,
+    refuse_too_many,
+)
+from forecast_assets.settings import Settings
+
+
+def made(**values: object) -> Settings:
+    return Settings(_env_file=None, **values)
+
+
+def test_the_running_month_is_a_partition() -> None:
+    today = datetime.now(UTC).date()
+    keys = date_partitions(made(calendar_start=date(2024, 1, 17))).get_partition_keys()
+    assert keys[0] == "2024-01-01", "the month that the calendar begins in is whole"
+    assert keys[-1] == str(today.replace(day=1))
+
+
+def test_a_bounded_calendar_ends_with_its_last_month() -> None:
+    bounded = made(calendar_start=date(2013, 1, 1), calendar_end=date(2015, 7, 31))
+    keys = date_partitions(bounded).get_partition_keys()
+    assert (len(keys), keys[0], keys[-1]) == (31, "2013-01-01", "2015-07-01")
+
+
+@pytest.mark.parametrize(
+    ("grain", "first", "last"),
+    [("weekly", "2015-06-01", "2015-06-29"), ("daily", "2015-06-03", "2015-06-30")],
+)
+def test_finer_grains_begin_on_monday_or_on_the_day(grain: str, first: str, last: str) -> None:
+    chosen = made(
+        calendar_start=date(2015, 6, 3), calendar_end=date(2015, 6, 30), date_grain=grain
+    )
+    keys = date_partitions(chosen).get_partition_keys()
+    assert (keys[0], keys[-1]) == (first, last)
+
+
+def test_too_many_partitions_are_refused_with_the_numbers() -> None:
+    daily = made(
+        calendar_start=date(2013, 1, 1), calendar_end=date(2015, 7, 31), date_grain="daily"
+    )
+    with pytest.raises(TooManyPartitionsError, match="942 daily periods.*1,050,330 partitions"):
+        refuse_too_many(1115, daily, date(2026, 1, 1))
+    monthly = made(calendar_start=date(2013, 1, 1), calendar_end=date(2015, 7, 31))
+    refuse_too_many(1115, monthly, date(2026, 1, 1))
+
+
+def test_keys_and_cells_are_inverse() -> None:
+    keys = [partition_key(date(2015, month, 1), store) for month in (5, 6) for store in (7, 30)]
+    assert keys[0] == "2015-05-01|7"
+    assert cells_of(keys) == {date(2015, 5, 1): [7, 30], date(2015, 6, 1): [7, 30]}

@@ -1,0 +1,91 @@
+"""The graph as its users see it: a change here is a change of what they rely on."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from forecast_assets.core.features import FEATURE_COLUMNS
+from forecast_assets.definitions import defs as build
+
+GRAPH = {
+    "raw_sales": ("sales", [], 2),
+    "cleaned_sales": ("sales", ["raw_sales"], 2),
+    "features": ("sales", ["cleaned_sales"], 2),
+    "pooled_model": ("models", ["features"], 1),
+    "store_models": ("models", ["features", "pooled_model"], 2),
+    "forecasts": ("forecasts", ["features", "store_models"], 2),
+}
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build()
+
+
+def test_groups_dependencies_and_dimensions(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    found = {}
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        partitions = node.partitions_def
+        dimensions = (
+            len(partitions.partitions_defs)
+            if isinstance(partitions, dg.MultiPartitionsDefinition)
+            else 1
+        )
+        found[key.to_user_string()] = (
+            node.group_name,
+            sorted(parent.to_user_string() for parent in node.parent_keys),
+            dimensions,
+        )
+    assert found == GRAPH
+
+
+def test_people_can_read_what_each_asset_is(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert spec.description, spec.key
+        assert len(spec.description) > 80, spec.key
+
+
+def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    names = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
+    assert names == {"refresh", "train"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "refresh_when_changed",
+        "train_when_untrained",
+    }
+    assert {schedule.name for schedule in repository.schedule_defs} == {"train_monthly"}
+    checks = {
+        f"{key.asset_key.to_user_string()}:{key.name}"
+        for key in defs.resolve_asset_graph().asset_check_keys
+    }
+    assert checks == {
+        "raw_sales:ledger_balances",
+        "forecasts:no_future_data",
+        "forecasts:fresh",
+        "forecasts:day_complete",
+    }
+
+
+HEAVY = ("pandas", "mlflow", "pyspark", "sktime", "lightgbm", "pandera", "matplotlib")
+
+
+def test_loading_the_definitions_imports_nothing_heavy() -> None:
+    """Every run is a fresh process and pays for these imports."""
+    code = (
+        "import sys; from forecast_assets.definitions import defs; defs();"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
+
+
+def test_the_features_have_columns_that_postgresql_knows() -> None:
+    assert set(FEATURE_COLUMNS.values()) <= {"int2", "int4", "float4", "bool"}

@@ -1,0 +1,80 @@
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from forecast_assets.settings import (
+    DAGSTER_BATCHING,
+    Settings,
+    SettingsError,
+    apply_dagster_batching,
+    settings,
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no .env of the repository
+    for name in list(os.environ):
+        if name.startswith(("FORECAST_", "SALES_CALENDAR_")):
+            monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_defaults_need_no_environment() -> None:
+    chosen = settings()
+    assert chosen.date_grain == "monthly"
+    assert chosen.horizon == 42
+    assert chosen.calendar_end is None
+
+
+def test_a_missing_address_says_what_to_do() -> None:
+    with pytest.raises(SettingsError, match="FORECAST_DATABASE_URL is not set.*make up"):
+        settings().require_database_url()
+
+
+def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALES_CALENDAR_END", "")
+    monkeypatch.setenv("FORECAST_DATABASE_URL", "")
+    assert settings().calendar_end is None
+    assert settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SALES_CALENDAR_START", "yesterday"),
+        ("FORECAST_DATE_GRAIN", "yearly"),
+        ("FORECAST_HORIZON", "0"),
+        ("SALES_CALENDAR_END", "2012-01-01"),
+    ],
+)
+def test_an_impossible_value_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        settings()
+
+
+def test_the_password_stays_out_of_sight() -> None:
+    chosen = Settings(database_url="postgresql://sales_assets:geheim@127.0.0.1/sales")
+    assert "geheim" not in repr(chosen)
+    assert "geheim" in chosen.require_database_url()
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SALES_CALENDAR_START=2024-05-01\n")
+    assert settings().calendar_start == date(2024, 5, 1)
+
+
+def test_batching_is_applied_but_a_users_own_value_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DAGSTER_BATCHING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "10")
+    apply_dagster_batching()
+    assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "10"
+    assert os.environ["DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS"] == "true"
