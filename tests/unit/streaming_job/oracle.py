@@ -52,7 +52,7 @@ def _refuse_lone_surrogates(value: Any) -> None:
             _refuse_lone_surrogates(item)
 
 
-def judge(value: bytes | None, first: date, last: date) -> Verdict:
+def judge(value: bytes | None, first: date, last: date) -> Verdict:  # noqa: PLR0911
     """The verdict on one event, the store's existence aside."""
     if value is None:
         return Verdict(Reason.NULL_VALUE)

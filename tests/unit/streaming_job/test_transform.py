@@ -200,7 +200,7 @@ def same_as_oracle(spark: SparkSession, values: list[bytes | None]) -> None:
 )
 @given(seed=st.integers(0, 2**32))
 def test_mutated_events_are_judged_as_by_a_strict_parser(spark: SparkSession, seed: int) -> None:
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
     values = [mutations.event_value(rng) for _ in range(25_000)]
     assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 5_000
     same_as_oracle(spark, values)
