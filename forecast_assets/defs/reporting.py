@@ -7,8 +7,9 @@ one by one; Dagster writes them in batches, as it does its own. Both touch names
 not document; tests/unit/forecast_assets/defs/test_reporting.py holds them to the pinned version.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -18,11 +19,72 @@ from dagster._core.events import (
     generate_event_batch_id,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pa
+
+Events = Iterator[dg.Output[None] | dg.AssetCheckResult]
+"""What an asset yields: its one output, and what its check found."""
+
+SCHEMA_CHECK = "schema"
+
+
+class RefusedError(Exception):
+    """Rows break their schema, so nothing of their partition was written."""
+
+
+def schema_check(asset: str) -> dg.AssetCheckSpec:
+    """The check of an asset's own rows, made before they are written."""
+    return dg.AssetCheckSpec(
+        SCHEMA_CHECK,
+        asset=asset,
+        blocking=True,
+        description="Every row written has the columns, types and values that its schema names.",
+    )
+
+
+def validated(schema: "pa.DataFrameSchema", rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows, if they satisfy their schema.
+
+    Raises:
+        RefusedError: They do not; the message names the columns and the first rows at fault.
+    """
+    from pandera.errors import SchemaErrors
+
+    try:
+        return schema.validate(rows, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases.head(5).to_dict("records")
+        shown = "; ".join(
+            f"{case['column']} {case['check']}: {case['failure_case']!r} (row {case['index']})"
+            for case in cases
+        )
+        raise RefusedError(
+            f"{len(errors.failure_cases)} values break the schema {schema.name!r}: {shown}"
+        ) from errors
+
+
+@contextmanager
+def checking(found: list[dg.AssetCheckResult]) -> Iterator[None]:
+    """Turns refused rows into a failed check; the transaction around them has been rolled back.
+
+    Args:
+        found: Receives what the check found: one entry.
+    """
+    try:
+        yield
+    except RefusedError as refused:
+        found.append(
+            dg.AssetCheckResult(check_name=SCHEMA_CHECK, passed=False, description=str(refused))
+        )
+    else:
+        found.append(dg.AssetCheckResult(check_name=SCHEMA_CHECK, passed=True))
+
 
 def report(
     context: dg.AssetExecutionContext,
     materialized: Mapping[str, Mapping[str, Any]],
-) -> Iterable[dg.Output[None]]:
+) -> Iterator[dg.Output[None]]:
     """Reports partitions as materialized, and lets what lies downstream run.
 
     Args:

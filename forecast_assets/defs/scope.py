@@ -51,7 +51,7 @@ def scope_of(context: dg.AssetExecutionContext, transaction: Transaction) -> Sco
     if REFRESH_TAG not in context.run.tags:
         asked = cells_of(list(context.partition_keys))
         return Scope(None, asked, asked)
-    return refresh_scope(context.run_id, transaction)
+    return refresh_scope(context.run.run_id, transaction)
 
 
 def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:

@@ -102,13 +102,17 @@ def train_when_untrained(
     """Asks for the first training; later ones are the schedule's."""
     from forecast_assets.core.periods import period_start
     from forecast_assets.core.refresh import next_try
-    from forecast_assets.warehouse import models
+    from forecast_assets.warehouse import changes, models
 
     with warehouse.transaction() as transaction:
         trained = models.count_pooled(transaction)
         newest = models.newest_feature_day(transaction)
+        waiting = changes.open_changes(transaction)
     if trained:
         return dg.SkipReason("a pooled model is there; the schedule trains the next")
+    if waiting is not None:
+        # In the middle of a first refresh there are features, but not of the newest days yet.
+        return dg.SkipReason("a refresh comes first: it makes the features to train on")
     if newest is None:
         return dg.SkipReason("there are no features to train on yet")
     key = str(period_start(newest, settings().date_grain))

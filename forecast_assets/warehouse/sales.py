@@ -21,7 +21,8 @@ def raw_events(
     return transaction.frame(
         """
         SELECT r.stream_id, s.topic || '/' || s.topic_uuid AS topic, r.topic_partition,
-            r.kafka_offset, r.event_time, r.store, r.date, r.day_of_week, r.sales, r.customers,
+            r.kafka_offset, r.event_time, r.store, r.date, r.day_of_week,
+            r.sales::float8 AS sales, r.customers::float8 AS customers,
             r.open, r.promo, r.state_holiday, r.school_holiday
         FROM sales.raw_sales r JOIN sales.streams s USING (stream_id)
         WHERE r.date BETWEEN $2 AND $3 AND r.store = ANY($1::int4[])

@@ -1,7 +1,5 @@
 """`cleaned_sales`: of several events for a store's day, the one that counts."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
 from forecast_assets.defs.assets.common import (
@@ -13,13 +11,14 @@ from forecast_assets.defs.assets.common import (
     say_empty,
     timed,
 )
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
 @dg.asset(
     **STORE_LEVEL,
+    check_specs=[schema_check("cleaned_sales")],
     group_name="sales",
     deps=["raw_sales"],
     kinds={"postgres", "pandas"},
@@ -28,12 +27,11 @@ from forecast_assets.defs.scope import scope_of
         "Events about coming days become the plan."
     ),
 )
-def cleaned_sales(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.Output[None]]:
+def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Replaces the winning events of the run's partitions."""
     from forecast_assets.core import cleaning
     from forecast_assets.core.cells import chunks
+    from forecast_assets.schemas.frames import DAYS
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import loading, sales
 
@@ -41,7 +39,8 @@ def cleaned_sales(
     with warehouse.transaction() as transaction:
         scope = scope_of(context, transaction)
     materialized: Materialized = {}
-    with timed(scope, context, warehouse):
+    found: list[dg.AssetCheckResult] = []
+    with checking(found), timed(scope, context, warehouse):
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 lock(transaction, "cleaned_sales", chunk.periods)
@@ -49,6 +48,7 @@ def cleaned_sales(
                     transaction, chunk.stores, chunk.first_day, chunk.last_day
                 )
                 winners = cleaning.winning_events(events)
+                validated(DAYS, cleaning.days_of(winners))
                 sales.replace_days(
                     transaction,
                     "cleaned_sales",
@@ -63,4 +63,5 @@ def cleaned_sales(
                 chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"}
             )
     say_empty(context, materialized)
+    yield from found
     yield from report(context, materialized)

@@ -1,6 +1,5 @@
 """`features`: what a model may know of each store and day."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
@@ -14,13 +13,14 @@ from forecast_assets.defs.assets.common import (
     say_empty,
     timed,
 )
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
 @dg.asset(
     **STORE_LEVEL,
+    check_specs=[schema_check("features")],
     group_name="sales",
     deps=["cleaned_sales"],
     kinds={"postgres", "pandas"},
@@ -29,12 +29,11 @@ from forecast_assets.defs.scope import scope_of
         "how far each lies. Looks ahead in the plan only, never in sales."
     ),
 )
-def features(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.Output[None]]:
+def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Replaces the features of the run's partitions."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
+    from forecast_assets.schemas.frames import FEATURES
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import sales
 
@@ -42,7 +41,8 @@ def features(
     with warehouse.transaction() as transaction:
         scope = scope_of(context, transaction)
     materialized: Materialized = {}
-    with timed(scope, context, warehouse):
+    found: list[dg.AssetCheckResult] = []
+    with checking(found), timed(scope, context, warehouse):
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 lock(transaction, "features", chunk.periods)
@@ -53,7 +53,10 @@ def features(
                     chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
                     sales_until=chunk.last_day,
                 )
-                rows = day_features(days, start=chunk.first_day, end=chunk.last_day)
+                rows = validated(
+                    FEATURES,
+                    day_features(days, start=chunk.first_day, end=chunk.last_day),
+                )
                 sold = days.loc[days["sales"].notna(), ["store", "date"]]
                 rows = rows.merge(sold, on=["store", "date"])
                 sales.replace_days(
@@ -61,4 +64,5 @@ def features(
                 )
             materialized |= count_cells(chunk, rows, grain, {ROW_COUNT: None})
     say_empty(context, materialized)
+    yield from found
     yield from report(context, materialized)

@@ -1,6 +1,5 @@
 """`forecasts`: the coming days of each store, issued by refreshes or computed as backtests."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from forecast_assets.defs.assets.common import (
     timed,
 )
 from forecast_assets.defs.partitions import partition_key
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 @dg.asset(
     **STORE_LEVEL,
+    check_specs=[schema_check("forecasts")],
     group_name="forecasts",
     deps=["store_models", "features"],
     kinds={"postgres", "sktime"},
@@ -37,22 +37,25 @@ if TYPE_CHECKING:
         "sales after the partition's end, and takes the days' real openings and promos as plan."
     ),
 )
-def forecasts(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.Output[None]]:
+def forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
 
     with warehouse.transaction() as transaction:
         scope = scope_of(context, transaction)
     materialized: Materialized = {}
-    with timed(scope, context, warehouse), warehouse.transaction() as transaction:
+    found: list[dg.AssetCheckResult] = []
+    with (
+        checking(found),
+        timed(scope, context, warehouse),
+        warehouse.transaction() as transaction,
+    ):
         # One transaction: the changes close together with the forecasts that they asked for.
         lock(transaction, "forecasts", tuple(scope.models))
         newest_origin, newest_version = None, None
         for period, stores in scope.models.items():
             made = _period(
-                transaction, scope, context.run_id, stores, period, settings().date_grain
+                transaction, scope, context.run.run_id, stores, period, settings().date_grain
             )
             for store in stores:
                 materialized[partition_key(period, store)] = made.metadata.get(
@@ -70,6 +73,7 @@ def forecasts(
                 model_version=newest_version,
             )
     say_empty(context, materialized)
+    yield from found
     yield from report(context, materialized)
 
 
@@ -152,6 +156,7 @@ def _forecast(
     from forecast_assets.core.forecasting import forecast
     from forecast_assets.core.plans import future_features
     from forecast_assets.core.pooled import PooledModel
+    from forecast_assets.schemas.frames import FORECASTS
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import models, sales
 
@@ -167,7 +172,7 @@ def _forecast(
         sales_until=origin,
     )
     known = days["date"] <= pd.Timestamp(origin)
-    return forecast(
+    rows = forecast(
         sales.features(
             transaction,
             list(FEATURE_COLUMNS),
@@ -181,6 +186,7 @@ def _forecast(
         origins=origins,
         error_measure=chosen.error_measure,
     )
+    return validated(FORECASTS, rows)
 
 
 HISTORY_DAYS = 420

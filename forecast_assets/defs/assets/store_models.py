@@ -1,6 +1,5 @@
 """`store_models`: each store's own coefficients, drawn towards the pooled ones."""
 
-from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from forecast_assets.defs.assets.common import (
     timed,
 )
 from forecast_assets.defs.partitions import partition_key
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 @dg.asset(
     **STORE_LEVEL,
+    check_specs=[schema_check("store_models")],
     group_name="models",
     deps=["features", "pooled_model"],
     kinds={"postgres", "sktime"},
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
         "once a week, and whenever its past or the pooled model changes."
     ),
 )
-def store_models(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> Iterator[dg.Output[None]]:
+def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Fits the models of the run's partitions; a refresh leaves those that still hold."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
@@ -47,7 +45,8 @@ def store_models(
     with warehouse.transaction() as transaction:
         scope = scope_of(context, transaction)
     materialized: Materialized = {}
-    with timed(scope, context, warehouse):
+    found: list[dg.AssetCheckResult] = []
+    with checking(found), timed(scope, context, warehouse):
         for chunk in chunks(scope.models, grain):
             for period in chunk.periods:
                 with warehouse.transaction() as transaction:
@@ -59,6 +58,7 @@ def store_models(
                     partition_key(period, store): metadata for store, metadata in fitted.items()
                 }
     say_empty(context, materialized)
+    yield from found
     yield from report(context, materialized)
 
 
@@ -116,12 +116,13 @@ def _fit(
     if not to_fit:
         return {}
     rows = sales.features(transaction, list(FEATURE_COLUMNS), max(to_fit.values()), list(to_fit))
-    fitted = STORE_MODELS.validate(
+    fitted = validated(
+        STORE_MODELS,
         fit_stores(
             rows,
             PooledModel.from_bytes(version.model) if version else None,
             origin=pd.to_datetime(pd.Series(to_fit)),
-        )
+        ),
     )
     models.replace_store_models(
         transaction,

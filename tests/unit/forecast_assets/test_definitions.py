@@ -66,6 +66,10 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     }
     assert checks == {
         "raw_sales:ledger_balances",
+        "cleaned_sales:schema",
+        "features:schema",
+        "store_models:schema",
+        "forecasts:schema",
         "forecasts:no_future_data",
         "forecasts:fresh",
         "forecasts:day_complete",

@@ -32,7 +32,7 @@ def test_defaults_need_no_environment() -> None:
 
 
 def test_a_missing_address_says_what_to_do() -> None:
-    with pytest.raises(SettingsError, match="FORECAST_DATABASE_URL is not set.*make up"):
+    with pytest.raises(SettingsError, match=r"FORECAST_DATABASE_URL is not set.*make up"):
         settings().require_database_url()
 
 

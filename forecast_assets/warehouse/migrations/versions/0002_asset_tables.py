@@ -165,7 +165,7 @@ GRANT SELECT ON sales.cleaned_sales, sales.features, sales.pooled_models, sales.
     sales.refreshes, sales.forecasts, sales.current_forecasts TO sales_assets, sales_reader;
 GRANT INSERT, DELETE ON sales.cleaned_sales, sales.features, sales.models TO sales_assets;
 GRANT INSERT ON sales.forecasts TO sales_assets;
-GRANT SELECT ON sales.forecasts_backtest TO sales_assets, sales_reader;
+GRANT SELECT ON sales.forecasts_issued, sales.forecasts_backtest TO sales_assets, sales_reader;
 GRANT DELETE ON sales.forecasts_backtest TO sales_assets;
 GRANT INSERT ON sales.pooled_models TO sales_assets;
 GRANT INSERT, UPDATE ON sales.refreshes TO sales_assets;

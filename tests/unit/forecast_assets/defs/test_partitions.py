@@ -34,9 +34,7 @@ def test_a_bounded_calendar_ends_with_its_last_month() -> None:
     [("weekly", "2015-06-01", "2015-06-29"), ("daily", "2015-06-03", "2015-06-30")],
 )
 def test_finer_grains_begin_on_monday_or_on_the_day(grain: str, first: str, last: str) -> None:
-    chosen = made(
-        calendar_start=date(2015, 6, 3), calendar_end=date(2015, 6, 30), date_grain=grain
-    )
+    chosen = made(calendar_start=date(2015, 6, 3), calendar_end=date(2015, 6, 30), date_grain=grain)
     keys = date_partitions(chosen).get_partition_keys()
     assert (keys[0], keys[-1]) == (first, last)
 
@@ -45,7 +43,7 @@ def test_too_many_partitions_are_refused_with_the_numbers() -> None:
     daily = made(
         calendar_start=date(2013, 1, 1), calendar_end=date(2015, 7, 31), date_grain="daily"
     )
-    with pytest.raises(TooManyPartitionsError, match="942 daily periods.*1,050,330 partitions"):
+    with pytest.raises(TooManyPartitionsError, match=r"942 daily periods.*1,050,330 partitions"):
         refuse_too_many(1115, daily, date(2026, 1, 1))
     monthly = made(calendar_start=date(2013, 1, 1), calendar_end=date(2015, 7, 31))
     refuse_too_many(1115, monthly, date(2026, 1, 1))

@@ -1,0 +1,315 @@
+"""The asset graph on real PostgreSQL: load, refresh, train, correct, backtest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from forecast_assets import kaggle
+from forecast_assets.core.columns import QUANTILE_COLUMNS
+from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.settings import settings
+from forecast_assets.warehouse import changes, checks, loading, sales
+from forecast_assets.warehouse.connection import Warehouse
+from forecast_assets.warehouse.errors import LoadError
+from local_stack.sample_data import sample_files
+
+STORES = 6
+END = date(2015, 6, 19)
+CALENDAR = (date(2014, 1, 1), date(2015, 8, 31))
+"""A bounded calendar: twenty months, so that the last one with sales is not the calendar's."""
+
+
+@pytest.fixture(scope="module")
+def kaggle_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kaggle")
+    sample_files(STORES, 500, END, seed=3).write(folder)
+    return folder
+
+
+class Chain:
+    """A sales database, the graph over it, and what a test does to both."""
+
+    def __init__(self, warehouse: Warehouse, instance: dg.DagsterInstance, folder: Path) -> None:
+        from forecast_assets.definitions import defs
+
+        self.warehouse, self.instance = warehouse, instance
+        self.repository = defs().get_repository_def()
+        self.folder = folder
+        instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
+
+    def load(self, until: date, as_of: datetime | None = None, **sales_change: float):
+        train = kaggle.read_train(self.folder)
+        for key, factor in sales_change.items():
+            store, day = key.removeprefix("s").split("_", 1)
+            row = (train["store"] == int(store)) & (train["date"] == day.replace("_", "-"))
+            assert row.sum() == 1
+            train.loc[row, "sales"] *= factor
+            train = train[row] if as_of else train
+        return loading.load(
+            self.warehouse,
+            stores=kaggle.read_stores(self.folder),
+            sales=train[train["date"] <= pd.Timestamp(until)],
+            plans=loading.plans_of(train, kaggle.read_test(self.folder), until),
+            as_of=as_of,
+            calendar=CALENDAR,
+        )
+
+    def run(self, job: str, first: str, last: str | None = None, *, refresh: bool = False):
+        tags = {"dagster/asset_partition_range_start": first}
+        tags["dagster/asset_partition_range_end"] = last or first
+        if refresh:
+            tags[REFRESH_TAG] = "true"
+        result = self.repository.get_job(job).execute_in_process(instance=self.instance, tags=tags)
+        assert result.success
+        return result
+
+    def refresh(self):
+        return self.run("refresh", "2014-01-01|1", f"2015-06-01|{STORES}", refresh=True)
+
+    def train(self, month: str):
+        result = self.repository.get_job("train").execute_in_process(
+            instance=self.instance, partition_key=month
+        )
+        assert result.success
+
+    def frame(self, query: str) -> pd.DataFrame:
+        with self.warehouse.transaction() as transaction:
+            return transaction.frame(query)
+
+
+@pytest.fixture
+def chain(
+    fresh_database: dict[str, str],
+    kaggle_files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Chain]:
+    monkeypatch.setenv("FORECAST_DATABASE_URL", fresh_database["FORECAST_DATABASE_URL"])
+    monkeypatch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
+    monkeypatch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    settings.cache_clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Chain(Warehouse(fresh_database["FORECAST_DATABASE_URL"]), instance, kaggle_files)
+    settings.cache_clear()
+
+
+ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
+
+
+def test_from_files_to_issued_forecasts(chain: Chain) -> None:
+    first = chain.load(date(2015, 6, 12))
+    assert not first.already_loaded
+    assert chain.load(date(2015, 6, 12)).already_loaded, "the same rows load once"
+
+    chain.refresh()
+    assert chain.frame(ISSUED).empty, "before the first training there is nothing to issue"
+    assert chain.frame("SELECT * FROM sales.changes WHERE done_at IS NULL").empty
+    assert len(chain.frame("SELECT * FROM sales.cleaned_sales")) == first.sales_rows
+
+    chain.train("2015-06-01")
+    open_changes = chain.frame("SELECT kind FROM sales.changes WHERE done_at IS NULL")
+    assert open_changes["kind"].tolist() == ["champion"]
+    chain.refresh()
+
+    issued = chain.frame(ISSUED)
+    assert issued.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
+    assert set(issued["origin"].dt.date) == {date(2015, 6, 12)}
+    assert issued["model_version"].str.startswith("2015-06-12-").all()
+    values = issued[list(QUANTILE_COLUMNS)].to_numpy()
+    assert (values[:, 1:] >= values[:, :-1]).all()
+    assert (values >= 0).all()
+    assert (issued.loc[issued["open"] == 0, ["point", "mean", *QUANTILE_COLUMNS]] == 0).all(None)
+    assert issued.loc[issued["open"] == 1, "point"].gt(0).all()
+
+
+@pytest.fixture
+def forecast_chain(chain: Chain) -> Chain:
+    chain.load(date(2015, 6, 12))
+    chain.refresh()
+    chain.train("2015-06-01")
+    chain.refresh()
+    return chain
+
+
+def written(chain: Chain, table: str, key: str) -> dict[tuple, object]:
+    rows = chain.frame(f"SELECT store, {key} AS day, written_at FROM sales.{table}")
+    return {(row.store, row.day.date()): row.written_at for row in rows.itertuples()}
+
+
+def test_a_correction_touches_its_own_store_from_its_month_on(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    before = {
+        table: written(chain, table, key)
+        for table, key in (("cleaned_sales", "date"), ("features", "date"))
+    }
+    issued_before = chain.frame(ISSUED)
+    old = chain.frame(
+        "SELECT sales FROM sales.cleaned_sales WHERE store = 2 AND date = '2015-04-14'"
+    )
+
+    chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s2_2015_04_14=3)
+    result = chain.run("refresh", "2015-04-01|2", "2015-06-01|2", refresh=True)
+
+    new = chain.frame(
+        "SELECT sales, corrections FROM sales.cleaned_sales WHERE store = 2 AND date = '2015-04-14'"
+    )
+    assert new["sales"].tolist() == [old["sales"].iloc[0] * 3]
+    assert new["corrections"].tolist() == [1]
+    for table, key in (("cleaned_sales", "date"), ("features", "date")):
+        after = written(chain, table, key)
+        assert after.keys() == before[table].keys()
+        changed = {cell for cell, at in after.items() if at != before[table][cell]}
+        assert {store for store, _ in changed} == {2}
+        assert min(day for _, day in changed) >= date(2015, 4, 1)
+        assert max(day for _, day in changed) == date(2015, 6, 12)
+    issued = chain.frame(ISSUED)
+    kept = issued[issued["refresh_id"].isin(issued_before["refresh_id"])]
+    pd.testing.assert_frame_equal(kept.reset_index(drop=True), issued_before)
+    added = issued[~issued["refresh_id"].isin(issued_before["refresh_id"])]
+    assert set(added["store"]) == {2}
+    materialized = {
+        (event.asset_key.to_user_string(), event.partition)
+        for event in result.all_events
+        if event.event_type_value == "ASSET_MATERIALIZATION"
+    }
+    assert {p for name, p in materialized if name == "cleaned_sales"} == {
+        "2015-04-01|2", "2015-05-01|2", "2015-06-01|2",
+    }  # fmt: skip
+    assert {p for name, p in materialized if name == "forecasts"} == {"2015-06-01|2"}
+
+
+def test_a_past_partition_is_a_backtest_that_sees_no_future(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    chain.train("2015-03-01")
+    chain.run("refresh", "2015-04-01|1", f"2015-04-01|{STORES}")
+    backtest = "SELECT * FROM sales.forecasts_backtest ORDER BY store, date"
+    first = chain.frame(backtest)
+    assert set(first["origin"].dt.date) == {date(2015, 4, 30)}
+    assert set(first["model_version"].str[:10]) == {"2015-03-31"}, "not the champion of June"
+    assert len(first) == 42 * STORES
+
+    # All that came later is turned upside down; the plan (openings, promos) stays.
+    train = kaggle.read_train(chain.folder)
+    later = train[train["date"] > pd.Timestamp(2015, 4, 30)].copy()
+    later["sales"] = later["sales"] * 7
+    loading.load(
+        chain.warehouse,
+        stores=kaggle.read_stores(chain.folder),
+        sales=later,
+        plans=train.iloc[:0],
+        as_of=datetime(2016, 1, 1, tzinfo=UTC),
+        calendar=CALENDAR,
+    )
+    chain.run("refresh", "2015-05-01|1", f"2015-06-01|{STORES}", refresh=True)
+    chain.run("refresh", "2015-04-01|1", f"2015-04-01|{STORES}")
+    second = chain.frame(backtest)
+    same = [name for name in first if name not in ("refresh_id", "written_at")]
+    pd.testing.assert_frame_equal(first[same], second[same])
+    assert set(second["refresh_id"]) != set(first["refresh_id"]), "it was computed again"
+
+
+def test_an_empty_partition_is_materialized_as_empty(forecast_chain: Chain) -> None:
+    result = forecast_chain.run("refresh", "2015-08-01|3")
+    counts = {
+        event.asset_key.to_user_string(): event.materialization.metadata["dagster/row_count"].value
+        for event in result.all_events
+        if event.event_type_value == "ASSET_MATERIALIZATION"
+    }
+    assert counts["raw_sales"] == counts["cleaned_sales"] == counts["features"] == 0
+
+
+def test_a_failed_refresh_leaves_its_changes_open(
+    forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = forecast_chain
+    chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s4_2015_06_10=2)
+    from forecast_assets.warehouse import forecasts
+
+    def broken(*args: object, **kwargs: object) -> int:
+        raise RuntimeError("no disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forecasts, "issue", broken)
+        with pytest.raises(Exception, match="no disk"):
+            chain.refresh()
+    with chain.warehouse.transaction() as transaction:
+        waiting = changes.open_changes(transaction)
+    assert waiting is not None
+    assert waiting.first_days == {4: date(2015, 6, 10)}
+    chain.refresh()
+    with chain.warehouse.transaction() as transaction:
+        assert changes.open_changes(transaction) is None
+        assert checks.unbalanced(transaction) == []
+
+
+def test_rows_outside_the_calendar_or_of_unknown_stores_are_refused(chain: Chain) -> None:
+    train = kaggle.read_train(chain.folder)
+    stores = kaggle.read_stores(chain.folder)
+
+    def known(rows: pd.DataFrame) -> object:
+        return loading.load(
+            chain.warehouse,
+            stores=stores,
+            sales=rows,
+            plans=train.iloc[:0],
+            calendar=CALENDAR,
+        )
+
+    with pytest.raises(LoadError, match=r"outside the calendar.*2014-01-01 to 2015-08-31"):
+        known(train.assign(date=train["date"] - pd.Timedelta(days=800)))
+    with pytest.raises(LoadError, match="does not know"):
+        known(train.assign(store=(train["store"] + 900).astype("int32")))
+    assert chain.frame("SELECT * FROM sales.raw_sales").empty
+
+
+def test_the_assets_role_cannot_change_what_was_issued(forecast_chain: Chain) -> None:
+    for statement in (
+        "DELETE FROM sales.forecasts_issued",
+        "UPDATE sales.forecasts SET point = 0",
+        "DELETE FROM sales.forecasts WHERE kind = 'issued'",
+        "DELETE FROM sales.raw_sales",
+        "UPDATE sales.pooled_models SET version = 'x'",
+    ):
+        with (
+            pytest.raises(Exception, match="permission denied"),
+            forecast_chain.warehouse.transaction() as transaction,
+        ):
+            transaction.execute(statement)
+
+
+def test_newest_days_finds_stores_that_stopped_long_ago(chain: Chain) -> None:
+    train = kaggle.read_train(chain.folder)
+    stopped = (train["store"] == 5) & (train["date"] > pd.Timestamp(2014, 6, 30))
+    loading.load(
+        chain.warehouse,
+        stores=kaggle.read_stores(chain.folder),
+        sales=train[~stopped],
+        plans=train.iloc[:0],
+        calendar=CALENDAR,
+    )
+    with chain.warehouse.transaction() as transaction:
+        newest = sales.newest_days(transaction, "raw_sales", [1, 5, 99])
+        earlier = sales.newest_days(transaction, "raw_sales", [1], until=END - timedelta(days=30))
+    assert newest == {1: END, 5: date(2014, 6, 30)}
+    assert earlier == {1: END - timedelta(days=30)}
+
+
+def test_migrations_go_down_and_up_again(stack, fresh_database: dict[str, str]) -> None:
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "OWNER_DATABASE_URL": fresh_database["OWNER_DATABASE_URL"]}
+    root = Path(__file__).parents[2]
+    for step in (["downgrade", "base"], ["upgrade", "head"]):
+        subprocess.run(
+            [sys.executable, "-m", "alembic", *step], cwd=root, env=environment, check=True
+        )

@@ -1,0 +1,232 @@
+"""Produced events become refreshed forecasts: the whole stack, its faults, its command lines."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from forecast_assets.settings import DAGSTER_BATCHING
+from local_stack import paths
+from local_stack.data_plan import DataPlan, plan_of_files
+from local_stack.report import Report
+from local_stack.sample_data import sample_files
+from local_stack.stack import SERVICES, TOPIC, Stack
+from streaming_job.producer import produce
+
+pytestmark = pytest.mark.timeout(900)
+
+STORES = 5
+END = date(2015, 6, 19)
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Running:
+    """A stack with everything up, the data that it plays, and what has been sent so far."""
+
+    stack: Stack
+    plan: DataPlan
+    report: Report
+    produced: int = 0
+
+    def send(self, rows: pd.DataFrame) -> None:
+        self.produced += produce(
+            rows, bootstrap_servers=self.stack.kafka.bootstrap_servers, topic=TOPIC
+        )
+
+    def run(self, *arguments: str, component: str = "dagster", ok: bool = True) -> str:
+        answer = subprocess.run(
+            arguments,
+            cwd=paths.REPOSITORY,
+            env=self.stack.component_environment(component) | {"COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert (answer.returncode == 0) == ok, answer.stdout + answer.stderr
+        return answer.stdout + answer.stderr
+
+    def landed(self) -> bool:
+        totals = self.report.stream_totals(TOPIC)
+        return totals.stored + totals.quarantined >= self.produced
+
+
+def wait(done: Callable[[], bool], what: str, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("whole")
+    sample_files(STORES, 450, END, seed=5).write(folder / "data")
+    plan = plan_of_files(folder / "data")
+    with Stack.start(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack:
+        loader = subprocess.run(
+            [
+                sys.executable, "-m", "forecast_assets", "load",
+                f"--data={plan.folder}", f"--until={plan.history_until}",
+            ],
+            cwd=paths.REPOSITORY,
+            env=stack.component_environment("loader"),
+            check=True,
+        )  # fmt: skip
+        assert loader.returncode == 0
+        stack.start_services(SERVICES)
+        report = Report(stack.environment["READER_DATABASE_URL"])
+        yield Running(stack, plan, report)
+        report.close()
+
+
+def test_history_becomes_forecasts_by_itself(running: Running) -> None:
+    def done() -> bool:
+        progress = running.report.progress()
+        return progress.trained and progress.stores == STORES and not progress.open_changes
+
+    wait(done, "the first refresh and training")
+    assert running.report.forecast_days(running.plan.history_until) == (STORES, 42)
+
+
+def test_a_live_day_becomes_forecasts(running: Running) -> None:
+    day = running.plan.live_days[0]
+    running.send(running.plan.rows_of(day))
+    wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
+    assert running.report.forecast_days(day) == (STORES, 42)
+
+
+def test_a_killed_stream_loses_and_doubles_nothing(running: Running) -> None:
+    first, second = running.plan.live_days[1:3]
+    running.send(running.plan.rows_of(first))
+    running.stack.kill_service("stream")
+    running.send(running.plan.rows_of(second))
+    running.stack.start_services({"stream"})
+    wait(running.landed, "the events of both days")
+    wait(lambda: running.report.stores_with_origin(second) == STORES, f"forecasts from {second}")
+    assert_exact(running)
+
+
+def test_a_lost_checkpoint_folder_loses_and_doubles_nothing(running: Running) -> None:
+    day = running.plan.live_days[3]
+    running.stack.stop_service("stream")
+    shutil.rmtree(running.stack.environment["SPARK_STREAM_CHECKPOINTS_PATH"])
+    running.send(running.plan.rows_of(day))
+    running.stack.start_services({"stream"})
+    wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
+    assert_exact(running)
+
+
+def assert_exact(running: Running) -> None:
+    """Every event is stored once, with the values that were sent."""
+    output = running.run(sys.executable, "-m", "streaming_job", "audit", component="stream")
+    assert str(running.produced) in output.replace(",", "")
+    sent = running.plan.live.assign(Date=pd.to_datetime(running.plan.live["Date"]))
+    stored = pd.DataFrame(
+        running.report._rows(
+            "SELECT r.store, r.date, r.sales FROM sales.raw_sales r "
+            "JOIN sales.streams s USING (stream_id) WHERE s.topic = %s",
+            TOPIC,
+        )
+    )
+    assert len(stored) == running.produced
+    assert not stored.duplicated(["store", "date"]).any()
+    stored["date"] = pd.to_datetime(stored["date"])
+    both = stored.merge(sent, left_on=["store", "date"], right_on=["Store", "Date"])
+    assert len(both) == running.produced
+    assert (both["sales"] == both["Sales"]).all()
+
+
+def test_a_refresh_names_the_offsets_and_the_model_that_it_saw(running: Running) -> None:
+    rows = running.report._rows(
+        "SELECT * FROM sales.refreshes WHERE finished_at IS NOT NULL "
+        "ORDER BY finished_at DESC LIMIT 1"
+    )
+    (refresh,) = rows
+    taken = sum(entry["next_offset"] for entry in refresh["offsets"] if entry["topic"] == TOPIC)
+    assert taken == running.produced
+    assert refresh["model_version"]
+    assert refresh["newest_origin"] == running.plan.live_days[3]
+    assert set(refresh["timings"]) == {
+        "raw_sales", "cleaned_sales", "features", "store_models", "forecasts",
+    }  # fmt: skip
+
+
+def test_both_batching_settings_are_in_force_in_every_dagster_process(running: Running) -> None:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "dagster" not in line or not _belongs_to(process, running.stack.folder):
+            continue
+        environment = process.environ()
+        found.append(line)
+        for name, value in DAGSTER_BATCHING.items():
+            assert environment.get(name) == value, line
+    assert any("dagster-webserver" in line for line in found)
+    assert any("dagster-daemon" in line for line in found)
+    assert any("api grpc" in line for line in found), "the code server"
+
+
+def _belongs_to(process: object, folder: Path) -> bool:
+    import psutil
+
+    assert isinstance(process, psutil.Process)
+    try:
+        return process.environ().get("DAGSTER_HOME", "").startswith(str(folder))
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return False
+
+
+def test_the_asset_command_line(running: Running) -> None:
+    assert "cleaned_sales" in running.run(
+        str(BIN / "dagster"), "asset", "list", "-m", "forecast_assets.definitions"
+    )
+    output = running.run(
+        str(BIN / "dagster"), "asset", "materialize", "-m", "forecast_assets.definitions",
+        "--select", "cleaned_sales,features", "--partition", "2015-05-01|3",
+    )  # fmt: skip
+    assert "RUN_SUCCESS" in output
+    running.run(str(BIN / "dagster"), "definitions", "validate")
+    running.run(str(BIN / "dg"), "check", "defs")
+    listed = json.loads(running.run(str(BIN / "dg"), "list", "defs", "--json").splitlines()[-1])
+    assert listed
+
+
+def test_a_backtest_from_the_command_line(running: Running) -> None:
+    running.run(
+        str(BIN / "dg"), "launch", "--assets", "store_models,forecasts",
+        "--partition-range", f"2015-05-01|1...2015-05-01|{STORES}",
+    )  # fmt: skip
+    rows = running.report._rows(
+        "SELECT origin, count(DISTINCT store) AS stores FROM sales.forecasts_backtest "
+        "GROUP BY origin"
+    )
+    assert [(row["origin"], row["stores"]) for row in rows] == [(date(2015, 5, 31), STORES)]
+
+
+def test_training_is_in_mlflow(running: Running) -> None:
+    import mlflow
+
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    client = mlflow.MlflowClient(running.stack.environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("sales-forecast")
+    assert experiment is not None
+    (run, *_) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["stores"] == str(STORES)
+    assert run.data.metrics["rmspe"] > 0
+    assert [file.path for file in client.list_artifacts(run.info.run_id)]
+    (version,) = running.report._rows("SELECT mlflow_run_id FROM sales.pooled_models")
+    assert version["mlflow_run_id"] == run.info.run_id
