@@ -22,6 +22,7 @@ from rich.table import Table
 from streaming_job import audit as audits
 from streaming_job import producer
 from streaming_job.errors import RefusedError, SettingsError, StreamError
+from streaming_job.events import Reason
 from streaming_job.settings import StreamSettings, load_settings
 
 app = typer.Typer(
@@ -143,6 +144,27 @@ def produce(
                 on_progress=lambda done, _total: bar.update(task, completed=done),
             )
     out.print(f"sent {sent:,} events to {settings.sales_topic}")
+
+
+@app.command()
+def requeue(
+    reason: Annotated[
+        list[Reason] | None,
+        typer.Option(help="Only events quarantined for this reason; may be given again."),
+    ] = None,
+) -> None:
+    """Puts quarantined events through again, once their cause is mended."""
+    from streaming_job import requeue as requeues
+
+    _log_to_stderr()
+    log = logging.getLogger("streaming_job")
+    with _one_line_errors():
+        stored = requeues.requeue(
+            load_settings(),
+            reasons=reason or list(Reason),
+            on_progress=lambda seen, good: log.info("looked at %d, stored %d", seen, good),
+        )
+    out.print(f"stored {stored:,} events that were in quarantine")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adbc_driver_manager import Error as AdbcError
 from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException, StreamingQueryException
 
@@ -40,7 +41,13 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except (StreamingQueryException, PySparkException, Py4JError, ConnectionError) as error:
+    except (
+        StreamingQueryException,
+        PySparkException,
+        Py4JError,
+        ConnectionError,
+        AdbcError,
+    ) as error:
         raise meaning(error) from error
 
 

@@ -186,3 +186,15 @@ def last_commit(connection: psycopg.Connection, stream_id: int) -> float:
         (stream_id,),
     ).fetchall()
     return float(row[0])
+
+
+def quarantined_partitions(
+    connection: psycopg.Connection, stream_id: int, reasons: list[str]
+) -> list[int]:
+    """The topic-partitions of a stream that have events in quarantine for one of the reasons."""
+    rows = connection.execute(
+        "SELECT DISTINCT topic_partition FROM sales.quarantined_events "
+        "WHERE stream_id = %s AND reason = ANY (%s) ORDER BY 1",
+        (stream_id, [str(reason) for reason in reasons]),
+    ).fetchall()
+    return [row[0] for row in rows]

@@ -64,7 +64,7 @@ WHERE stream_id = $1 AND topic_partition = $2
 _CHANGE = """
 INSERT INTO sales.changes
     (kind, stream_id, topic_partition, from_offset, until_offset, stores, first_days)
-VALUES ('stream', $1, $2, $3, $4, $5::integer[], $6::date[])
+VALUES ($1, $2, $3, $4, $5, $6::integer[], $7::date[])
 """
 
 
@@ -180,7 +180,7 @@ class ExactlyOnceWriter(DataSourceStreamArrowWriter):
         """Nothing: what a task committed is right, and the next attempt drops it."""
 
 
-class _Connection:
+class Connection:
     """An ADBC connection that is in a transaction only between begin and commit.
 
     With autocommit off, ADBC opens the next transaction right after a commit: the idle time-out
@@ -188,18 +188,22 @@ class _Connection:
     """
 
     def __init__(self, url: str) -> None:
+        """Connects."""
         from adbc_driver_postgresql import dbapi
 
         self._dbapi = dbapi.connect(url, autocommit=True)
 
     def begin(self) -> None:
+        """Opens a transaction."""
         self._dbapi.adbc_connection.set_autocommit(False)
 
     def commit(self) -> None:
+        """Commits it and opens no other."""
         self._dbapi.commit()
         self._dbapi.adbc_connection.set_autocommit(True)
 
     def alive(self) -> bool:
+        """Whether PostgreSQL still answers on this connection."""
         try:
             self.fetch("SELECT 1")
         except self._dbapi.Error:
@@ -207,6 +211,7 @@ class _Connection:
         return True
 
     def execute(self, statement: str, *parameters: Any) -> None:
+        """Runs a statement; parameters are integers or one-element Arrow arrays."""
         with self._dbapi.cursor() as cursor:
             if parameters:
                 cursor.execute(statement, _one_row(parameters))
@@ -214,6 +219,7 @@ class _Connection:
                 cursor.execute(statement)
 
     def fetch(self, statement: str, *parameters: Any) -> pa.Table:
+        """Runs a statement and returns its rows."""
         with self._dbapi.cursor() as cursor:
             if parameters:
                 cursor.execute(statement, _one_row(parameters))
@@ -222,10 +228,12 @@ class _Connection:
             return cursor.fetch_arrow_table()
 
     def copy(self, table: str, rows: pa.Table) -> None:
+        """Appends rows to a table of the schema by binary COPY."""
         with self._dbapi.cursor() as cursor:
             cursor.adbc_ingest(table, rows, mode="append", db_schema_name=SCHEMA)
 
     def close(self) -> None:
+        """Closes it; PostgreSQL rolls back what is open."""
         self._dbapi.close()
 
 
@@ -237,19 +245,57 @@ def _one_row(parameters: tuple[Any, ...]) -> pa.RecordBatch:
     return pa.record_batch(arrays, names=[str(index) for index in range(len(arrays))])
 
 
+def _where(stream_id: int, rows: pa.Table) -> dict[str, Any]:
+    return {
+        "stream_id": pa.repeat(pa.scalar(stream_id, pa.int16()), rows.num_rows),
+        "topic_partition": rows.column("topic_partition"),
+        "kafka_offset": rows.column("kafka_offset"),
+        "event_time": rows.column("event_time").cast(_EVENT_TIME),
+    }
+
+
+def raw_rows(stream_id: int, rows: pa.Table) -> pa.Table:
+    """Good events as rows of `raw_sales`, in its column types."""
+    columns = _where(stream_id, rows)
+    for name, kind in _RAW_TYPES.items():
+        columns[name] = rows.column(name).cast(kind)
+    return pa.table(columns)
+
+
+def append_change(
+    connection: Connection, kind: str, where: tuple[int, int, int, int], touched: pa.Table
+) -> None:
+    """Tells the assets what was stored: each store once, with its earliest day.
+
+    Args:
+        connection: In the transaction that stores the events.
+        kind: 'stream' or 'requeue'.
+        where: Stream, topic-partition, first offset, offset after the last.
+        touched: Columns store and date.
+    """
+    stores = touched.group_by("store").aggregate([("date", "min")]).sort_by("store")
+    connection.execute(
+        _CHANGE,
+        pa.array([kind]),
+        *where,
+        pa.array([stores.column("store").to_pylist()], pa.list_(pa.int32())),
+        pa.array([stores.column("date_min").to_pylist()], pa.list_(pa.date32())),
+    )
+
+
 # One connection and one admin client live as long as their Python worker: connecting for every
 # task would cost more than a small batch itself.
-_connections: dict[str, _Connection] = {}
+_connections: dict[str, Connection] = {}
 _admins: dict[str, Any] = {}
 
 
-def _connection(url: str) -> _Connection:
+def _connection(url: str) -> Connection:
     held = _connections.get(url)
     if held is not None:
         if held.alive():
             return held
         _forget(url)
-    _connections[url] = _Connection(url)
+    _connections[url] = Connection(url)
     return _connections[url]
 
 
@@ -280,7 +326,7 @@ class _Task:
     """The work of one task inside its transaction."""
 
     options: SinkOptions
-    connection: _Connection
+    connection: Connection
     first: pa.RecordBatch
     raw: list[pa.RecordBatch] = field(default_factory=list)
     bad: list[pa.Table] = field(default_factory=list)
@@ -381,28 +427,12 @@ class _Task:
             held = held.filter(pc.invert(judged))
         self._store(held)
 
-    def _where(self, rows: pa.Table) -> dict[str, Any]:
-        count = rows.num_rows
-        return {
-            "stream_id": pa.repeat(pa.scalar(self.options.stream_id, pa.int16()), count),
-            "topic_partition": rows.column("topic_partition"),
-            "kafka_offset": rows.column("kafka_offset"),
-            "event_time": rows.column("event_time").cast(_EVENT_TIME),
-        }
-
     def _store(self, rows: pa.Table) -> None:
         if rows.num_rows == 0:
             return
-        columns = self._where(rows)
-        for name, kind in _RAW_TYPES.items():
-            columns[name] = rows.column(name).cast(kind)
-        self.connection.copy("raw_sales", pa.table(columns))
+        self.connection.copy("raw_sales", raw_rows(self.options.stream_id, rows))
         self.done.stored += rows.num_rows
-        self.touched.append(
-            pa.table({"store": columns["store"], "date": columns["date"]})
-            .group_by("store")
-            .aggregate([("date", "min")])
-        )
+        self.touched.append(rows.group_by("store").aggregate([("date", "min")]))
 
     def _quarantine_strangers(self, rows: pa.Table) -> None:
         store = rows.column(events.COLUMNS[events.STORE]).cast(pa.string())
@@ -419,7 +449,7 @@ class _Task:
         )
 
     def _quarantine(self, rows: pa.Table) -> None:
-        columns = self._where(rows)
+        columns = _where(self.options.stream_id, rows)
         for name in ("key", "value"):
             columns[name] = rows.column(name).cast(pa.binary())
         for name in ("reason", "detail"):
@@ -430,19 +460,11 @@ class _Task:
     def _append_change(self) -> None:
         if not self.touched:
             return
-        stores = (
-            pa.concat_tables(self.touched)
-            .group_by("store")
-            .aggregate([("date_min", "min")])
-            .sort_by("store")
-        )
-        self.connection.execute(
-            _CHANGE,
-            *self._key(),
-            self.taken,
-            self.next_offset,
-            pa.array([stores.column("store").to_pylist()], pa.list_(pa.int32())),
-            pa.array([stores.column("date_min_min").to_pylist()], pa.list_(pa.date32())),
+        append_change(
+            self.connection,
+            "stream",
+            (*self._key(), self.taken, self.next_offset),
+            pa.concat_tables(self.touched).rename_columns(["store", "date"]),
         )
 
     def _advance(self) -> None:

@@ -20,7 +20,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from local_stack.stack import Stack
-from streaming_job import drain, producer, session
+from streaming_job import drain, producer, requeue, session
 from streaming_job.audit import audit, deep_audit
 from streaming_job.errors import RefusedError
 from streaming_job.events import Reason
@@ -335,3 +335,22 @@ def test_killed_in_the_middle_and_started_again_ends_in_the_same_tables(
     )
     assert done.returncode == 0, done.stderr
     assert "balanced" in done.stdout
+
+
+def test_requeue_moves_each_mended_event_once(bench: Bench, spark: SparkSession) -> None:
+    bench.send(
+        [event(Store=STORES + 1), event(Store=STORES + 2), event(Sales=-1), event(), b"x" * 2_000]
+    )
+    drain.drain(bench.settings, spark)
+    bench.execute(
+        "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
+        f"VALUES ({STORES + 1}, 'a', 'a', 0)"
+    )
+    assert requeue.requeue(bench.settings, spark, reasons=[Reason.NEGATIVE_SALES]) == 0
+    assert requeue.requeue(bench.settings, spark) == 1
+    assert requeue.requeue(bench.settings, spark) == 0
+    assert bench.query("SELECT store FROM sales.raw_sales ORDER BY store") == [(1,), (STORES + 1,)]
+    assert bench.query("SELECT stores FROM sales.changes WHERE kind = 'requeue'") == [
+        ([STORES + 1],)
+    ]
+    bench.assert_balanced()
