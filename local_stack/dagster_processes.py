@@ -121,8 +121,9 @@ class Dagster:
                     "workspace.yaml",
                 ],
                 environment=component_environment("dagster", values),
-                # It ends its code server and the threads of its sensors first.
-                stop_seconds=20,
+                # Its code server would wait a minute for runs; the runs note that they were ended.
+                whole_family=True,
+                stop_seconds=10,
             )
         )
         self.processes.wait_until_ready(

@@ -275,7 +275,7 @@ def _summary(
     except StackError as error:
         audit = ""
         faults.append(str(error))
-    scores = _scores(stack, plan, console)
+    scored = _scores(plan)
 
     table = Table(title="What happened", show_header=False, title_justify="left")
     table.add_row(
@@ -301,8 +301,7 @@ def _summary(
             f"RMSPE {issued['rmspe']:.4f} over {issued['days']:,} store days, "
             f"{issued['inside']:.0%} inside the 80 % interval",
         )
-    for name, text in scores:
-        table.add_row(name, text)
+    table.add_row(*scored)
     console.print(table)
     console.print(_forecast_table(report))
     console.print(f"the UI is at [bold]{stack.dagster.url}[/bold], MLflow at {stack.mlflow.url}")
@@ -323,26 +322,15 @@ def _forecast_table(report: Report) -> Table:
     return table
 
 
-def _scores(stack: Stack, plan: DataPlan, console: Console) -> list[tuple[str, str]]:
+def _scores(plan: DataPlan) -> tuple[str, str]:
     """Returns the forecaster's error on the last fortnight beside a seasonal naive's."""
-    origin = plan.last_day - timedelta(days=SCORED_DAYS)
-    try:
-        output = _command(
-            stack,
-            "loader",
-            [
-                "forecast_assets",
-                "evaluate",
-                f"--data={plan.folder}",
-                f"--origin={origin}",
-                f"--horizon={SCORED_DAYS}",
-            ],
-            f"scoring from {origin}",
-            console,
-        )
-    except StackError as error:
-        return [("score", str(error))]
-    return [("score", output.strip())]
+    from local_stack.scores import score
+
+    found = score(plan.folder, plan.last_day - timedelta(days=SCORED_DAYS), SCORED_DAYS)
+    return (
+        f"RMSPE, {found.horizon} days from {found.origin}",
+        f"{found.ours:.4f}; 14-day seasonal naive {found.naive:.4f} ({found.days:,} store days)",
+    )
 
 
 def _stay_up(stack: Stack, console: Console) -> None:

@@ -42,6 +42,8 @@ class Command:
         stop_seconds: How long it may take before it is killed.
         tier: Processes of a higher tier are ended before those of a lower one, on which they
             depend; those of one tier are ended side by side.
+        whole_family: Whether its descendants are sent the signal at once with it, because it would
+            otherwise wait for their work to be done.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Command:
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 15.0
     tier: int = 1
+    whole_family: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Record:
     stop_signal: int
     stop_seconds: float
     tier: int = 1
+    whole_family: bool = False
     program: str = ""
 
     def process(self) -> psutil.Process | None:
@@ -137,6 +141,7 @@ class Processes:
             stop_signal=int(command.stop_signal),
             stop_seconds=command.stop_seconds,
             tier=command.tier,
+            whole_family=command.whole_family,
             program=Path(command.arguments[0]).name,
         )
         self._write(record)
@@ -267,8 +272,11 @@ class Processes:
         for record in records:
             process = record.process() if self.is_alive(record) else None
             if process is not None:
-                asked.append((record, process, _descendants(process)))
+                family = _descendants(process)
+                asked.append((record, process, family))
                 _signal(process, record.stop_signal)
+                for member in family if record.whole_family else ():
+                    _signal(member, record.stop_signal)
         began = time.monotonic()
         left: list[psutil.Process] = []
         for record, process, family in asked:

@@ -1,0 +1,85 @@
+"""The demo's yardstick: the project's forecaster beside a seasonal naive, straight from files."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from forecast_assets import kaggle
+from forecast_assets.core.forecasting import DEFAULT_HORIZON, forecast
+from forecast_assets.core.naive import seasonal_naive
+from forecast_assets.core.plans import features_with_plan
+from forecast_assets.core.pooled import fit_pooled
+from forecast_assets.core.scoring import rmspe
+from forecast_assets.core.store_models import fit_stores
+
+# The promo cycle: the naive forecast repeats the last two weeks.
+NAIVE_SEASON_DAYS = 14
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Root mean square percentage errors over the same store days.
+
+    Attributes:
+        origin: The last day that was known.
+        horizon: Days ahead that were forecast.
+        ours: Error of the project's forecaster.
+        naive: Error of the 14-day seasonal naive.
+        days: Number of store days compared.
+    """
+
+    origin: date
+    horizon: int
+    ours: float
+    naive: float
+    days: int
+
+
+def score(folder: Path, origin: date, horizon: int) -> Scores:
+    """Forecasts past days with what was known before them.
+
+    Later openings, promos and holidays are known ahead, as a plan; later sales are not.
+
+    Args:
+        folder: Folder with Kaggle's files, plain or ``.gz``.
+        origin: The last day whose sales are known.
+        horizon: Days ahead.
+
+    Raises:
+        forecast_assets.kaggle.KaggleFilesError: A file is not what it should be.
+    """
+    train = kaggle.read_train(folder)
+    last = pd.Timestamp(origin)
+    later = train[train["date"] > last]
+    plan = pd.concat([later, kaggle.read_test(folder)])[
+        ["store", "date", "open", "promo", "state_holiday", "school_holiday"]
+    ]
+    known = train[train["date"] <= last]
+    origins = pd.Series(last, index=sorted(known["store"].unique()))
+    features = features_with_plan(known, plan, origins, horizon)
+    past = features[features["date"] <= last]
+    pooled = fit_pooled(past, origin=origin, horizon=DEFAULT_HORIZON)
+    ours = forecast(
+        past,
+        fit_stores(past, pooled, origin=origin),
+        pooled,
+        features[features["date"] > last],
+        origins=origins,
+    )
+    naive = seasonal_naive(known, origins, horizon, season=NAIVE_SEASON_DAYS)
+    both = (
+        later[["store", "date", "sales"]]
+        .merge(ours[["store", "date", "point"]], on=["store", "date"])
+        .merge(naive[["store", "date", "point"]], on=["store", "date"], suffixes=("", "_naive"))
+    )
+    both = both[(both["sales"] > 0) & both["point_naive"].notna()]
+    actual = both["sales"].to_numpy(float)
+    return Scores(
+        origin=origin,
+        horizon=horizon,
+        ours=rmspe(actual, both["point"].to_numpy(float)),
+        naive=rmspe(actual, both["point_naive"].to_numpy(float)),
+        days=len(both),
+    )
