@@ -23,22 +23,24 @@ TREND_EPOCH = np.datetime64("2014-07-01", "D")
 
 #: Bins of days to and since Christmas (25 December), first and last day included.
 BEFORE_CHRISTMAS = (
-    (1, 1), (2, 2), (3, 3), (4, 5), (6, 8), (9, 12), (13, 17), (18, 24), (25, 32),
+    (1, 1), (2, 3), (4, 5), (6, 8), (9, 12), (13, 17), (18, 19), (20, 21), (22, 24), (25, 32),
 )  # fmt: skip
 AFTER_CHRISTMAS = (
     (2, 2), (3, 4), (5, 5), (6, 6), (8, 8), (9, 11), (12, 15), (16, 20), (21, 30),
 )  # fmt: skip
 #: Bins of days from Easter Sunday; 39 is Ascension Day, 50 Whit Monday, 60 Corpus Christi.
 AROUND_EASTER = (
-    (-16, -9), (-8, -5), (-4, -4), (-3, -3), (-1, -1), (2, 2), (3, 6), (7, 13),
-    (36, 38), (40, 41), (46, 48), (51, 52), (59, 59), (61, 62),
+    (-53, -51), (-50, -48), (-16, -9), (-8, -5), (-4, -4), (-3, -3), (-1, -1), (2, 2), (3, 6),
+    (7, 13), (36, 38), (40, 41), (46, 48), (51, 52), (59, 59), (61, 62),
 )  # fmt: skip
 #: Bins of days since a refurbishment ended.
 AFTER_REFURBISHMENT = ((1, 2), (3, 7), (8, 21), (22, 45), (46, 90))
 YEARLY_HARMONICS = 4
 MONTHLY_HARMONICS = 3
-#: Days around the turn of a month that get a regressor of their own.
+#: Days around the turn of a month that get a regressor of their own, counted in days of the
+#: calendar and, from Monday to Friday, in working days: salaries are paid on the last of these.
 MONTH_TURN = (-3, -2, -1, 1, 2, 3)
+WORKING_TURN = (-3, -2, -1, 1, 2, 3)
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -63,6 +65,10 @@ DESIGN_COLUMNS: tuple[str, ...] = (
     *(f"year_{part}_{k}" for k in range(1, YEARLY_HARMONICS + 1) for part in ("sin", "cos")),
     *(f"month_{part}_{k}" for k in range(1, MONTHLY_HARMONICS + 1) for part in ("sin", "cos")),
     *(f"month_turn_{k}" for k in MONTH_TURN),
+    *(f"working_turn_{k}" for k in WORKING_TURN),
+    "saturday_turn",
+    "before_mothers_day",
+    "before_valentine",
     "trend",
     "state_holiday",
     *(f"before_holiday_{k}" for k in (1, 2, 3)),
@@ -151,6 +157,19 @@ def _fill(out: Matrix, features: pd.DataFrame) -> None:  # noqa: PLR0915
         put(f"month_cos_{k}", np.cos(angle))
     for k in MONTH_TURN:
         put(f"month_turn_{k}", day_of_month == (k if k > 0 else month_length + k + 1))
+    working = weekday <= 5
+    month_end = month_start + month_length
+    left = np.busday_count(dates, month_end)
+    gone = np.busday_count(month_start, dates) + 1
+    for k in WORKING_TURN:
+        put(f"working_turn_{k}", working & ((gone == k) if k > 0 else (left == -k)))
+    near_turn = (month_length - day_of_month <= 1) | (day_of_month <= 2)
+    put("saturday_turn", (weekday == 6) & near_turn)
+    # The second Sunday of May lies between the 8th and the 14th.
+    mothers_day = (month == 5) & (day_of_month + (7 - weekday) >= 8)
+    mothers_day &= day_of_month + (7 - weekday) <= 14
+    put("before_mothers_day", mothers_day & (weekday >= 5))
+    put("before_valentine", (month == 2) & ((day_of_month == 13) | (day_of_month == 14)))
     put("trend", (dates - TREND_EPOCH).astype(float) / 365.25)
     put("state_holiday", column["state_holiday"] > 0)
     for k in (1, 2, 3):

@@ -16,16 +16,11 @@ from forecast_assets.core.intervals import (
     row_scale,
 )
 from forecast_assets.core.linear import Array
+from forecast_assets.core.origins import RESIDUAL_DAYS, ridge_log_point, stack_inputs
 from forecast_assets.core.panel import HALF_LIVES, Panel
-from forecast_assets.core.pooled import PooledModel
-from forecast_assets.core.store_models import (
-    LEVEL_DAYS,
-    StoreFit,
-    coefficients_of,
-    linear_terms,
-    origin_array,
-    recent_levels,
-)
+from forecast_assets.core.pooled import MIN_HISTORY_DAYS, PooledModel
+from forecast_assets.core.stack import stack_correction
+from forecast_assets.core.store_models import StoreFit, coefficients_of, origin_array
 
 DEFAULT_HORIZON = 42
 
@@ -79,7 +74,7 @@ def forecast(
 
     Args:
         history_features: Feature rows up to the origins; rows after a store's origin are
-            ignored. The last 28 days set the level.
+            ignored. The last 400 days are enough.
         store_models: Result of :func:`forecast_assets.core.store_models.fit_stores`.
         pooled: The pooled model. Without it the stores' own models forecast alone, with normal
             quantiles widened by 1.3, and every store needs a model.
@@ -96,54 +91,81 @@ def forecast(
         ValueError: A store has no origin, no model while ``pooled`` is None, or the models were
             made by another version or know days after the origin.
     """
-    future = Panel.of(future_features)
-    day_origin = origin_array(future.stores, origins)
+    stores = np.unique(future_features["store"].to_numpy(np.int32))
+    day_origin = origin_array(stores, origins)
     if (
         pooled is not None
-        and len(day_origin)
+        and len(stores)
         and day_origin.min() < np.datetime64(pooled.trained_until)
     ):
         raise ValueError(
             f"the pooled model was trained until {pooled.trained_until}, after origin "
             f"{day_origin.min()}: its forecasts would know the future"
         )
-    fit = store_fit(store_models, pooled, future.stores)
-    level = _levels(history_features, fit, day_origin)
-    terms = linear_terms(future.x, future.store, fit.coefficients)
-    log_point = (terms + level[future.store]).mean(axis=1)
+    panel = _panel(history_features, future_features, stores, day_origin)
+    fit = store_fit(store_models, pooled, panel.stores)
+    rows = np.flatnonzero(panel.day > day_origin[panel.store])
+    log_point = _log_points(panel, fit, pooled, day_origin, rows)
 
     calibration = Calibration.default() if pooled is None else pooled.calibration
     horizon = DEFAULT_HORIZON if pooled is None else pooled.horizon
-    origin = day_origin[future.store]
-    step = (future.day - origin).astype(np.int64)
-    kinds = day_kinds(future.frame, step, horizon)
-    scale = row_scale(calibration, fit.scale[future.store], kinds)
-    sold = (future.frame["open"].to_numpy() == 1).astype(np.float64)
+    store, frame = panel.store[rows], panel.frame.iloc[rows]
+    origin = day_origin[store]
+    step = (panel.day[rows] - origin).astype(np.int64)
+    kinds = day_kinds(frame, step, horizon)
+    scale = row_scale(calibration, fit.scale[store], kinds)
+    sold = (frame["open"].to_numpy() == 1).astype(np.float64)
     quantiles = quantiles_of(calibration, log_point, scale) * sold[:, None]
     out = pd.DataFrame(
         {
-            "store": future.frame["store"].to_numpy(np.int32),
+            "store": frame["store"].to_numpy(np.int32),
             "origin": origin.astype("datetime64[ns]"),
-            "date": future.frame["date"],
+            "date": frame["date"].to_numpy(),
             "horizon": step.astype(np.int16),
-            "open": future.frame["open"].to_numpy(np.int16),
+            "open": frame["open"].to_numpy(np.int16),
             "point": point_of(calibration, log_point, scale, error_measure) * sold,
             "mean": point_of(calibration, log_point, scale, "mean") * sold,
             **{name: quantiles[:, k] for k, name in enumerate(QUANTILE_COLUMNS)},
-            "plan_assumed": future.frame["plan_assumed"].to_numpy(bool),
+            "plan_assumed": frame["plan_assumed"].to_numpy(bool),
         }
     )
-    return out.loc[step >= 1, list(FORECAST_COLUMNS)].reset_index(drop=True)
+    return out[list(FORECAST_COLUMNS)]
 
 
-def _levels(
-    history_features: pd.DataFrame, fit: StoreFit, origins: npt.NDArray[np.datetime64]
+def _panel(
+    history: pd.DataFrame,
+    future: pd.DataFrame,
+    stores: npt.NDArray[np.int32],
+    origins: npt.NDArray[np.datetime64],
+) -> Panel:
+    """Put the recent past and the coming days of the stores to forecast side by side."""
+    by_store = pd.Series(origins.astype("datetime64[ns]"), stores)
+    origin = history["store"].map(by_store)
+    oldest = origin - pd.Timedelta(days=RESIDUAL_DAYS)
+    past = history[(history["date"] <= origin) & (history["date"] > oldest)]
+    coming = future[future["date"] > future["store"].map(by_store)]
+    targets = {"log_sales": np.float32("nan"), "log_customers": np.float32("nan")}
+    return Panel.of(pd.concat([past, coming.assign(**targets)], ignore_index=True))
+
+
+def _log_points(
+    panel: Panel,
+    fit: StoreFit,
+    pooled: PooledModel | None,
+    origins: npt.NDArray[np.datetime64],
+    rows: npt.NDArray[np.int64],
 ) -> Array:
-    """Average each store's residuals of the last days before its origin."""
-    origin = history_features["store"].map(pd.Series(origins.astype("datetime64[ns]"), fit.stores))
-    age = (origin - history_features["date"]).dt.days
-    recent = Panel.of(history_features[(age >= 0) & (age < LEVEL_DAYS)])
-    known = np.flatnonzero(~np.isnan(recent.y))
-    position = np.searchsorted(fit.stores, recent.stores)[recent.store[known]]
-    residual = recent.y[known, None] - linear_terms(recent.x[known], position, fit.coefficients)
-    return recent_levels(residual, position, len(fit.stores))
+    """Forecast rows on the log scale, one origin after the other."""
+    log_point = np.empty(len(rows))
+    for origin in np.unique(origins):
+        mine = np.flatnonzero((origins == origin)[panel.store[rows]])
+        if pooled is None or not pooled.boosters:
+            log_point[mine] = ridge_log_point(panel, fit, origin, rows[mine])
+            continue
+        x, linear = stack_inputs(panel, fit, origin, rows[mine])
+        correction = pooled.stack_weight * stack_correction(pooled.boosters, x)
+        # Trees have learnt from stores with a history only.
+        log_point[mine] = linear + np.where(
+            fit.n_days[panel.store[rows[mine]]] >= MIN_HISTORY_DAYS, correction, 0.0
+        )
+    return log_point

@@ -8,7 +8,7 @@ their section 5.2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,8 +29,13 @@ _UNCALIBRATED_WIDENING = 1.3
 #: Residuals that a kind of day must bring to weigh as much as the factor 1.
 _FACTOR_PRIOR = 200.0
 #: Corrections of centre are kept within this range: beyond, something else is wrong.
-_POINT_RANGE = (0.97, 1.0)
-_MEAN_RANGE = (0.97, 1.05)
+_POINT_RANGE = (0.97, 1.02)
+_MEAN_RANGE = (0.97, 1.03)
+#: Levels that stand for the whole distribution when means are taken: the middle of 100 slices.
+SHAPE_LEVELS = (np.arange(100) + 0.5) / 100
+#: A day that sold less than half of its forecast (a store closed at noon) tells nothing about
+#: the next; its relative error is counted as this much.
+_RELATIVE_CAP = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,14 @@ class Calibration:
     Attributes:
         z: Position of each of ``QUANTILES`` relative to the log point, increasing.
         factors: For each of :data:`KINDS`, the scale's factor for each kind of day.
-        point_factor: Factor on exp(log point) that minimises RMSPE.
-        mean_factor: Factor on exp(log point) that makes totals unbiased.
+        shape: Positions of :data:`SHAPE_LEVELS`, from which means are taken.
+        point_factor: Factor on the point that minimises RMSPE under ``shape``.
+        mean_factor: Factor on the mean under ``shape`` that makes past totals unbiased.
         rows: How many residuals it was made from.
     """
 
     z: Array
+    shape: Array
     factors: dict[str, Array]
     point_factor: float
     mean_factor: float
@@ -56,6 +63,7 @@ class Calibration:
         """Give the calibration to use when no past forecasts exist: normal and widened."""
         return cls(
             _UNCALIBRATED_WIDENING * norm.ppf(np.array(QUANTILES)),
+            norm.ppf(SHAPE_LEVELS),
             {name: np.ones(size) for name, size in KINDS.items()},
             1.0,
             1.0,
@@ -66,6 +74,7 @@ class Calibration:
         """Give a JSON-ready form."""
         return {
             "z": self.z.tolist(),
+            "shape": self.shape.tolist(),
             "factors": {name: values.tolist() for name, values in self.factors.items()},
             "point_factor": self.point_factor,
             "mean_factor": self.mean_factor,
@@ -77,6 +86,7 @@ class Calibration:
         """Undo :meth:`to_dict`."""
         return cls(
             np.array(content["z"]),
+            np.array(content["shape"]),
             {name: np.array(values) for name, values in content["factors"].items()},
             content["point_factor"],
             content["mean_factor"],
@@ -164,13 +174,30 @@ def calibrate(
     # Split-conformal's finite-sample ranks: outwards by one residual.
     outer = np.clip(np.where(levels > 0.5, levels * (n + 1) / n, (levels * (n + 1) - 1) / n), 0, 1)
     z = np.maximum.accumulate(np.quantile(unit, outer))
-    relative = np.exp(-residual)
+    shape = np.quantile(unit, SHAPE_LEVELS)
+    first = Calibration(z, shape, factors, 1.0, 1.0, n)
+    scale = row_scale(first, scale, kinds)
+    actual = np.exp(log_actual)
+    relative = np.minimum(point_of(first, log_point, scale, "rmspe") / actual, _RELATIVE_CAP)
     point = float(relative.sum() / (relative**2).sum())
-    actual, forecast = np.exp(log_actual), np.exp(log_point)
-    mean = float(actual.sum() / forecast.sum())
-    return Calibration(
-        z, factors, float(np.clip(point, *_POINT_RANGE)), float(np.clip(mean, *_MEAN_RANGE)), n
+    mean = float(actual.sum() / point_of(first, log_point, scale, "mean").sum())
+    return replace(
+        first,
+        point_factor=float(np.clip(point, *_POINT_RANGE)),
+        mean_factor=float(np.clip(mean, *_MEAN_RANGE)),
     )
+
+
+def _shape_moment(calibration: Calibration, scale: Array, power: float) -> Array:
+    """Average exp(power · scale · z) over the calibrated shape, for each row's scale.
+
+    The average is a smooth function of the scale alone, so it is interpolated on a grid.
+    """
+    if len(scale) == 0:
+        return np.ones(0)
+    grid = np.linspace(float(scale.min()), float(scale.max()), 64)
+    values = np.exp(power * grid[:, None] * calibration.shape).mean(axis=1)
+    return np.interp(scale, grid, values)
 
 
 def quantiles_of(calibration: Calibration, log_point: Array, scale: Array) -> Array:
@@ -194,9 +221,11 @@ def point_of(
         ValueError: The measure is unknown.
     """
     if measure == "rmspe":
-        return calibration.point_factor * np.exp(log_point)
+        # The minimum of E[((y - p) / y)^2] is p = E[1 / y] / E[1 / y^2].
+        factor = _shape_moment(calibration, scale, -1.0) / _shape_moment(calibration, scale, -2.0)
+        return calibration.point_factor * factor * np.exp(log_point)
     if measure == "mean":
-        return calibration.mean_factor * np.exp(log_point)
+        return calibration.mean_factor * _shape_moment(calibration, scale, 1.0) * np.exp(log_point)
     if measure == "median":
         median = calibration.z[QUANTILES.index(0.5)]
         return np.exp(log_point + scale * median)

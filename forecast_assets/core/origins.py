@@ -8,18 +8,19 @@ training (many past origins) and forecasting (the newest).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from forecast_assets.core.design import DESIGN_COLUMNS
 from forecast_assets.core.linear import Array
-from forecast_assets.core.panel import HALF_LIVES, Panel
+from forecast_assets.core.panel import HALF_LIFE_WEIGHTS, HALF_LIVES, Panel
 from forecast_assets.core.store_models import (
     LEVEL_DAYS,
-    LEVEL_PRIOR_DAYS,
     StoreFit,
     linear_terms,
+    recent_levels,
 )
 
 #: Windows, in days before the origin, over which residuals are averaged.
@@ -29,9 +30,18 @@ KIND_DAYS = 84
 #: Residuals a year ago are averaged over this many days on each side; 52 weeks keep the weekday.
 YEAR_DAYS = 364
 YEAR_SIDES = (3, 10)
+#: How far back residuals are looked at: a year, its sides and the weeks before it.
+RESIDUAL_DAYS = YEAR_DAYS + 36
+#: Residuals beyond this are cut before they are averaged (log units).
+WILD = 0.5
+#: Days without residual that are added to an average.
+KIND_PRIOR_DAYS = 2.0
+SINCE_SALE_CAP = 120
+HISTORY_CAP = 900
 #: How much history tells the sales per customer.
 CUSTOMER_DAYS = 56
-#: Day-level features that are passed on as they are.
+#: Day-level features that are passed on as they are. Christmas and Easter are left to the linear
+#: models: trees take them for the date, and learn what all stores had in common on it.
 DAY_INPUTS = (
     "day_of_week",
     "promo",
@@ -55,8 +65,6 @@ DAY_INPUTS = (
     "days_since_refurbishment",
     "days_to_refurbishment",
     "refurbishment_days",
-    "days_to_christmas",
-    "days_from_easter",
 )
 #: Coefficients of a store that tell what kind of store it is.
 COEFFICIENT_INPUTS = (
@@ -82,13 +90,10 @@ STACK_INPUTS: tuple[str, ...] = (
     "log_point",
     *(f"half_life_{k}" for k in range(len(HALF_LIVES))),
     *(f"level_{days}" for days in LEVEL_WINDOWS),
-    *(f"chain_level_{days}" for days in LEVEL_WINDOWS[:3]),
     "kind_level",
     "weekday_level",
     "promo_level",
     *(f"year_ago_{side}" for side in YEAR_SIDES),
-    *(f"chain_year_ago_{side}" for side in YEAR_SIDES),
-    "chain_year_ago_day",
     "year_ago_before",
     "scale",
     "history_days",
@@ -104,7 +109,7 @@ class Residuals:
     """Residuals of the past on a grid of stores and days, ready to be averaged.
 
     Attributes:
-        first: Date of the grid's first day.
+        first: Date of the grid's first day; its last is the origin.
         value: Residual of the middle half-life, 0 where unknown, shape (stores, days).
         known: 1 where a residual is known, shape (stores, days).
     """
@@ -113,15 +118,17 @@ class Residuals:
     value: Array
     known: Array
 
-    def window(self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-        """Sum residuals and their number from day ``start`` up to, without, day ``end``.
+    def window(
+        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """Sum residuals and their number over windows of days.
 
         Args:
-            start: First day of the window as a grid position, one for each column wanted.
-            end: Day after the last, likewise.
+            start: First day of each window as a grid position.
+            end: Day after the last of each window, likewise.
 
         Returns:
-            Two arrays of shape (stores, columns).
+            Two arrays of shape (stores, windows).
         """
         out = []
         for grid in (self.value, self.known):
@@ -139,7 +146,7 @@ def ridge_terms(
 
     Args:
         panel: The panel; only sales up to ``origin`` are read.
-        fit: Models fitted at ``origin`` for the panel's stores.
+        fit: Models fitted at ``origin`` or before, for the panel's stores.
         origin: The origin of all stores.
         rows: Positions of the rows to forecast, increasing.
 
@@ -151,16 +158,20 @@ def ridge_terms(
     residual = panel.y[recent, None] - linear_terms(
         panel.x[recent], panel.store[recent], fit.coefficients
     )
-    total = np.zeros((n, residual.shape[1]))
-    np.add.at(total, panel.store[recent], residual)
-    count = np.bincount(panel.store[recent], minlength=n)
-    level = total / (count + LEVEL_PRIOR_DAYS)[:, None]
+    level = recent_levels(residual, panel.store[recent], n)
     terms: Array = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
     return terms + level[panel.store[rows]]
 
 
+def ridge_log_point(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, rows: npt.NDArray[np.int64]
+) -> Array:
+    """Average :func:`ridge_terms` over the half-lives: log forecasts, shape (rows,)."""
+    return ridge_terms(panel, fit, origin, rows) @ np.array(HALF_LIFE_WEIGHTS)
+
+
 def past_residuals(
-    panel: Panel, fit: StoreFit, origin: np.datetime64, days: int = YEAR_DAYS + 90
+    panel: Panel, fit: StoreFit, origin: np.datetime64, days: int = RESIDUAL_DAYS
 ) -> Residuals:
     """Put the residuals of the last ``days`` days before an origin on a grid."""
     n = len(panel.stores)
@@ -171,7 +182,7 @@ def past_residuals(
     value, known = np.zeros((n, days)), np.zeros((n, days))
     column = (panel.day[rows] - first).astype(np.int64)
     # One wild day must not pass for a level.
-    value[panel.store[rows], column] = np.clip(panel.y[rows] - fitted, -0.5, 0.5)
+    value[panel.store[rows], column] = np.clip(panel.y[rows] - fitted, -WILD, WILD)
     known[panel.store[rows], column] = 1.0
     return Residuals(first, value, known)
 
@@ -184,9 +195,12 @@ def stack_inputs(
 ) -> tuple[npt.NDArray[np.float32], Array]:
     """Describe coming days as seen from an origin.
 
+    A store's inputs depend on its own rows only, so any set of stores gives the same.
+
     Args:
-        panel: The panel; only sales and customers up to ``origin`` are read.
-        fit: Models fitted at ``origin`` for the panel's stores.
+        panel: The panel; only sales and customers of the :data:`RESIDUAL_DAYS` days up to
+            ``origin`` are read.
+        fit: Models fitted at ``origin`` or before, for the panel's stores.
         origin: The origin of all stores.
         rows: Positions of the rows to describe, increasing.
 
@@ -194,94 +208,85 @@ def stack_inputs(
         Inputs of shape (rows, len(:data:`STACK_INPUTS`)), NaN where nothing is known, and the
         linear models' log forecasts, shape (rows,).
     """
-    n = len(panel.stores)
     store, day = panel.store[rows], panel.day[rows]
     frame = panel.frame.iloc[rows]
     terms = ridge_terms(panel, fit, origin, rows)
-    log_point: Array = terms.mean(axis=1)
-    out = np.full((len(rows), len(STACK_INPUTS)), np.nan, np.float32)
-    place = {name: j for j, name in enumerate(STACK_INPUTS)}
-
-    def put(name: str, values: Array) -> None:
-        out[:, place[name]] = values
-
+    log_point: Array = terms @ np.array(HALF_LIFE_WEIGHTS)
+    values: dict[str, npt.NDArray[Any]] = {}
     month = day.astype("datetime64[M]")
-    put("step", (day - origin).astype(np.float64))
-    put("day_of_month", (day - month.astype("datetime64[D]")).astype(np.float64))
-    put("days_to_month_end", ((month + 1).astype("datetime64[D]") - day).astype(np.float64))
-    put("log_point", log_point)
-    for k in range(len(HALF_LIVES)):
-        put(f"half_life_{k}", terms[:, k] - log_point)
-
-    residuals = past_residuals(panel, fit, origin)
-    end = residuals.value.shape[1]
-    windows = np.array(LEVEL_WINDOWS)
-    total, count = residuals.window(end - windows, np.full(len(windows), end))
-    for k, days in enumerate(LEVEL_WINDOWS):
-        put(f"level_{days}", (total[:, k] / (count[:, k] + 2.0))[store])
-        if days in LEVEL_WINDOWS[:3]:
-            put(f"chain_level_{days}", np.full(len(rows), total[:, k].sum() / (count[:, k].sum() + 2.0)))
-
-    _put_kinds(put, panel, residuals, store, frame["day_of_week"].to_numpy(), frame["promo"].to_numpy())
-
-    grid_days = np.arange(int(panel_span(day, origin)) + 1)
-    ago = end - 1 + grid_days - YEAR_DAYS
     step = (day - origin).astype(np.int64)
-    for side in YEAR_SIDES:
-        total, count = residuals.window(ago - side, ago + side + 1)
-        put(f"year_ago_{side}", _ratio(total, count, 1.0)[store, step])
-        chain = total.sum(axis=0) / (count.sum(axis=0) + 2.0)
-        put(f"chain_year_ago_{side}", np.where(count.sum(axis=0) > 0, chain, np.nan)[step])
-    total, count = residuals.window(ago, ago + 1)
-    chain = total.sum(axis=0) / (count.sum(axis=0) + 2.0)
-    put("chain_year_ago_day", np.where(count.sum(axis=0) > 0, chain, np.nan)[step])
-    before = np.array([end - YEAR_DAYS])
-    total, count = residuals.window(before - LEVEL_DAYS, before)
-    put("year_ago_before", _ratio(total, count, 1.0)[store, 0])
-
-    put("scale", fit.scale[store])
-    put("history_days", np.minimum(fit.n_days, 900)[store].astype(np.float64))
-    put("sales_per_customer", _sales_per_customer(panel, origin)[store])
+    values["step"] = step
+    values["day_of_month"] = (day - month.astype("datetime64[D]")).astype(np.int64)
+    values["days_to_month_end"] = ((month + 1).astype("datetime64[D]") - day).astype(np.int64)
+    values["log_point"] = log_point
+    for k in range(len(HALF_LIVES)):
+        values[f"half_life_{k}"] = terms[:, k] - log_point
+    residuals = past_residuals(panel, fit, origin)
+    values |= _levels(panel, residuals, rows)
+    values |= _year_ago(residuals, store, step)
+    end = residuals.known.shape[1]
     last = np.where(residuals.known.any(axis=1), residuals.known[:, ::-1].argmax(axis=1), end)
-    put("days_since_sale", np.minimum(last, 120)[store].astype(np.float64))
+    values["days_since_sale"] = np.minimum(last, SINCE_SALE_CAP)[store]
+    values["scale"] = fit.scale[store]
+    values["history_days"] = np.minimum(fit.n_days, HISTORY_CAP)[store]
+    values["sales_per_customer"] = _sales_per_customer(panel, origin)[store]
     middle = fit.coefficients[:, len(HALF_LIVES) // 2]
     for name in COEFFICIENT_INPUTS:
-        put(f"coefficient_{name}", middle[store, DESIGN_COLUMNS.index(name)])
+        values[f"coefficient_{name}"] = middle[store, DESIGN_COLUMNS.index(name)]
     for name in DAY_INPUTS:
-        put(name, frame[name].to_numpy())
+        values[name] = frame[name].to_numpy()
+    out = np.empty((len(rows), len(STACK_INPUTS)), np.float32)
+    for j, name in enumerate(STACK_INPUTS):
+        out[:, j] = values[name]
     return out, log_point
 
 
-def panel_span(day: npt.NDArray[np.datetime64], origin: np.datetime64) -> int:
-    """Count the days from an origin to the last of some days; 0 without days."""
-    return int((day.max() - origin).astype(int)) if len(day) else 0
-
-
-def _ratio(total: Array, count: Array, prior: float) -> Array:
-    return np.where(count > 0, total / (count + prior), np.nan)
-
-
-def _put_kinds(put, panel, residuals, store, weekday, promo) -> None:  # type: ignore[no-untyped-def]
-    """Average recent residuals by store and weekday, promo, and both."""
-    n = len(panel.stores)
+def _levels(
+    panel: Panel, residuals: Residuals, rows: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """Average recent residuals by store; by store and weekday, promo, and both."""
+    n, store = len(panel.stores), panel.store[rows]
     end = residuals.value.shape[1]
-    first = residuals.first + (end - KIND_DAYS)
-    rows = np.flatnonzero(
-        panel.days_between(np.full(n, first - 1), np.full(n, residuals.first + end - 1))
-    )
-    column = (panel.day[rows] - residuals.first).astype(np.int64)
-    value = residuals.value[panel.store[rows], column]
-    past_weekday = panel.frame["day_of_week"].to_numpy()[rows].astype(np.int64) - 1
-    past_promo = panel.frame["promo"].to_numpy()[rows].astype(np.int64)
-    for name, key, size, wanted in (
-        ("weekday_level", past_weekday, 7, weekday.astype(np.int64) - 1),
-        ("promo_level", past_promo, 2, promo.astype(np.int64)),
-        ("kind_level", 2 * past_weekday + past_promo, 14, 2 * (weekday.astype(np.int64) - 1) + promo),
-    ):
-        index = panel.store[rows] * size + key
-        total = np.bincount(index, value, n * size)
-        count = np.bincount(index, minlength=n * size)
-        put(name, (total / (count + 2.0))[store * size + wanted])
+    windows = np.array(LEVEL_WINDOWS)
+    total, count = residuals.window(end - windows, np.full(len(windows), end))
+    level = total / (count + KIND_PRIOR_DAYS)
+    values: dict[str, npt.NDArray[Any]] = {
+        f"level_{days}": level[store, k] for k, days in enumerate(LEVEL_WINDOWS)
+    }
+    newest = residuals.first + (end - 1)
+    past = np.flatnonzero(panel.days_between(np.full(n, newest - KIND_DAYS), np.full(n, newest)))
+    residual = residuals.value[
+        panel.store[past], (panel.day[past] - residuals.first).astype(np.int64)
+    ]
+    weekday = panel.frame["day_of_week"].to_numpy().astype(np.int64) - 1
+    promo = panel.frame["promo"].to_numpy().astype(np.int64)
+    kinds = {"weekday": (7, weekday), "promo": (2, promo), "kind": (14, 2 * weekday + promo)}
+    for name, (size, kind) in kinds.items():
+        index = panel.store[past] * size + kind[past]
+        sums = np.bincount(index, residual, n * size)
+        counts = np.bincount(index, minlength=n * size)
+        values[f"{name}_level"] = (sums / (counts + KIND_PRIOR_DAYS))[store * size + kind[rows]]
+    return values
+
+
+def _year_ago(
+    residuals: Residuals, store: npt.NDArray[np.int64], step: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """Average each store's residuals around the same day of the last year, and before it."""
+    end = residuals.value.shape[1]
+    ago = end - 1 + np.arange(int(step.max(initial=0)) + 1) - YEAR_DAYS
+    values: dict[str, npt.NDArray[Any]] = {}
+    for side in YEAR_SIDES:
+        total, count = residuals.window(ago - side, ago + side + 1)
+        values[f"year_ago_{side}"] = _mean(total, count)[store, step]
+    before = np.array([end - YEAR_DAYS])
+    total, count = residuals.window(before - LEVEL_DAYS, before)
+    values["year_ago_before"] = _mean(total, count)[store, 0]
+    return values
+
+
+def _mean(total: Array, count: Array) -> Array:
+    return np.where(count > 0, total / (count + 1.0), np.nan)
 
 
 def _sales_per_customer(panel: Panel, origin: np.datetime64) -> Array:
@@ -291,8 +296,8 @@ def _sales_per_customer(panel: Panel, origin: np.datetime64) -> Array:
         panel.days_between(np.full(n, origin - CUSTOMER_DAYS), np.full(n, origin))
     )
     value = panel.y[rows] - panel.frame["log_customers"].to_numpy(np.float64)[rows]
-    seen = ~np.isnan(value)
-    total = np.bincount(panel.store[rows[seen]], value[seen], n)
-    count = np.bincount(panel.store[rows[seen]], minlength=n)
+    rows, value = rows[~np.isnan(value)], value[~np.isnan(value)]
+    total = np.bincount(panel.store[rows], value, n)
+    count = np.bincount(panel.store[rows], minlength=n)
     with np.errstate(invalid="ignore", divide="ignore"):
         return total / count

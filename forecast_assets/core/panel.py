@@ -17,6 +17,8 @@ from forecast_assets.core.linear import Array, Moments
 
 #: Half-lives, in days, of the weights of past days; a forecast averages the models of all.
 HALF_LIVES = (150.0, 400.0, 1000.0)
+#: How much each counts in the average.
+HALF_LIFE_WEIGHTS = (0.5, 0.3, 0.2)
 
 Days = npt.NDArray[np.datetime64]
 

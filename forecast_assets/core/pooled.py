@@ -9,37 +9,52 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from forecast_assets.core.design import DESIGN_COLUMNS
-from forecast_assets.core.intervals import Calibration, calibrate, day_kinds
+from forecast_assets.core.intervals import (
+    Calibration,
+    calibrate,
+    day_kinds,
+    point_of,
+    row_scale,
+)
 from forecast_assets.core.linear import Array, Population
+from forecast_assets.core.origins import STACK_INPUTS, ridge_log_point, stack_inputs
 from forecast_assets.core.panel import HALF_LIVES, Panel, RollingMoments
 from forecast_assets.core.scoring import bias, rmspe, wape
+from forecast_assets.core.stack import (
+    DEFAULT_TREES,
+    MAX_ORIGINS,
+    MAX_ROWS,
+    ORIGIN_HISTORY_DAYS,
+    ORIGIN_STEP_DAYS,
+    fit_boosters,
+    stack_correction,
+    stack_weight,
+)
 from forecast_assets.core.store_models import (
-    LEVEL_DAYS,
     StoreFit,
     estimate_populations,
     fit_arrays,
-    linear_terms,
-    recent_levels,
     typical_square,
 )
 
 Recipe = Literal["ridge", "stack"]
 
-#: Past origins that quantiles are calibrated on, and how many days they lie apart.
+#: Past origins that quantiles are calibrated on.
 CALIBRATION_ORIGINS = 8
-CALIBRATION_STEP_DAYS = 14
 #: History that an origin needs before it is used to calibrate.
 MIN_HISTORY_DAYS = 90
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,8 @@ class PooledModel:
         typical: Average outer product of past days' regressors, shape (p, p).
         population_scale: Standard deviation of a log forecast for a store without history.
         calibration: Positions of the quantiles.
+        boosters: Trees that correct the linear models, in LightGBM's text form; none for ``ridge``.
+        stack_weight: How much their correction counts.
         metrics: Accuracy on the calibration origins (``rmspe``, ``wape``, ``bias``, ...).
     """
 
@@ -66,6 +83,8 @@ class PooledModel:
     typical: Array
     population_scale: float
     calibration: Calibration
+    boosters: tuple[str, ...] = ()
+    stack_weight: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -73,6 +92,7 @@ class PooledModel:
         content = {
             "format": _FORMAT,
             "columns": list(DESIGN_COLUMNS),
+            "inputs": list(STACK_INPUTS),
             "half_lives": list(HALF_LIVES),
             "recipe": self.recipe,
             "trained_until": self.trained_until.isoformat(),
@@ -85,6 +105,8 @@ class PooledModel:
             "typical": _pack(self.typical),
             "population_scale": self.population_scale,
             "calibration": self.calibration.to_dict(),
+            "boosters": list(self.boosters),
+            "stack_weight": self.stack_weight,
             "metrics": self.metrics,
         }
         return zlib.compress(json.dumps(content, sort_keys=True).encode())
@@ -103,6 +125,7 @@ class PooledModel:
         if (
             content.get("format") != _FORMAT
             or content["columns"] != list(DESIGN_COLUMNS)
+            or content["inputs"] != list(STACK_INPUTS)
             or content["half_lives"] != list(HALF_LIVES)
         ):
             raise ValueError("the pooled model was made by another version: train it again")
@@ -121,6 +144,8 @@ class PooledModel:
             typical=_unpack(content["typical"], (p, p)),
             population_scale=content["population_scale"],
             calibration=Calibration.from_dict(content["calibration"]),
+            boosters=tuple(content["boosters"]),
+            stack_weight=content["stack_weight"],
             metrics=content["metrics"],
         )
 
@@ -133,36 +158,96 @@ def _unpack(text: str, shape: tuple[int, ...]) -> Array:
     return np.frombuffer(base64.b64decode(text), "<f8").reshape(shape).astype(np.float64)
 
 
-def calibration_origins(
-    first: np.datetime64, origin: np.datetime64, horizon: int
-) -> list[np.datetime64]:
-    """List the past origins to calibrate on, oldest first: all their days lie in the past."""
-    newest = origin - horizon
-    candidates = [newest - k * CALIBRATION_STEP_DAYS for k in range(CALIBRATION_ORIGINS)]
-    return sorted(o for o in candidates if (o - first).astype(int) >= MIN_HISTORY_DAYS)
+def past_origins(
+    first: np.datetime64, origin: np.datetime64, horizon: int, recipe: Recipe
+) -> tuple[list[np.datetime64], list[np.datetime64]]:
+    """List the past origins to calibrate on and those to train trees on, oldest first.
 
-
-def ridge_log_point(panel: Panel, fit: StoreFit, origin: np.datetime64, rows: np.ndarray) -> Array:
-    """Forecast rows of a panel from one origin with per-store models and recent levels.
-
-    Args:
-        panel: The panel; only sales up to ``origin`` are read.
-        fit: Models fitted at ``origin``, for the panel's stores.
-        origin: The origin of all stores.
-        rows: Positions of the rows to forecast.
-
-    Returns:
-        Log forecasts of the rows.
+    All days forecast from a calibration origin lie in the past; of a training origin only those
+    that do are used.
     """
+    newest = -(-horizon // ORIGIN_STEP_DAYS)
+    grid = [origin - k * ORIGIN_STEP_DAYS for k in range(1, newest + MAX_ORIGINS)]
+    history = {o: int((o - first).astype(int)) for o in grid}
+    calibrating = [
+        o
+        for o in grid[newest - 1 : newest - 1 + CALIBRATION_ORIGINS]
+        if history[o] >= MIN_HISTORY_DAYS
+    ]
+    training = []
+    if recipe == "stack":
+        training = [o for o in grid[:MAX_ORIGINS] if history[o] >= ORIGIN_HISTORY_DAYS]
+    return calibrating[::-1], training[::-1]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Rows forecast from a past origin, and what became of them."""
+
+    origin: np.datetime64
+    day: npt.NDArray[np.datetime64]
+    x: npt.NDArray[np.float32]
+    log_point: Array
+    log_actual: Array
+    scale: Array
+    kinds: dict[str, npt.NDArray[np.int64]]
+
+    def take(self, rows: npt.NDArray[Any]) -> _Seen:
+        return _Seen(
+            self.origin,
+            self.day[rows],
+            self.x[rows],
+            self.log_point[rows],
+            self.log_actual[rows],
+            self.scale[rows],
+            {name: kind[rows] for name, kind in self.kinds.items()},
+        )
+
+
+def _look_back(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
+) -> _Seen:
+    """Forecast all known days within the horizon of a past origin with the linear models."""
     n = len(panel.stores)
-    recent = np.flatnonzero(panel.days_between(np.full(n, origin - LEVEL_DAYS), np.full(n, origin)))
-    residual = panel.y[recent, None] - linear_terms(
-        panel.x[recent], panel.store[recent], fit.coefficients
+    within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
+    rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
+    if recipe == "stack":
+        x, log_point = stack_inputs(panel, fit, origin, rows)
+    else:
+        x = np.empty((len(rows), 0), np.float32)
+        log_point = ridge_log_point(panel, fit, origin, rows)
+    step = (panel.day[rows] - origin).astype(np.int64)
+    return _Seen(
+        origin,
+        panel.day[rows],
+        x,
+        log_point,
+        panel.y[rows],
+        fit.scale[panel.store[rows]],
+        day_kinds(panel.frame.iloc[rows], step, horizon),
     )
-    level = recent_levels(residual, panel.store[recent], n)
-    terms = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
-    mean: Array = (terms + level[panel.store[rows]]).mean(axis=1)
-    return mean
+
+
+def _boosters(
+    parts: list[_Seen],
+    until: np.datetime64,
+    trees: int,
+    seed: int,
+    threads: int,
+) -> tuple[tuple[str, ...], float]:
+    """Fit trees on the rows up to a day; gives them and how much their correction counts."""
+    parts = [part.take(np.flatnonzero(part.day <= until)) for part in parts if part.origin < until]
+    rows = sum(len(part.day) for part in parts)
+    span = int((until - parts[0].origin).astype(int)) if parts else 0
+    weight = stack_weight(span)
+    if weight == 0.0 or rows == 0:
+        return (), 0.0
+    x = np.concatenate([part.x for part in parts])
+    target = np.concatenate([part.log_actual - part.log_point for part in parts])
+    if rows > MAX_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
+        x, target = x[chosen], target[chosen]
+    return fit_boosters(x, target, trees=trees, seed=seed, threads=threads), weight
 
 
 def fit_pooled(
@@ -172,6 +257,9 @@ def fit_pooled(
     horizon: int = 42,
     seed: int = 0,
     recipe: Recipe = "ridge",
+    trees: int = DEFAULT_TREES,
+    threads: int = 2,
+    progress: Callable[[str], None] | None = None,
 ) -> PooledModel:
     """Fit what all stores share on the days up to an origin.
 
@@ -179,40 +267,37 @@ def fit_pooled(
         features: Feature rows of all stores; rows after ``origin`` are ignored.
         origin: Last day that may be seen.
         horizon: Days ahead to calibrate for.
-        seed: Seed of every random choice.
-        recipe: ``ridge`` takes seconds.
+        seed: Seed of every random choice; the same data and seed give the same model.
+        recipe: ``ridge`` takes seconds; ``stack`` adds LightGBM and takes minutes. With less
+            than about a year and a half of history it falls back to the linear models.
+        trees: Trees of each booster of the stack.
+        threads: Threads for LightGBM.
+        progress: Called with a line of text as the work goes on.
 
     Raises:
         ValueError: No store has sales up to the origin.
     """
+    say = progress or (lambda _: None)
     end = np.datetime64(pd.Timestamp(origin).date(), "D")
     panel = Panel.of(features[features["date"] <= pd.Timestamp(origin)])
     if not (~np.isnan(panel.y)).any():
         raise ValueError(f"no sales up to {origin}: nothing to train on")
     first = panel.day[~np.isnan(panel.y)].min()
-    n = len(panel.stores)
+    calibrating, training = past_origins(first, end, horizon, recipe)
     rolling = RollingMoments(panel)
     populations: tuple[Population, ...] | None = None
-    parts: list[pd.DataFrame] = []
-    for past in calibration_origins(first, end, horizon):
+    seen: list[_Seen] = []
+    visited = sorted({*calibrating, *training})
+    for k, past in enumerate(visited, start=1):
+        say(f"looking back from {past} ({k} of {len(visited)})")
         moments = rolling.advance(past)
         populations = estimate_populations(
             moments, start=populations, iterations=12 if populations is None else 3, seed=seed
         )
-        typical = typical_square(moments)
-        fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
-        rows = np.flatnonzero(
-            panel.days_between(np.full(n, past), np.full(n, past + horizon))
-            & (fit.n_days > 0)[panel.store]
+        fit = fit_arrays(
+            panel.stores, moments, populations, typical_square(moments), rolling.n_days
         )
-        step = (panel.day[rows] - past).astype(np.int64)
-        kinds = day_kinds(panel.frame.iloc[rows], step, horizon)
-        part = pd.DataFrame(kinds).assign(
-            log_actual=panel.y[rows],
-            log_point=ridge_log_point(panel, fit, past, rows),
-            scale=fit.scale[panel.store[rows]],
-        )
-        parts.append(part)
+        seen.append(_look_back(panel, fit, past, horizon, recipe))
     moments = rolling.advance(end)
     populations = estimate_populations(
         moments, start=populations, iterations=12 if populations is None else 5, seed=seed
@@ -222,26 +307,43 @@ def fit_pooled(
     population_scale = float(
         np.sqrt(middle.noise + np.einsum("ij,ji->", typical, middle.covariance))
     )
+
+    boosters: tuple[str, ...] = ()
+    weight = 0.0
+    held_out = [part for part in seen if part.origin in set(calibrating)]
+    log_points = [part.log_point for part in held_out]
+    if training:
+        learned = [part for part in seen if part.origin in set(training)]
+        if held_out:
+            say(f"trees that have seen nothing after {held_out[0].origin}, to calibrate with")
+            past_boosters, past_weight = _boosters(
+                learned, held_out[0].origin, trees, seed, threads
+            )
+            log_points = [
+                part.log_point
+                + past_weight * stack_correction(past_boosters, part.x, threads=threads)
+                for part in held_out
+            ]
+        say("trees on all rows")
+        boosters, weight = _boosters(learned, end, trees, seed, threads)
     calibration, metrics = Calibration.default(), {}
-    if parts:
-        past_rows = pd.concat(parts, ignore_index=True)
-        log_actual, log_point = (
-            past_rows["log_actual"].to_numpy(),
-            past_rows["log_point"].to_numpy(),
-        )
-        calibration = calibrate(
-            log_actual,
-            log_point,
-            past_rows["scale"].to_numpy(),
-            {name: past_rows[name].to_numpy() for name in ("weekday_promo", "special", "third")},
-        )
+    if held_out:
+        log_actual = np.concatenate([part.log_actual for part in held_out])
+        log_point = np.concatenate(log_points)
+        scale = np.concatenate([part.scale for part in held_out])
+        kinds = {
+            name: np.concatenate([part.kinds[name] for part in held_out])
+            for name in held_out[0].kinds
+        }
+        calibration = calibrate(log_actual, log_point, scale, kinds)
+        scale = row_scale(calibration, scale, kinds)
         actual = np.exp(log_actual)
-        point = calibration.point_factor * np.exp(log_point)
+        point = point_of(calibration, log_point, scale, "rmspe")
         metrics = {
             "rmspe": rmspe(actual, point),
-            "wape": wape(actual, np.exp(log_point)),
-            "bias": bias(actual, calibration.mean_factor * np.exp(log_point)),
-            "calibration_rows": float(len(past_rows)),
+            "wape": wape(actual, point_of(calibration, log_point, scale, "median")),
+            "bias": bias(actual, point_of(calibration, log_point, scale, "mean")),
+            "calibration_rows": float(len(log_actual)),
         }
     return PooledModel(
         recipe=recipe,
@@ -252,5 +354,7 @@ def fit_pooled(
         typical=typical,
         population_scale=population_scale,
         calibration=calibration,
+        boosters=boosters,
+        stack_weight=weight,
         metrics=metrics,
     )

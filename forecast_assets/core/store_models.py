@@ -40,6 +40,8 @@ POPULATION_STORES = 300
 
 #: Pooled effects, and the yearly trend, that a short history can make believe (log units).
 COEFFICIENT_REACH = 0.2
+#: Variance of a day's sales around the model that all stores share (log units).
+SHOCK_VARIANCE = 0.004
 TREND_REACH = 0.05
 
 #: Columns of the result of :func:`fit_stores`.
@@ -88,7 +90,11 @@ def estimate_populations(
     for k, part in enumerate(moments):
         sample = part.take(seen)
         begin = default_population(sample, reach=reach) if start is None else start[k]
-        populations.append(fit_population(sample, start=begin, iterations=iterations))
+        populations.append(
+            fit_population(
+                sample, start=begin, iterations=iterations, shock=SHOCK_VARIANCE, reach=reach
+            )
+        )
     return tuple(populations)
 
 

@@ -1,0 +1,92 @@
+"""The pooled LightGBM on top of the per-store models.
+
+Here belongs fitting and applying the trees that correct the linear models' log forecasts. They
+are direct and multi-origin: a training row is a past origin and a day after it, described by
+:mod:`forecast_assets.core.origins`, and its target is what the linear models got wrong.
+"""
+
+from __future__ import annotations
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from forecast_assets.core.linear import Array
+from forecast_assets.core.origins import STACK_INPUTS
+
+#: Training origins lie this many days apart, the promo cycle, and are at most so many.
+ORIGIN_STEP_DAYS = 14
+MAX_ORIGINS = 36
+#: History that an origin needs before trees learn from it: with less than a year the linear
+#: models' errors are those of a season never seen, and teach nothing.
+ORIGIN_HISTORY_DAYS = 365
+#: The trees' correction counts for nothing while training origins span fewer days than the
+#: first of these, then ever more, and as much as ``FULL_WEIGHT`` from the second on.
+SPAN_DAYS = (190, 290)
+FULL_WEIGHT = 0.8
+#: Training rows, at most; more change the accuracy by less than its noise.
+MAX_ROWS = 500_000
+DEFAULT_TREES = 300
+#: Boosters that are averaged, each with a seed and a number of leaves of its own.
+LEAVES = (63, 31)
+
+
+def stack_weight(span_days: int) -> float:
+    """Tell how much the trees' correction counts, by the span of their training origins."""
+    low, high = SPAN_DAYS
+    return FULL_WEIGHT * float(np.clip((span_days - low) / (high - low), 0.0, 1.0))
+
+
+def fit_boosters(
+    x: npt.NDArray[np.float32],
+    target: Array,
+    *,
+    trees: int = DEFAULT_TREES,
+    seed: int = 0,
+    threads: int = 2,
+) -> tuple[str, ...]:
+    """Fit the trees on what the linear models got wrong at past origins.
+
+    Args:
+        x: Rows of :func:`forecast_assets.core.origins.stack_inputs`.
+        target: Log sales minus the linear models' log forecasts, shape (rows,).
+        trees: Trees of each booster.
+        seed: Seed of sampling; the same data and seed give the same boosters.
+        threads: Threads to use.
+
+    Returns:
+        The boosters in LightGBM's text form.
+    """
+    boosters = []
+    for k, leaves in enumerate(LEAVES):
+        parameters = {
+            "objective": "regression",
+            "learning_rate": 0.05,
+            "num_leaves": leaves,
+            "min_data_in_leaf": 200,
+            "feature_fraction": 0.35,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "max_bin": 127,
+            "num_threads": threads,
+            "seed": seed + k,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbose": -1,
+        }
+        data = lgb.Dataset(x, target, feature_name=list(STACK_INPUTS), free_raw_data=True)
+        boosters.append(lgb.train(parameters, data, trees).model_to_string())
+    return tuple(boosters)
+
+
+def stack_correction(
+    boosters: tuple[str, ...], x: npt.NDArray[np.float32], *, threads: int = 2
+) -> Array:
+    """Average the boosters' corrections of log forecasts: shape (rows,)."""
+    if not boosters or len(x) == 0:
+        return np.zeros(len(x))
+    total = np.zeros(len(x))
+    for text in boosters:
+        total += lgb.Booster(model_str=text).predict(x, num_threads=threads)
+    return total / len(boosters)
