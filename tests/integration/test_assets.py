@@ -33,6 +33,12 @@ def kaggle_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow database for the module: making it takes longer than a training."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
 class Chain:
     """A sales database, the graph over it, and what a test does to both."""
 
@@ -101,13 +107,14 @@ class Chain:
 def chain(
     fresh_database: dict[str, str],
     kaggle_files: Path,
+    mlflow_uri: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Chain]:
     monkeypatch.setenv("FORECAST_DATABASE_URL", fresh_database["FORECAST_DATABASE_URL"])
     monkeypatch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
     monkeypatch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.chdir(tmp_path)
     settings.cache_clear()
     with dg.DagsterInstance.ephemeral() as instance:
