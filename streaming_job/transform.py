@@ -28,7 +28,8 @@ OPEN_CALENDAR_DAYS = 366
 _DATE_SHAPE = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _INTEGER_SHAPE = "^-?[0-9]+$"
 _FIRST_DAY = "0001-01-01"
-_NUMBER_TYPES = ("BIGINT", "DOUBLE", "FLOAT")
+_INTEGER = "INTEGER"
+_TAB = "\t"
 _SHOWN_CHARACTERS = 40
 
 # The places where a JSON value may stand, so that text inside strings cannot change the verdict:
@@ -110,28 +111,26 @@ def parse(
             .alias(name)
             for name in events.COLUMNS.values()
         ),
-        F.col("slow.reason").alias("syntax_reason"),
-        F.col("slow.detail").alias("syntax_detail"),
+        F.col("slow.verdict").alias("syntax"),
     )
-    reason, detail = _meaning(calendar)
     frame = frame.select(
         *columns,
         *events.COLUMNS.values(),
-        F.coalesce("syntax_reason", reason).alias("reason"),
-        F.when(F.col("syntax_reason").isNotNull(), F.col("syntax_detail"))
-        .otherwise(detail)
-        .alias("detail"),
+        F.coalesce("syntax", _meaning(calendar)).alias("verdict"),
     )
-    good = F.col("reason").isNull()
+    good = F.col("verdict").isNull()
     known = sorted(int(store) for store in known_stores)
     # As text: a thousand literals take Spark's Python side a second to hand over one by one.
     is_known = F.expr(f"store IN ({', '.join(map(str, known))})") if known else F.lit(False)
     bytes_needed = ~(good & is_known)
+    reason = F.substring_index("verdict", _TAB, 1)
+    # PostgreSQL's text takes no NUL, and nobody's terminal should take control characters.
+    detail = F.regexp_replace(F.regexp_replace("verdict", f"^[^{_TAB}]*{_TAB}", ""), "[^ -~]", "?")
     return frame.select(
         *where,
         *(F.when(good, F.col(name)).alias(name) for name in events.COLUMNS.values()),
-        "reason",
-        "detail",
+        reason.alias("reason"),
+        F.nullif(detail, F.lit("")).alias("detail"),
         F.when(bytes_needed, F.col("key")).alias("key"),
         F.when(bytes_needed, F.col("value")).alias("value"),
     )
@@ -171,52 +170,48 @@ def _let(value: Column, body: Callable[[Column], Column]) -> Column:
 
 
 def _parsed(value: Column, text: Column) -> Column:
-    """The slow way: a struct of the typed columns, reason and detail of the syntax."""
+    """The slow way: a struct of the typed columns and the verdict on the syntax.
+
+    Spark plans every batch anew, and this costs it time by the node: so whatever is named more
+    than once is bound by `_let`.
+    """
 
     def of_text(text: Column) -> Column:
         return _let(_document(text), lambda document: of_document(text, document))
 
     def of_document(text: Column, document: Column) -> Column:
-        kinds = F.array(
-            *(
-                F.schema_of_variant(F.try_variant_get(document, f"$[0].{field}", "variant"))
-                for field in events.FIELDS
-            )
-        )
         schema = ", ".join(f"`{field}` string" for field in events.FIELDS)
         raw = F.when(document.isNotNull(), F.from_json(text, schema))
-        both = F.struct(kinds.alias("kinds"), raw.alias("raw"))
-        return _let(both, lambda found: of_fields(text, document, found["kinds"], found["raw"]))
+        return _let(raw, lambda raw: of_raw(text, document, raw))
 
-    def of_fields(text: Column, document: Column, kinds: Column, raw: Column) -> Column:
-        typed = F.struct(*(column.alias(name) for name, column in _typed(kinds, raw).items()))
-        return _let(typed, lambda row: judged(text, document, kinds, raw, row))
+    def of_raw(text: Column, document: Column, raw: Column) -> Column:
+        kinds = F.array(*(_kind_of(document, raw, field) for field in events.FIELDS))
+        return _let(kinds, lambda kinds: of_kinds(text, document, raw, kinds))
 
-    def judged(text: Column, document: Column, kinds: Column, raw: Column, row: Column) -> Column:
-        nothing = F.lit(None).cast("string")
+    def of_kinds(text: Column, document: Column, raw: Column, kinds: Column) -> Column:
+        typed = _typed(kinds, raw)
+        row = F.struct(*(column.alias(name) for name, column in typed.items()))
+        return _let(row, lambda row: judged(text, document, raw, kinds, row))
+
+    def judged(text: Column, document: Column, raw: Column, kinds: Column, row: Column) -> Column:
         root = F.schema_of_variant(F.try_variant_get(document, "$[0]", "variant"))
-        chain: list[tuple[Column, Reason, Column]] = [
-            (value.isNull(), Reason.NULL_VALUE, F.lit("no value")),
-            (
+        verdict = F.coalesce(
+            _fault(value.isNull(), Reason.NULL_VALUE, F.lit("no value")),
+            _fault(
                 text.isNull(),
                 Reason.OVERSIZED,
                 F.concat(F.length(value).cast("string"), F.lit(" bytes")),
             ),
-            (~F.is_valid_utf8(text), Reason.NOT_UTF8, nothing),
-            (document.isNull() & _has_nan(text), Reason.NAN, nothing),
-            (document.isNull(), Reason.NOT_JSON, nothing),
-            (
-                ~root.startswith("OBJECT"),
-                Reason.NOT_OBJECT,
-                F.lower(F.regexp_extract(root, "^[A-Z]+", 0)),
+            _fault(~F.is_valid_utf8(text), Reason.NOT_UTF8),
+            F.when(
+                document.isNull(),
+                F.coalesce(_fault(_has_nan(text), Reason.NAN), F.lit(f"{Reason.NOT_JSON}{_TAB}")),
             ),
+            _fault(~root.startswith("OBJECT"), Reason.NOT_OBJECT),
             *_faults(kinds, raw, row),
-        ]
-        reason, detail = _verdict(chain)
+        )
         return F.struct(
-            *(row[name].alias(name) for name in events.COLUMNS.values()),
-            reason.alias("reason"),
-            _printable(detail).alias("detail"),
+            *(row[name].alias(name) for name in events.COLUMNS.values()), verdict.alias("verdict")
         )
 
     return _let(text, of_text)
@@ -247,88 +242,92 @@ def _has_nan(text: Column) -> Column:
     return (mended != text) & _document(mended).isNotNull()
 
 
+def _kind_of(document: Column, raw: Column, field: str) -> Column:
+    """STRING, INTEGER (a number written as one), VOID for null, another type; null if absent."""
+    kind = F.schema_of_variant(F.try_variant_get(document, f"$[0].{field}", "variant"))
+    if field == events.DATE:
+        return kind
+    return F.when(
+        (kind != "STRING") & (kind != "BOOLEAN") & raw[field].rlike(_INTEGER_SHAPE),
+        F.lit(_INTEGER),
+    ).otherwise(kind)
+
+
 def _kind(kinds: Column, field: str) -> Column:
     return F.get(kinds, F.lit(events.FIELDS.index(field)))
-
-
-def _is_integer(kinds: Column, raw: Column, field: str) -> Column:
-    kind = _kind(kinds, field)
-    is_number = kind.isin(list(_NUMBER_TYPES)) | kind.startswith("DECIMAL")
-    return is_number & raw[field].rlike(_INTEGER_SHAPE)
 
 
 def _typed(kinds: Column, raw: Column) -> dict[str, Column]:
     """The typed columns of a parsed event, null where a field is absent or unusable."""
     typed = {
-        events.COLUMNS[field]: F.when(_is_integer(kinds, raw, field), raw[field].try_cast("int"))
+        events.COLUMNS[field]: F.when(_kind(kinds, field) == _INTEGER, raw[field].try_cast("int"))
         for field in events.INTEGER_FIELDS
     }
     day = raw[events.DATE]
     # Spark knows a year 0; the calendar does not.
     typed["date"] = F.when(
-        (_kind(kinds, events.DATE) == "STRING")
-        & day.rlike(_DATE_SHAPE)
-        & (day >= F.lit(_FIRST_DAY)),
-        day.try_cast("date"),
+        day.rlike(_DATE_SHAPE) & (day >= F.lit(_FIRST_DAY)), day.try_cast("date")
     )
     holiday = raw[events.STATE_HOLIDAY]
-    typed["state_holiday"] = F.when(
-        _kind(kinds, events.STATE_HOLIDAY) == "STRING", holiday
-    ).otherwise(
-        F.when(
-            _is_integer(kinds, raw, events.STATE_HOLIDAY),
-            F.when(holiday.try_cast("int") == 0, F.lit("0")).otherwise(holiday),
-        )
-    )
+    # A number's text is its value's, so -0 is "0" here too.
+    typed["state_holiday"] = holiday
     return {name: typed[name] for name in events.COLUMNS.values()}
 
 
 def _first_of(tests: dict[str, Column]) -> Column:
-    """The name of the first test that holds, or null."""
+    """The name of the first field whose test holds, or null."""
     return F.coalesce(*(F.when(test, F.lit(field)) for field, test in tests.items()))
 
 
-def _faults(kinds: Column, raw: Column, row: Column) -> list[tuple[Column, Reason, Column]]:
-    """The tests of a JSON object's fields: there, of the right type, in range."""
+def _faults(kinds: Column, raw: Column, row: Column) -> list[Column]:
+    """The verdicts on a JSON object's fields: there, of the right type, in range."""
     kind = {field: _kind(kinds, field) for field in events.FIELDS}
-    absent = {field: kind[field].isNull() for field in events.FIELDS}
-    plan = absent[events.SALES] & absent[events.CUSTOMERS]
-
-    def is_wrong(field: str) -> Column:
-        if field == events.DATE:
-            return kind[field] != "STRING"
-        number = _is_integer(kinds, raw, field)
-        if field == events.STATE_HOLIDAY:
-            return (kind[field] != "STRING") & ~number
-        return ~number
+    is_plan = kind[events.SALES].isNull() & kind[events.CUSTOMERS].isNull()
+    always = [field for field in events.FIELDS if field not in events.OPTIONAL_ON_PLAN]
+    allowed = {
+        field: ["STRING"]
+        if field == events.DATE
+        else ["STRING", _INTEGER]
+        if field == events.STATE_HOLIDAY
+        else [_INTEGER]
+        for field in events.FIELDS
+    }
 
     def is_outside(field: str) -> Column:
         value = row[events.COLUMNS[field]]
         if field in events.FLAGS:
-            return value.isNull() | ~value.between(0, 1)
-        if field == events.DAY_OF_WEEK:
-            return value.isNull() | ~value.between(1, 7)
-        return value.isNull()
+            low, high = 0, 1
+        elif field == events.DAY_OF_WEEK:
+            low, high = 1, 7
+        else:
+            low, high = events.MIN_INTEGER, events.MAX_INTEGER
+        inside = F.coalesce(value.between(low, high), F.lit(False))
+        return kind[field].isNotNull() & ~inside
 
-    null_field = _first_of({field: kind[field] == "VOID" for field in events.FIELDS})
-    missing = _first_of(
-        {
-            field: absent[field] & (~plan if field in events.OPTIONAL_ON_PLAN else F.lit(True))
-            for field in events.FIELDS
-        }
-    )
-    wrong = _first_of({field: ~absent[field] & is_wrong(field) for field in events.FIELDS})
-    outside = _first_of(
-        {field: ~absent[field] & is_outside(field) for field in events.INTEGER_FIELDS}
-    )
-    negative = _first_of({field: row[events.COLUMNS[field]] < 0 for field in events.PLAN_OMITS})
+    def named(reason: Reason, tests: dict[str, Column]) -> Column:
+        # concat is null when no test holds.
+        return F.concat(F.lit(f"{reason}{_TAB}"), _first_of(tests))
+
     return [
-        (null_field.isNotNull(), Reason.NULL_VALUE, null_field),
-        (missing.isNotNull(), Reason.MISSING_FIELD, missing),
-        (wrong.isNotNull(), Reason.WRONG_TYPE, wrong),
-        (outside.isNotNull(), Reason.OUT_OF_RANGE, outside),
-        (negative.isNotNull(), Reason.NEGATIVE_SALES, negative),
-        (
+        named(Reason.NULL_VALUE, {field: kind[field] == "VOID" for field in events.FIELDS}),
+        named(Reason.MISSING_FIELD, {field: kind[field].isNull() for field in always}),
+        F.when(
+            ~is_plan,
+            named(
+                Reason.MISSING_FIELD,
+                {field: kind[field].isNull() for field in events.OPTIONAL_ON_PLAN},
+            ),
+        ),
+        named(
+            Reason.WRONG_TYPE,
+            {field: ~kind[field].isin(allowed[field]) for field in events.FIELDS},
+        ),
+        named(Reason.OUT_OF_RANGE, {field: is_outside(field) for field in events.INTEGER_FIELDS}),
+        named(
+            Reason.NEGATIVE_SALES,
+            {field: row[events.COLUMNS[field]] < 0 for field in events.PLAN_OMITS},
+        ),
+        _fault(
             row["date"].isNull(),
             Reason.IMPOSSIBLE_DATE,
             F.substring(raw[events.DATE], 1, _SHOWN_CHARACTERS),
@@ -336,8 +335,8 @@ def _faults(kinds: Column, raw: Column, row: Column) -> list[tuple[Column, Reaso
     ]
 
 
-def _meaning(calendar: Calendar) -> tuple[Column, Column]:
-    """Reason and detail of an event whose syntax is right, from its typed columns."""
+def _meaning(calendar: Calendar) -> Column:
+    """The verdict on an event whose syntax is right, from its typed columns."""
     day = F.col("date")
     last_day = (
         F.lit(calendar.end)
@@ -346,43 +345,32 @@ def _meaning(calendar: Calendar) -> tuple[Column, Column]:
     )
     weekday = F.weekday(day) + F.lit(1)
     holiday = F.col("state_holiday")
-    reason, detail = _verdict(
-        [
-            (day.isNull(), Reason.IMPOSSIBLE_DATE, F.lit("no such day")),
-            (
-                ~day.between(F.lit(calendar.start), last_day),
-                Reason.OUTSIDE_CALENDAR,
-                day.cast("string"),
-            ),
-            (
-                F.col("day_of_week") != weekday,
-                Reason.WEEKDAY_MISMATCH,
-                F.concat(F.lit("Date is a day "), weekday.cast("string")),
-            ),
-            (
-                ~holiday.isin(list(events.HOLIDAY_CODES)),
-                Reason.UNKNOWN_HOLIDAY,
-                F.substring(holiday, 1, _SHOWN_CHARACTERS),
-            ),
-            (
-                (F.col("open") == 0) & (F.col("sales") > 0),
-                Reason.SALES_WHILE_CLOSED,
-                F.concat(F.lit("Sales "), F.col("sales").cast("string")),
-            ),
-        ]
+    return F.coalesce(
+        _fault(day.isNull(), Reason.IMPOSSIBLE_DATE, F.lit("no such day")),
+        _fault(
+            ~day.between(F.lit(calendar.start), last_day),
+            Reason.OUTSIDE_CALENDAR,
+            day.cast("string"),
+        ),
+        _fault(
+            F.col("day_of_week") != weekday,
+            Reason.WEEKDAY_MISMATCH,
+            F.concat(F.lit("Date is a day "), weekday.cast("string")),
+        ),
+        _fault(
+            ~holiday.isin(list(events.HOLIDAY_CODES)),
+            Reason.UNKNOWN_HOLIDAY,
+            F.substring(holiday, 1, _SHOWN_CHARACTERS),
+        ),
+        _fault(
+            (F.col("open") == 0) & (F.col("sales") > 0),
+            Reason.SALES_WHILE_CLOSED,
+            F.concat(F.lit("Sales "), F.col("sales").cast("string")),
+        ),
     )
-    return reason, _printable(detail)
 
 
-def _verdict(chain: list[tuple[Column, Reason, Column]]) -> tuple[Column, Column]:
-    """The reason and detail of the first test that holds."""
-    reason, detail = F.lit(None).cast("string"), F.lit(None).cast("string")
-    for test, code, text in reversed(chain):
-        reason = F.when(test, F.lit(code.value)).otherwise(reason)
-        detail = F.when(test, text).otherwise(detail)
-    return reason, detail
-
-
-def _printable(detail: Column) -> Column:
-    # PostgreSQL's text takes no NUL, and nobody's terminal should take control characters.
-    return F.regexp_replace(detail, "[^ -~]", "?")
+def _fault(test: Column, reason: Reason, detail: Column | None = None) -> Column:
+    """A verdict if the test holds, else null: the reason, a tab, and the detail if any."""
+    lead = F.lit(f"{reason}{_TAB}")
+    return F.when(test, lead if detail is None else F.concat(lead, detail))
