@@ -68,7 +68,9 @@ def score(folder: Path, origin: date, horizon: int) -> Scores:
         features[features["date"] > last],
         origins=origins,
     )
-    naive = seasonal_naive(known, origins, horizon, season=NAIVE_SEASON_DAYS)
+    # A day after a holiday's fortnight would otherwise be forecast as closed.
+    sold = known[known["sales"] > 0]
+    naive = seasonal_naive(sold, origins, horizon, season=NAIVE_SEASON_DAYS)
     both = (
         later[["store", "date", "sales"]]
         .merge(ours[["store", "date", "point"]], on=["store", "date"])

@@ -1,0 +1,7 @@
+"""What must be settled before any test imports numpy."""
+
+import os
+
+# The real parts that tests start share the cores, and BLAS threads wait by spinning: with two of
+# them a busy machine of two cores needs ten times the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
