@@ -175,8 +175,6 @@ def fit_population(
     *,
     start: Population | None = None,
     iterations: int = 15,
-    shock: float = 0.0,
-    reach: Array | float = 0.2,
 ) -> Population:
     """Estimate the population by expectation-maximisation.
 
@@ -184,20 +182,13 @@ def fit_population(
         moments: The stores' sums; stores without rows are left out.
         start: Where to start; by default :func:`default_population`.
         iterations: Number of steps.
-        shock: Variance of what befalls all stores on a day alike. Stores share their days, so
-            the pooled coefficients are known no better than from one series with this noise.
-        reach: Prior standard deviation of the pooled coefficients, one for all or shape (p,).
     """
     moments = moments.take(np.flatnonzero(moments.weight > 0))
     population = start or default_population(moments)
     p = moments.gram.shape[1]
-    evidence = moments.gram.mean(axis=0) / max(shock, 1e-12)
-    prior = np.diag(np.broadcast_to(1.0 / np.square(reach), (p,)) * (np.arange(p) > 0))
     for _ in range(iterations):
         coefficients, covariance = posterior(moments, population)
         mean = coefficients.mean(axis=0)
-        if shock > 0:
-            mean = np.linalg.solve(evidence + prior + _JITTER * np.eye(p), evidence @ mean)
         deviation = coefficients - mean
         spread = deviation.T @ deviation / len(deviation) + covariance.mean(axis=0)
         square = residual_square(moments, coefficients).sum()

@@ -18,8 +18,9 @@ def seasonal_naive(
         season: Length of the repeated stretch in days; 14 is the promo cycle.
 
     Returns:
-        One row a store and day: store, origin, date, horizon, point. A day whose model day has
-        no sales takes the one a season before it, up to four times; NaN when none is known.
+        One row a store and day: store, origin, date, horizon, point. A day whose model day had
+        no sales (a holiday) takes the one a season before it, up to four times; NaN when none
+        is found. That makes the naive forecast a stronger peer than plain repetition.
     """
     stores = origins.index.to_numpy()
     origin = pd.to_datetime(origins).to_numpy("datetime64[D]")
@@ -34,6 +35,7 @@ def seasonal_naive(
     target = frame["origin"].to_numpy("datetime64[D]") + frame["horizon"].to_numpy()
     frame["date"] = target.astype("datetime64[ns]")
     known = days[days["date"] <= days["store"].map(pd.to_datetime(origins))]
+    known = known[known["sales"] > 0]
     sales = known.set_index(["store", "date"])["sales"]
     back = -(-frame["horizon"].to_numpy().astype(int) // season) * season
     point = np.full(len(frame), np.nan)
