@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from forecast_assets import evaluate, submission
 from forecast_assets.kaggle import KaggleFilesError
 from forecast_assets.settings import SettingsError
 
@@ -19,11 +20,6 @@ app = typer.Typer(
     help="Sales forecasts for a chain of stores: load files, evaluate, make a submission.",
 )
 console = Console()
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps `load` a sub-command also while it is the only one."""
 
 
 DataFolder = Annotated[
@@ -96,6 +92,10 @@ def load(
         f"{rows}; {loaded.stores_changed:,} stores and {loaded.plans_changed:,} planned days "
         "changed"
     )
+
+
+evaluate.register(app, console)
+submission.register(app, console)
 
 
 def main() -> None:

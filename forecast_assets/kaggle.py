@@ -167,7 +167,7 @@ def _read(path: Path, columns: list[str], types: dict[str, type | str]) -> pd.Da
     from io import BytesIO
 
     try:
-        return pd.read_csv(BytesIO(data), dtype=types, encoding="utf-8")  # type: ignore[arg-type]
+        return pd.read_csv(BytesIO(data), dtype=types, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:
         raise KaggleFilesError(f"{path}: {_first_bad_row(data, columns, types, error)}") from error
 

@@ -114,7 +114,7 @@ def settings() -> Settings:
         SettingsError: A variable is missing or holds an impossible value.
     """
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
     except ValidationError as error:
         lines = []
         for problem in error.errors():

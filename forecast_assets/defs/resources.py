@@ -42,15 +42,29 @@ def mlflow_tracking(context: dg.InitResourceContext) -> Iterator[Any]:
     """
     from dagster_mlflow import mlflow_tracking as tracked
 
-    yield from tracked.resource_fn(context)
+    make: Any = tracked.resource_fn
+    yield from make(context)
 
 
-@dg.resource(description="A Spark session for a bounded drain, by dagster-pyspark.")
-def pyspark(context: dg.InitResourceContext) -> Any:
-    """dagster-pyspark's resource; its session starts when an asset first asks for it."""
-    from dagster_pyspark import PySparkResource
+class StreamSparkResource(dg.ConfigurableResource):
+    """Spark for a bounded drain, by dagster-pyspark, with the stream's own configuration."""
 
-    return PySparkResource(spark_config={})
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """A Spark session that ends with the block; nothing is started before."""
+        from dagster_pyspark import LazyPySparkResource
+
+        from streaming_job.session import prepare_environment, spark_config
+        from streaming_job.settings import load_settings
+
+        chosen = load_settings()
+        prepare_environment()
+        config = {"spark.master": chosen.spark_master, "spark.app.name": "raw_sales drain"}
+        spark = LazyPySparkResource(spark_config=config | spark_config(chosen)).spark_session
+        try:
+            yield spark
+        finally:
+            spark.stop()
 
 
 @dg.definitions
@@ -65,6 +79,6 @@ def resources() -> dg.Definitions:
                     "mlflow_tracking_uri": {"env": "MLFLOW_TRACKING_URI"},
                 }
             ),
-            "pyspark": pyspark,
+            "pyspark": StreamSparkResource(),
         }
     )

@@ -110,11 +110,9 @@ def train_when_untrained(
         waiting = changes.open_changes(transaction)
     if trained:
         return dg.SkipReason("a pooled model is there; the schedule trains the next")
-    if waiting is not None:
+    if waiting is not None or newest is None:
         # In the middle of a first refresh there are features, but not of the newest days yet.
         return dg.SkipReason("a refresh comes first: it makes the features to train on")
-    if newest is None:
-        return dg.SkipReason("there are no features to train on yet")
     key = str(period_start(newest, settings().date_grain))
     if key not in dates.get_partition_keys():
         return dg.SkipReason(f"the newest features, of {newest}, lie outside the calendar")

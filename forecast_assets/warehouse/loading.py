@@ -258,7 +258,8 @@ def _event_times(dates: pd.Series, as_of: datetime | None) -> pd.Series:
 
 def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:
     # A plan's own day lies ahead: an event sent today must still be able to overrule it.
-    times = _event_times(plans["date"], as_of).clip(upper=pd.Timestamp.now(UTC))
+    times, now = _event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
+    times = times.where(times <= now, now)
     return plans[PLAN_COLUMNS].assign(event_time=times)
 
 

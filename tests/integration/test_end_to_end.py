@@ -216,6 +216,21 @@ def test_a_backtest_from_the_command_line(running: Running) -> None:
     assert [(row["origin"], row["stores"]) for row in rows] == [(date(2015, 5, 31), STORES)]
 
 
+def test_raw_sales_drains_the_topic_where_no_stream_runs(running: Running) -> None:
+    day = running.plan.live_days[4]
+    running.stack.stop_service("stream")
+    running.send(running.plan.rows_of(day))
+    assert not running.landed()
+    running.run(
+        str(BIN / "dagster"), "asset", "materialize", "-m", "forecast_assets.definitions",
+        "--select", "raw_sales", "--partition", "2015-06-01|1",
+        "--config-json", json.dumps({"ops": {"raw_sales": {"config": {"drain": True}}}}),
+    )  # fmt: skip
+    assert running.landed()
+    wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
+    assert_exact(running)
+
+
 def test_training_is_in_mlflow(running: Running) -> None:
     import mlflow
 

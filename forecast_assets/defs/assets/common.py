@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 OWNERS = ["team:forecasting"]
 
-STORE_LEVEL: dict[str, Any] = {
-    "partitions_def": sales_partitions,
+ROWLESS: dict[str, Any] = {
     # One run for a range of partitions: runs are dear, rows are cheap.
     "backfill_policy": dg.BackfillPolicy.single_run(),
     # Assets keep their rows in PostgreSQL themselves: no IO manager stores a value.
     "dagster_type": dg.Nothing,
+}
+
+STORE_LEVEL: dict[str, Any] = {
+    **ROWLESS,
+    "partitions_def": sales_partitions,
     "owners": OWNERS,
 }
 

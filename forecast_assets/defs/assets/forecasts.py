@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from forecast_assets.core.periods import period_end, period_start
+from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -85,6 +85,20 @@ class _Made:
         self.origin: date | None = None
         self.version: str | None = None
 
+    def note(
+        self, rows: "pd.DataFrame", issued: set[int], origin: date, version: str | None
+    ) -> None:
+        """Notes what was forecast from one origin by one version."""
+        if self.origin is None or origin >= self.origin:
+            self.origin, self.version = origin, version
+        for store, days in rows.groupby("store")["date"]:
+            self.metadata[int(str(store))] = {
+                ROW_COUNT: len(days),
+                "kind": "issued" if store in issued else "backtest",
+                "origin": str(origin),
+                "model_version": version or "none yet",
+            }
+
 
 def _period(
     transaction: "Transaction",
@@ -99,52 +113,52 @@ def _period(
     In a refresh, a store whose newest day lies in the period is issued; everything else is a
     backtest, which replaces the one before.
     """
-    import pandas as pd
-
     from forecast_assets.core.cells import CHUNK_STORES
-    from forecast_assets.warehouse import forecasts as store
-    from forecast_assets.warehouse import models, sales
 
-    made, end = _Made(), period_end(period, grain)
+    made = _Made()
     for begin in range(0, len(stores), CHUNK_STORES):
         some = stores[begin : begin + CHUNK_STORES]
-        newest = sales.newest_days(transaction, "cleaned_sales", some)
-        fitted = models.store_models(transaction, some, period)
-        backtests: list[pd.DataFrame] = []
-        replaced = set(some)
-        origins = sales.newest_days(transaction, "cleaned_sales", some, until=end)
-        fitted["origin"] = fitted["store"].map(origins)
-        for (version, origin), group in fitted.groupby(["pooled_version", "origin"], dropna=False):
-            name = None if pd.isna(version) else str(version)
-            rows = _forecast(transaction, group.drop(columns="origin"), name, origin)
-            issued = (
-                {s for s in group["store"] if newest.get(s) == origin}
-                if scope.refresh_id is not None and period_start(origin, grain) == period
-                else set()
-            )
-            is_issued = rows["store"].isin(issued)
-            if issued:
-                store.issue(transaction, rows[is_issued], run_id, name)
-                replaced -= issued
-            backtests.append(rows[~is_issued].assign(model_version=name))
-            if made.origin is None or origin >= made.origin:
-                made.origin, made.version = origin, name
-            for s, count in rows.groupby("store").size().items():
-                made.metadata[int(s)] = {
-                    ROW_COUNT: int(count),
-                    "kind": "issued" if s in issued else "backtest",
-                    "origin": str(origin),
-                    "model_version": name or "none yet",
-                }
-        if replaced:
-            store.replace_backtest(
-                transaction,
-                pd.concat(backtests) if backtests else None,
-                sorted(replaced),
-                (period, end),
-                run_id,
-            )
+        _some_stores(transaction, scope, run_id, some, (period, period_end(period, grain)), made)
     return made
+
+
+def _some_stores(
+    transaction: "Transaction",
+    scope: Scope,
+    run_id: str,
+    stores: list[int],
+    period: tuple[date, date],
+    made: _Made,
+) -> None:
+    """Forecasts some stores from a period, together where origin and pooled model agree."""
+    import pandas as pd
+
+    from forecast_assets.warehouse import forecasts as table
+    from forecast_assets.warehouse import models, sales
+
+    start, end = period
+    newest = sales.newest_days(transaction, "cleaned_sales", stores)
+    origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
+    fitted = models.store_models(transaction, stores, start).set_index("store", drop=False)
+    groups: dict[tuple[str | None, date], list[int]] = {}
+    for store, version in fitted["pooled_version"].items():
+        key = (version if isinstance(version, str) else None, origins[int(str(store))])
+        groups.setdefault(key, []).append(int(str(store)))
+    backtests: list[pd.DataFrame] = []
+    replaced = set(stores)
+    for (version, origin), group in groups.items():
+        rows = _forecast(transaction, fitted.loc[group].reset_index(drop=True), version, origin)
+        is_current = scope.refresh_id is not None and origin >= start
+        issued = {store for store in group if is_current and newest[store] == origin}
+        is_issued = rows["store"].isin(issued)
+        if issued:
+            table.issue(transaction, rows[is_issued], run_id, version)
+            replaced -= issued
+        backtests.append(rows[~is_issued].assign(model_version=version))
+        made.note(rows, issued, origin, version)
+    if replaced:
+        together = pd.concat(backtests) if backtests else None
+        table.replace_backtest(transaction, together, sorted(replaced), period, run_id)
 
 
 def _forecast(

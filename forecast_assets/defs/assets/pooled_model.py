@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from forecast_assets.core.periods import period_end
-from forecast_assets.defs.assets.common import OWNERS
+from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized
 from forecast_assets.defs.partitions import dates
 from forecast_assets.defs.reporting import report
 from forecast_assets.defs.resources import WarehouseResource
@@ -15,8 +15,7 @@ from forecast_assets.defs.resources import WarehouseResource
 
 @dg.asset(
     partitions_def=dates,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
+    **ROWLESS,
     owners=OWNERS,
     group_name="models",
     deps=[
@@ -43,7 +42,7 @@ def pooled_model(
     from forecast_assets.settings import settings
 
     grain = settings().date_grain
-    materialized = {}
+    materialized: Materialized = {}
     for key in context.partition_keys:
         start = date.fromisoformat(key)
         materialized[key] = _train(

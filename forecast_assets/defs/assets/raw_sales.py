@@ -1,7 +1,6 @@
 """`raw_sales`: what the stream and the file loader have delivered."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 
@@ -14,7 +13,7 @@ from forecast_assets.defs.assets.common import (
     timed,
 )
 from forecast_assets.defs.reporting import report
-from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.resources import StreamSparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -39,7 +38,7 @@ def raw_sales(
     context: dg.AssetExecutionContext,
     config: RawSalesConfig,
     warehouse: WarehouseResource,
-    pyspark: dg.ResourceParam[Any],
+    pyspark: StreamSparkResource,
 ) -> Iterator[dg.Output[None]]:
     """Reports the events that each partition holds."""
     from forecast_assets.core.cells import chunks
@@ -61,9 +60,10 @@ def raw_sales(
     yield from report(context, materialized)
 
 
-def _drain(context: dg.AssetExecutionContext, pyspark: Any) -> None:
+def _drain(context: dg.AssetExecutionContext, pyspark: StreamSparkResource) -> None:
     from streaming_job.drain import drain
-    from streaming_job.settings import StreamSettings
+    from streaming_job.settings import load_settings
 
-    counts = drain(StreamSettings(), spark=pyspark.spark_session)
+    with pyspark.session() as spark:
+        counts = drain(load_settings(), spark)
     context.log.info(f"Drained the topic: {counts}")

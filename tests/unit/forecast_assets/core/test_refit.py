@@ -13,9 +13,7 @@ def test_a_model_is_never_older_than_its_turn() -> None:
 
 
 def test_each_day_is_the_turn_of_one_store_in_seven() -> None:
-    due = Counter(
-        day for store in range(1, 701) if (day := fit_day(store, NEWEST, None)) <= NEWEST
-    )
+    due = Counter(day for store in range(1, 701) if (day := fit_day(store, NEWEST, None)) <= NEWEST)
     assert len(due) == REFIT_DAYS
     assert set(due.values()) == {100}
 
