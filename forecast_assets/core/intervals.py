@@ -33,6 +33,7 @@ _POINT_RANGE = (0.97, 1.02)
 _MEAN_RANGE = (0.97, 1.03)
 #: Levels that stand for the whole distribution when means are taken: the middle of 100 slices.
 SHAPE_LEVELS = (np.arange(100) + 0.5) / 100
+_SCALE_GRID = np.linspace(0.0, 1.0, 401)
 #: A day that sold less than half of its forecast (a store closed at noon) tells nothing about
 #: the next; its relative error is counted as this much.
 _RELATIVE_CAP = 2.0
@@ -191,13 +192,11 @@ def calibrate(
 def _shape_moment(calibration: Calibration, scale: Array, power: float) -> Array:
     """Average exp(power · scale · z) over the calibrated shape, for each row's scale.
 
-    The average is a smooth function of the scale alone, so it is interpolated on a grid.
+    The average is a smooth function of the scale alone, so it is interpolated on a grid; a
+    scale beyond the grid counts as its end.
     """
-    if len(scale) == 0:
-        return np.ones(0)
-    grid = np.linspace(float(scale.min()), float(scale.max()), 64)
-    values = np.exp(power * grid[:, None] * calibration.shape).mean(axis=1)
-    return np.interp(scale, grid, values)
+    values = np.exp(power * _SCALE_GRID[:, None] * calibration.shape).mean(axis=1)
+    return np.interp(scale, _SCALE_GRID, values)
 
 
 def quantiles_of(calibration: Calibration, log_point: Array, scale: Array) -> Array:

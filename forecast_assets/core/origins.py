@@ -80,7 +80,7 @@ COEFFICIENT_INPUTS = (
     "month_cos_1",
     "promo_december",
     "before_holiday_1",
-    "before_christmas_2_2",
+    "before_christmas_2_3",
 )
 
 STACK_INPUTS: tuple[str, ...] = (

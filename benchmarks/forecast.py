@@ -1,0 +1,253 @@
+"""Forecast accuracy, time and memory against peers, on the same windows in one run.
+
+``python -m benchmarks.forecast --data DIR`` forecasts the same days with this system and with
+its peers: the 14-day seasonal naive, mlforecast with LightGBM (its documented recipe), and, on a
+sample of stores, AutoETS and Prophet on each store's last four months (the earlier system's way).
+A table comes first; the last line is one JSON object. Peers that are not installed are named
+and left out: ``pip install .[bench]`` brings them.
+
+Each forecaster gets the same days: sales up to the origin, and the plan of the days after it.
+Closed days count as forecast 0 for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecast_assets.core import scoring
+from forecast_assets.core.naive import seasonal_naive
+from forecast_assets.evaluate import Window, forecast_window, read_days, windows_until
+
+#: Every so manieth store is in the sample that slow peers forecast.
+SAMPLE_EVERY = 25
+#: The earlier system fitted Prophet to the last four months.
+PROPHET_DAYS = 120
+
+Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
+
+
+def ours(recipe: str) -> Forecast:
+    """Forecast with this system, with one of its recipes."""
+
+    def run(days: pd.DataFrame, window: Window) -> pd.DataFrame:
+        out = forecast_window(days, window, recipe="stack" if recipe == "stack" else "ridge")
+        return out[["store", "date", "point", "q0_5"]].rename(columns={"q0_5": "median"})
+
+    return run
+
+
+def naive(days: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Forecast with what was sold one or more promo cycles ago."""
+    past = days[days["date"] <= window.origin]
+    origins = pd.Series(window.origin, index=np.unique(past["store"]))
+    return seasonal_naive(past, origins, window.horizon)[["store", "date", "point"]]
+
+
+def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Forecast with mlforecast and LightGBM, as its quick start does.
+
+    Lags, rolling means of lags and date features; the plan as dynamic exogenous columns, the
+    store as static one; closed days kept, missing days filled with 0.
+    """
+    import lightgbm as lgb
+    from mlforecast import MLForecast
+    from mlforecast.lag_transforms import RollingMean
+
+    frame = _plan(days)
+    past = frame[frame["ds"] <= window.origin]
+    last = window.origin + pd.Timedelta(days=window.horizon)
+    future = frame[(frame["ds"] > window.origin) & (frame["ds"] <= last)]
+    model = MLForecast(
+        models=lgb.LGBMRegressor(n_estimators=500, num_threads=2, verbosity=-1, random_state=0),
+        freq="D",
+        lags=[1, 7, 14, 28],
+        lag_transforms={1: [RollingMean(28)], 7: [RollingMean(28)], 14: [RollingMean(56)]},
+        date_features=["dayofweek", "day", "month", "year"],
+        num_threads=2,
+    )
+    model.fit(past, static_features=["store_id"])
+    grid = model.make_future_dataframe(window.horizon)
+    plan = grid.merge(future.drop(columns=["y", "store_id"]), on=["unique_id", "ds"], how="left")
+    out = model.predict(window.horizon, X_df=plan.fillna(0))
+    return _named(out, "LGBMRegressor")
+
+
+def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Forecast with AutoETS of season 7 on open days' sales, closed days imputed by weekday."""
+    from statsforecast import StatsForecast
+    from statsforecast.models import AutoETS
+
+    frame = _plan(days[days["date"] <= window.origin])
+    frame["y"] = frame["y"].where(frame["y"] > 0)
+    weekday = frame.groupby(["unique_id", frame["ds"].dt.dayofweek])["y"].transform("median")
+    store = frame.groupby("unique_id")["y"].transform("median")
+    frame["y"] = frame["y"].fillna(weekday).fillna(store)
+    model = StatsForecast(models=[AutoETS(season_length=7)], freq="D", n_jobs=1)
+    out = model.forecast(df=frame[["unique_id", "ds", "y"]], h=window.horizon)
+    return _named(out.reset_index() if "unique_id" not in out else out, "AutoETS")
+
+
+def prophet(days: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Forecast with Prophet for each store on its last four months, as the earlier system did."""
+    from prophet import Prophet
+
+    parts = []
+    recent = days[
+        (days["date"] <= window.origin)
+        & (days["date"] > window.origin - pd.Timedelta(days=PROPHET_DAYS))
+    ]
+    dates = pd.date_range(window.origin + pd.Timedelta(days=1), periods=window.horizon)
+    for store, rows in recent.groupby("store"):
+        model = Prophet().fit(pd.DataFrame({"ds": rows["date"], "y": rows["sales"]}))
+        out = model.predict(pd.DataFrame({"ds": dates}))
+        parts.append(pd.DataFrame({"store": store, "date": dates, "point": out["yhat"]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _plan(days: pd.DataFrame) -> pd.DataFrame:
+    """Give the day panel the column names that Nixtla's libraries expect, on the daily grid."""
+    frame = pd.DataFrame(
+        {
+            "unique_id": days["store"].astype(str),
+            "ds": days["date"],
+            "y": days["sales"],
+            "open": days["open"],
+            "promo": days["promo"],
+            "holiday": (days["state_holiday"].astype(str) != "0").astype(int),
+            "school": days["school_holiday"],
+        }
+    )
+    parts = [
+        rows.set_index("ds").asfreq("D").assign(unique_id=name).reset_index()
+        for name, rows in frame.groupby("unique_id")
+    ]
+    whole = pd.concat(parts, ignore_index=True)
+    numbers = ["y", "open", "promo", "holiday", "school"]
+    whole[numbers] = whole[numbers].fillna(0)
+    whole["store_id"] = whole["unique_id"].astype(int)
+    return whole
+
+
+def _named(out: pd.DataFrame, column: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"store": out["unique_id"].astype(int), "date": out["ds"], "point": out[column]}
+    )
+
+
+#: Name, forecaster, the package it needs, and whether it forecasts the sample of stores only.
+FORECASTERS: tuple[tuple[str, Forecast, str | None, bool], ...] = (
+    ("stack", ours("stack"), None, False),
+    ("ridge", ours("ridge"), None, False),
+    ("seasonal naive (14 days)", naive, None, False),
+    ("mlforecast LightGBM", mlforecast, "mlforecast", False),
+    ("AutoETS(7)", autoets, "statsforecast", True),
+    ("Prophet, last 4 months", prophet, "prophet", True),
+)
+
+
+def _measure(name: str, days: pd.DataFrame, window: Window, pipe: Any) -> None:
+    """Run one forecaster and send back its forecasts, seconds and peak memory."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    forecaster = next(run for label, run, _, _ in FORECASTERS if label == name)
+    begin = time.perf_counter()
+    out = forecaster(days, window)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    pipe.send((out, seconds, peak))
+
+
+def in_a_process(
+    name: str, days: pd.DataFrame, window: Window
+) -> tuple[pd.DataFrame, float, float]:
+    """Run one forecaster in a process of its own, so that its peak memory is its own.
+
+    Raises:
+        RuntimeError: The process ended without a result.
+    """
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(name, days, window, sender))
+    process.start()
+    sender.close()
+    try:
+        result: tuple[pd.DataFrame, float, float] = receiver.recv()
+    except EOFError:
+        raise RuntimeError(f"{name} ended without a forecast") from None
+    finally:
+        process.join()
+    return result
+
+
+def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dict[str, float]:
+    """Score forecasts on days with sales, of all stores or of some."""
+    truth = days[["store", "date", "sales", "open"]]
+    both = out.merge(truth, on=["store", "date"])
+    both = both[both["sales"] > 0]
+    if stores is not None:
+        both = both[both["store"].isin(stores)]
+    actual, point = both["sales"].to_numpy(), both["point"].fillna(0.0).to_numpy()
+    median = both["median"].to_numpy() if "median" in both else point
+    return {
+        "rmspe": scoring.rmspe(actual, point),
+        "mape": scoring.mape(actual, median),
+        "wape": scoring.wape(actual, median),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.forecast", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with Kaggle's files")
+    parser.add_argument("--horizon", type=int, default=42)
+    parser.add_argument("--step", type=int, default=28)
+    parser.add_argument("--windows", type=int, default=6)
+    parser.add_argument("--end", type=pd.Timestamp, default=pd.Timestamp("2015-06-19"))
+    parser.add_argument("--only", help="comma-separated beginnings of forecasters' names")
+    options = parser.parse_args(arguments)
+    days = read_days(options.data)
+    stores = np.unique(days.loc[days["sales"].notna(), "store"])
+    sample = set(stores[::SAMPLE_EVERY].tolist())
+    wanted = tuple(options.only.split(",")) if options.only else ("",)
+    rows: list[dict[str, Any]] = []
+    for name, _, package, sampled in FORECASTERS:
+        if not name.startswith(wanted):
+            continue
+        if package is not None and importlib.util.find_spec(package) is None:
+            print(f"{name}: left out, {package} is not installed (pip install .[bench])")
+            continue
+        for window in windows_until(options.end, options.horizon, options.step, options.windows):
+            mine = days[days["store"].isin(sample)] if sampled else days
+            out, seconds, peak = in_a_process(name, mine, window)
+            row: dict[str, Any] = {"forecaster": name, "origin": f"{window.origin:%Y-%m-%d}"}
+            row |= score(out, days, sample if sampled else None)
+            row |= {f"sample_{k}": v for k, v in score(out, days, sample).items()}
+            row |= {"seconds": seconds, "peak_mb": peak, "stores": mine["store"].nunique()}
+            rows.append(row)
+            print(
+                f"{name}, origin {row['origin']}: RMSPE {row['rmspe']:.4f}, WAPE "
+                f"{row['wape']:.4f}, {seconds:.0f} s, {peak:.0f} MB",
+                flush=True,
+            )
+    table = pd.DataFrame(rows).drop(columns="origin").groupby("forecaster", sort=False).mean()
+    print(table.round(4).to_string())
+    print(json.dumps({"windows": rows, "mean": table.reset_index().to_dict("records")}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
