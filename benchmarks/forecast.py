@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import os
 import resource
 import sys
 import time
@@ -23,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,9 @@ SAMPLE_EVERY = 25
 #: The earlier system fitted Prophet to the last four months.
 PROPHET_DAYS = 120
 
+#: Threads for LightGBM, ours and the peer's: on a busy machine fewer are faster.
+THREADS = int(os.environ.get("BENCH_THREADS", "2"))
+
 Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
 
 
@@ -44,7 +48,8 @@ def ours(recipe: str) -> Forecast:
     """Forecast with this system, with one of its recipes."""
 
     def run(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-        out = forecast_window(days, window, recipe="stack" if recipe == "stack" else "ridge")
+        chosen: Literal["ridge", "stack"] = "stack" if recipe == "stack" else "ridge"
+        out = forecast_window(days, window, recipe=chosen, threads=THREADS)
         return out[["store", "date", "point", "q0_5"]].rename(columns={"q0_5": "median"})
 
     return run
@@ -72,12 +77,14 @@ def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
     last = window.origin + pd.Timedelta(days=window.horizon)
     future = frame[(frame["ds"] > window.origin) & (frame["ds"] <= last)]
     model = MLForecast(
-        models=lgb.LGBMRegressor(n_estimators=500, num_threads=2, verbosity=-1, random_state=0),
+        models=lgb.LGBMRegressor(
+            n_estimators=500, num_threads=THREADS, verbosity=-1, random_state=0
+        ),
         freq="D",
         lags=[1, 7, 14, 28],
         lag_transforms={1: [RollingMean(28)], 7: [RollingMean(28)], 14: [RollingMean(56)]},
         date_features=["dayofweek", "day", "month", "year"],
-        num_threads=2,
+        num_threads=THREADS,
     )
     model.fit(past, static_features=["store_id"])
     grid = model.make_future_dataframe(window.horizon)
@@ -209,6 +216,91 @@ def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dic
     }
 
 
+#: Groups of regressors that the ablation leaves out, by the beginnings of their names.
+REGRESSOR_GROUPS = {
+    "no Christmas": ("before_christmas", "after_christmas"),
+    "no Easter": ("easter",),
+    "no turn of the month": ("month_", "working_turn", "saturday_turn"),
+    "no holidays and closures": ("before_holiday", "after_holiday", "week_closed", "closed_2"),
+    "no school holidays": ("school", "before_school", "after_school"),
+    "no promo beyond the day": ("promo_density", "promo_ends", "after_promo", "promo_in"),
+    "no yearly season": ("year_",),
+    "no trend": ("trend",),
+}
+#: The ablation takes every so manieth store.
+ABLATION_EVERY = 3
+
+
+def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
+    """Measure what each part of the linear model earns: mean WAPE over windows.
+
+    Args:
+        days: Day panel.
+        windows: Origins and horizons.
+
+    Returns:
+        One row a variant: variant, wape.
+    """
+    from dataclasses import replace
+
+    from forecast_assets.core.design import DESIGN_COLUMNS
+    from forecast_assets.core.features import day_features
+    from forecast_assets.core.origins import ridge_terms
+    from forecast_assets.core.panel import HALF_LIFE_WEIGHTS, Panel, RollingMoments
+    from forecast_assets.core.store_models import (
+        estimate_populations,
+        fit_arrays,
+        linear_terms,
+        typical_square,
+    )
+
+    stores = np.unique(days["store"])[::ABLATION_EVERY]
+    sold = days[days["store"].isin(stores)]
+    whole = Panel.of(day_features(sold))
+    weights = np.array(HALF_LIFE_WEIGHTS)
+    errors: dict[str, list[float]] = {}
+
+    def look(panel: Panel, variant: str) -> None:
+        rolling, populations = RollingMoments(panel), None
+        n = len(panel.stores)
+        for window in windows:
+            origin = np.datetime64(window.origin.date(), "D")
+            moments = rolling.advance(origin)
+            populations = estimate_populations(
+                moments, start=populations, iterations=12 if populations is None else 4
+            )
+            fit = fit_arrays(
+                panel.stores, moments, populations, typical_square(moments), rolling.n_days
+            )
+            within = panel.days_between(np.full(n, origin), np.full(n, origin + window.horizon))
+            rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
+            actual = np.exp(panel.y[rows])
+            terms = ridge_terms(panel, fit, origin, rows)
+            logs = {variant: terms @ weights}
+            if variant == "whole":
+                mean = np.stack([population.mean for population in populations])
+                pooled = np.repeat(mean[None], n, axis=0)
+                same = replace(fit, coefficients=pooled)
+                bare = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
+                logs |= {
+                    "no recent level": bare @ weights,
+                    "one half-life (400 days)": terms[:, 1],
+                    "pooled coefficients and level only": ridge_terms(panel, same, origin, rows)
+                    @ weights,
+                }
+            for name, log_point in logs.items():
+                wape = scoring.wape(actual, np.exp(log_point))
+                errors.setdefault(name, []).append(wape)
+
+    look(whole, "whole")
+    for variant, beginnings in REGRESSOR_GROUPS.items():
+        x = whole.x.copy()
+        x[:, [name.startswith(beginnings) for name in DESIGN_COLUMNS]] = 0.0
+        look(replace(whole, x=x), variant)
+    rows = [{"variant": name, "wape": float(np.mean(values))} for name, values in errors.items()]
+    return pd.DataFrame(rows)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forecast", description=__doc__)
@@ -218,8 +310,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--end", type=pd.Timestamp, default=pd.Timestamp("2015-06-19"))
     parser.add_argument("--only", help="comma-separated beginnings of forecasters' names")
+    parser.add_argument(
+        "--ablation", action="store_true", help="what each part of the linear model earns, instead"
+    )
     options = parser.parse_args(arguments)
     days = read_days(options.data)
+    if options.ablation:
+        windows = windows_until(options.end, options.horizon, options.step, options.windows)
+        parts = ablation(days[days["sales"].notna()], windows)
+        print(parts.round(4).to_string(index=False))
+        print(json.dumps({"ablation": parts.to_dict("records")}))
+        return 0
     stores = np.unique(days.loc[days["sales"].notna(), "store"])
     sample = set(stores[::SAMPLE_EVERY].tolist())
     wanted = tuple(options.only.split(",")) if options.only else ("",)
