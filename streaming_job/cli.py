@@ -84,14 +84,26 @@ def run(
     ] = 5.0,
 ) -> None:
     """Takes events as they come, until SIGTERM or Ctrl-C."""
+    from streaming_job import metrics
     from streaming_job import run as runs
 
     _log_to_stderr()
     log = logging.getLogger("streaming_job")
     with _one_line_errors():
+        settings = load_settings()
+        port = settings.stream_metrics_port
+        server = None if port is None else metrics.MetricsServer(port)
+        if server is not None:
+            log.info("metrics at http://%s:%d/metrics", metrics.LOOPBACK, server.port)
+
+        def report(progress: runs.Progress) -> None:
+            log.info(progress.line())
+            if server is not None:
+                server.update(progress, supervisor.starts)
+
         supervisor = runs.Supervisor(
-            load_settings(),
-            on_progress=lambda progress: log.info(progress.line()),
+            settings,
+            on_progress=report,
             accept_recreated_topic=accept_recreated_topic,
             progress_seconds=progress_seconds,
         )

@@ -71,6 +71,8 @@ class Supervisor:
     accept_recreated_topic: bool = False
     progress_seconds: float = 5.0
     stopping: threading.Event = field(default_factory=threading.Event)
+    starts: int = 0
+    """How often the query was started from the ledger."""
     _last: tuple[float, int] | None = None
 
     def run(self, spark: SparkSession | None = None) -> None:
@@ -115,6 +117,7 @@ class Supervisor:
                 prepare_tables(self.settings)
                 start = self._plan()
                 running = query.start_query(spark, start, self.settings)
+                self.starts += 1
                 log.info(
                     "the stream is running: topic %s (stream %d) from offsets %s",
                     start.topic,

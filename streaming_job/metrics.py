@@ -1,0 +1,98 @@
+"""The stream's progress as Prometheus metrics, served on loopback and nowhere else.
+
+The text format is a few lines, so no client library is needed for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from streaming_job.errors import SettingsError
+from streaming_job.run import Progress
+
+LOOPBACK = "127.0.0.1"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(progress: Progress | None, starts: int) -> str:
+    """The metrics in Prometheus's text format; only `stream_starts_total` before any progress."""
+    lines = _metric("stream_starts_total", "counter", "Starts of the query from the ledger.")
+    lines.append(f"stream_starts_total {starts}")
+    if progress is None:
+        return "\n".join(lines) + "\n"
+    counts = progress.counts
+    for name, kind, text, value in (
+        ("stream_stored_total", "counter", "Events stored.", counts.stored),
+        ("stream_gaps_total", "counter", "Offsets that hold no event.", counts.gaps),
+        ("stream_expired_total", "counter", "Events that retention deleted.", counts.expired),
+        ("stream_rows_per_second", "gauge", "Events handled a second.", progress.rows_per_second),
+        (
+            "stream_last_commit_timestamp_seconds",
+            "gauge",
+            "When a topic-partition advanced last.",
+            progress.last_commit,
+        ),
+    ):
+        lines += [*_metric(name, kind, text), f"{name} {value}"]
+    lines += _metric("stream_quarantined", "gauge", "Events in quarantine, by reason.")
+    lines += [
+        f'stream_quarantined{{reason="{reason}"}} {count}'
+        for reason, count in progress.quarantined_by_reason.items()
+    ]
+    lines += _metric("stream_lag_events", "gauge", "Events not taken yet, by topic-partition.")
+    lines += [
+        f'stream_lag_events{{partition="{partition}"}} {events}'
+        for partition, events in sorted(progress.lag.items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metric(name: str, kind: str, text: str) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+
+class MetricsServer:
+    """Serves what `update` was told last at http://127.0.0.1:<port>/metrics."""
+
+    def __init__(self, port: int) -> None:
+        """Binds the port; 0 takes a free one.
+
+        Raises:
+            SettingsError: The port is taken.
+        """
+        self._text = exposition(None, 0)
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = self.path in ("/", "/metrics")
+                body = served._text.encode() if found else b""
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Type", CONTENT_TYPE)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Scrapes are not worth a log line."""
+
+        try:
+            self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        except OSError as error:
+            raise SettingsError(
+                f"port {port} for metrics is taken ({error.strerror}): set STREAM_METRICS_PORT "
+                "to another, or leave it empty"
+            ) from error
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def update(self, progress: Progress, starts: int) -> None:
+        """Replaces what is served."""
+        self._text = exposition(progress, starts)
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()

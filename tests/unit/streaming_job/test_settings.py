@@ -1,0 +1,91 @@
+"""Settings, and the refusals that need neither broker nor database."""
+
+from datetime import date
+
+import pytest
+
+from streaming_job import source
+from streaming_job.audit import Line
+from streaming_job.errors import RefusedError, SettingsError
+from streaming_job.session import spark_config
+from streaming_job.settings import load_settings
+from streaming_job.sink import SinkOptions
+
+URL = "postgresql://u:s3cret@127.0.0.1/sales"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> pytest.MonkeyPatch:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    for name in ("STREAM_DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "SALES_CALENDAR_END"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(SettingsError, match="STREAM_DATABASE_URL"):
+        load_settings()
+
+
+def test_an_empty_end_of_the_calendar_is_open(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("STREAM_DATABASE_URL", URL)
+    environment.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    environment.setenv("SALES_CALENDAR_END", "")
+    settings = load_settings(sales_calendar_start="2015-01-01")
+    assert (settings.sales_calendar_start, settings.sales_calendar_end) == (date(2015, 1, 1), None)
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_wrong_database_does_not_show_its_password(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(stream_database_url="mysql://u:s3cret@h/d")
+    assert "postgresql://" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["minPartitions", "maxRecordsPerPartition"])
+def test_options_that_split_a_topic_partition_are_refused(option: str) -> None:
+    settings = load_settings(stream_database_url=URL, kafka_bootstrap_servers="127.0.0.1:1")
+    start = source.Start(1, "sales", "uuid", {0: 5}, ())
+    with pytest.raises(RefusedError, match=option):
+        source.read_stream(None, start, settings, {option: "8"})  # type: ignore[arg-type]
+    assert start.starting_offsets == '{"sales": {"0": 5}}'
+
+
+def test_missing_jars_say_what_to_do(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    settings = load_settings(
+        stream_database_url=URL, kafka_bootstrap_servers="h:1", spark_jars_dir=tmp_path
+    )
+    with pytest.raises(SettingsError, match="make setup"):
+        spark_config(settings)
+
+
+def test_sink_options_travel_and_hide_the_password() -> None:
+    options = SinkOptions(URL, "h:1", "sales", "uuid", 3, 30, 60)
+    assert SinkOptions.from_options(options.as_options()) == options
+    (name,) = [key for key, value in options.as_options().items() if "s3cret" in value]
+    assert "secret" in name.lower()
+    assert "lock_timeout%3D30s" in options.session_url
+
+
+BALANCED = Line("sales", 1, 0, 10, 20, 6, 2, 1, 1, 6, 2, 8, 10, 19)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, None),
+        ({"next_offset": 21}, "accounted"),
+        ({"raw_rows": 5, "distinct_offsets": 7}, "raw_sales has 5"),
+        ({"quarantine_rows": 3, "distinct_offsets": 9}, "quarantined_events has 3"),
+        ({"distinct_offsets": 7}, "share"),
+        ({"lowest": 9}, "before"),
+        ({"highest": 20}, "beyond"),
+        ({"next_offset": None}, "without a ledger"),
+    ],
+)
+def test_the_ledgers_arithmetic_finds_each_fault(changes: dict[str, int], word: str | None) -> None:
+    faults = Line(**(vars(BALANCED) | changes)).faults()
+    assert (faults == []) if word is None else any(word in fault for fault in faults)
