@@ -17,7 +17,13 @@ from pyspark.sql.streaming import StreamingQuery
 
 from streaming_job import kafka_client, ledger, query, session, source
 from streaming_job.drain import prepare_tables
-from streaming_job.errors import RefusedError, SettingsError, StreamError, UnavailableError
+from streaming_job.errors import (
+    RefusedError,
+    SettingsError,
+    StartAgainError,
+    StreamError,
+    UnavailableError,
+)
 from streaming_job.failures import meaning
 from streaming_job.ledger import Counts
 from streaming_job.settings import StreamSettings
@@ -74,6 +80,7 @@ class Supervisor:
     starts: int = 0
     """How often the query was started from the ledger."""
     _last: tuple[float, int] | None = None
+    _seen: dict[int, int] = field(default_factory=dict)
 
     def run(self, spark: SparkSession | None = None) -> None:
         """Runs until `stopping` is set.
@@ -118,6 +125,7 @@ class Supervisor:
                 start = self._plan()
                 running = query.start_query(spark, start, self.settings)
                 self.starts += 1
+                self._seen = dict(start.offsets)
                 log.info(
                     "the stream is running: topic %s (stream %d) from offsets %s",
                     start.topic,
@@ -171,6 +179,8 @@ class Supervisor:
             return
         try:
             self.on_progress(self._progress(start))
+        except StartAgainError:
+            raise
         except StreamError as error:
             # The query itself will tell; a report is not worth ending it.
             log.warning("no progress report: %s", error)
@@ -181,6 +191,7 @@ class Supervisor:
             counts = ledger.counts(connection, start.stream_id)
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
+        self._refuse_going_back({key: row.next_offset for key, row in rows.items()})
         _, ends = kafka_client.ends(self.settings.kafka_bootstrap_servers, start.topic, rows.keys())
         now = time.monotonic()
         handled = counts.stored + counts.quarantined
@@ -192,6 +203,20 @@ class Supervisor:
             partition: max(0, ends[partition] - row.next_offset) for partition, row in rows.items()
         }
         return Progress(counts, rate, lag, reasons, last_commit)
+
+    def _refuse_going_back(self, offsets: dict[int, int]) -> None:
+        """A database restored from a backup: without new events no task would notice.
+
+        Raises:
+            StartAgainError: The ledger stands before where it stood.
+        """
+        for partition, seen in self._seen.items():
+            now = offsets.get(partition, 0)
+            if now < seen:
+                raise StartAgainError(
+                    f"the ledger of topic-partition {partition} went back from {seen} to {now}"
+                )
+        self._seen = offsets
 
 
 @contextmanager

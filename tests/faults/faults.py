@@ -118,6 +118,14 @@ def database_restored(world: World, rng: Random, sender: object, outage: float) 
             END LOOP;
         END $$
     """
+    # With nothing taken there is nothing to go back over.
+    eventually(
+        lambda: (
+            world.query("SELECT coalesce(sum(stored), 0) FROM sales.stream_offsets")[0][0] > 300
+        ),
+        90,
+        "events to be taken",
+    )
     with world.superuser() as connection:
         connection.execute(rewind)
 
