@@ -31,6 +31,8 @@ _FACTOR_PRIOR = 200.0
 #: Corrections of centre are kept within this range: beyond, something else is wrong.
 _POINT_RANGE = (0.97, 1.02)
 _MEAN_RANGE = (0.97, 1.03)
+#: How far past totals move the mean: most of what a few windows share is chance.
+_MEAN_TRUST = 0.5
 #: Levels that stand for the whole distribution when means are taken: the middle of 100 slices.
 SHAPE_LEVELS = (np.arange(100) + 0.5) / 100
 _SCALE_GRID = np.linspace(0.0, 1.0, 401)
@@ -181,7 +183,8 @@ def calibrate(
     actual = np.exp(log_actual)
     relative = np.minimum(point_of(first, log_point, scale, "rmspe") / actual, _RELATIVE_CAP)
     point = float(relative.sum() / (relative**2).sum())
-    mean = float(actual.sum() / point_of(first, log_point, scale, "mean").sum())
+    total = float(actual.sum() / point_of(first, log_point, scale, "mean").sum())
+    mean = total**_MEAN_TRUST
     return replace(
         first,
         point_factor=float(np.clip(point, *_POINT_RANGE)),
