@@ -247,9 +247,7 @@ def connect_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, f
         "value.converter.schemas.enable": "true",
         "value.converter.schema.content": json.dumps({"type": "struct", "fields": fields}),
         "offset.storage.file.filename": str(folder / "offsets"),
-        "plugin.discovery": "only_scan",
-        "plugin.path": "",
-        "listeners": "http://127.0.0.1:0",
+        "listeners": f"http://127.0.0.1:{_free_port()}",
         "offset.flush.interval.ms": "5000",
     }
     sink = {
@@ -305,6 +303,14 @@ def connect_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, f
         "cold_s": cold - began,
         "total_s": total - began,
     }
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _watch(
@@ -378,23 +384,33 @@ def _jars(folder: Path, coordinates: list[tuple[str, str, str]]) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     home = Path(pyspark.__file__).parent / "jars"
-    for organisation, module, version in coordinates:
-        subprocess.run(
-            [
-                "java",
-                "-cp",
-                f"{home}/*",
-                "org.apache.ivy.Main",
-                "-dependency",
-                organisation,
-                module,
-                version,
-                "-retrieve",
-                f"{folder}/[artifact]-[revision](-[classifier]).[ext]",
-            ],
-            check=True,
-            capture_output=True,
-        )
+    # Maven's "runtime" and "master": no sources, no optional parts that contradict each other.
+    needed = "".join(
+        f'<dependency org="{organisation}" name="{module}" rev="{version}" '
+        'conf="default->runtime,master"/>'
+        for organisation, module, version in coordinates
+    )
+    description = folder / "ivy.xml"
+    description.write_text(
+        '<ivy-module version="2.0"><info organisation="local" module="bench"/>'
+        f'<configurations><conf name="default"/></configurations>'
+        f"<dependencies>{needed}</dependencies></ivy-module>"
+    )
+    pattern = f"{folder}/[artifact]-[revision](-[classifier]).[ext]"
+    subprocess.run(
+        [
+            "java",
+            "-cp",
+            f"{home}/*",
+            "org.apache.ivy.Main",
+            "-ivy",
+            str(description),
+            "-retrieve",
+            pattern,
+        ],
+        check=True,
+        capture_output=True,
+    )
     for extra in (*folder.glob("*-sources.jar"), *folder.glob("*-javadoc.jar")):
         extra.unlink()
     return folder
