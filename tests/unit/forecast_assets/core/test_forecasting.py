@@ -161,3 +161,27 @@ def test_nothing_to_train_on_is_said(days: pd.DataFrame) -> None:
     features = day_features(days)
     with pytest.raises(ValueError, match="no sales up to"):
         fit_pooled(features, origin=pd.Timestamp("2013-01-01").date())
+
+
+def test_a_store_reopened_after_months_follows_its_first_days(days: pd.DataFrame) -> None:
+    away = (days["store"] == 3) & days["date"].between("2014-08-01", "2014-12-28")
+    back = days[~away].copy()
+    reopened = (back["store"] == 3) & (back["date"] > "2014-12-28")
+    back.loc[reopened, "sales"] *= 1.25
+    out = run(back)[0]
+    both = out[out["store"] == 3].merge(back[["store", "date", "sales"]], on=["store", "date"])
+    both = both[both["sales"] > 0]
+    assert len(both) > 20
+    assert abs(scoring.bias(both["sales"].to_numpy(), both["mean"].to_numpy())) < 0.15
+
+
+def test_a_refurbished_store_is_forecast_as_closed_until_it_opens(days: pd.DataFrame) -> None:
+    plan = days.copy()
+    closed = (plan["store"] == 2) & plan["date"].between("2015-01-17", "2015-02-05")
+    plan.loc[closed, ["open", "promo"]] = 0
+    plan.loc[closed, ["sales", "customers"]] = 0.0
+    out = run(plan)[0]
+    mine = out[out["store"] == 2].set_index("date")
+    assert (mine.loc[:"2015-02-05", "q0_975"] == 0).all()
+    opened = mine.loc["2015-02-06":]
+    assert (opened.loc[opened["open"] == 1, "point"] > 0).all()
