@@ -168,8 +168,10 @@ def _forecast(
 
     from forecast_assets.core.features import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
     from forecast_assets.core.forecasting import forecast
+    from forecast_assets.core.origins import RESIDUAL_DAYS
     from forecast_assets.core.plans import future_features
     from forecast_assets.core.pooled import PooledModel
+    from forecast_assets.core.store_models import LEVEL_DAYS
     from forecast_assets.schemas.frames import FORECASTS
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import models, sales
@@ -178,6 +180,8 @@ def _forecast(
     stores = [int(store) for store in fitted["store"]]
     origins = pd.Series(pd.Timestamp(origin), index=pd.Index(stores, name="store"))
     pooled = PooledModel.from_bytes(models.pooled(transaction, version).model) if version else None
+    # Trees look at the same season a year before; linear models at the level of the last weeks.
+    history = RESIDUAL_DAYS if pooled is not None and pooled.boosters else LEVEL_DAYS
     days = sales.day_panel(
         transaction,
         stores,
@@ -192,7 +196,7 @@ def _forecast(
             list(FEATURE_COLUMNS),
             origin,
             stores,
-            since=origin - timedelta(days=HISTORY_DAYS),
+            since=origin - timedelta(days=history),
         ),
         fitted,
         pooled,
@@ -201,7 +205,3 @@ def _forecast(
         error_measure=chosen.error_measure,
     )
     return validated(FORECASTS, rows)
-
-
-HISTORY_DAYS = 420
-"""History that forecasting reads: levels of the last weeks, and the same season a year before."""
