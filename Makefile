@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint format lock
+.PHONY: help setup demo up down status test lint format bench-ingest bench-forecast chaos lock
 # The steps of one target depend on each other: never side by side.
 .NOTPARALLEL:
 
@@ -12,7 +12,7 @@ RUN := .venv/bin/python
 export OPENBLAS_NUM_THREADS ?= 1
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: ## The environment in .venv, a Java if there is none, and the jars; nothing is started
 	@PYTHON="$(PYTHON)" sh local_stack/setup.sh
@@ -42,6 +42,16 @@ format: setup ## Put the code into the house's format
 
 test: lint ## The whole suite, the same as continuous integration
 	$(RUN) -m pytest --cov --cov-report=term
+
+bench-ingest: setup ## The stream beside its ceiling and its peers; the last line is JSON
+	$(RUN) -m benchmarks.ingest
+
+bench-forecast: setup ## The forecasts beside their peers on Kaggle's files in DATA; the last line is JSON
+	@test -n "$(DATA)" || { echo "DATA=dir names the folder of Kaggle's files." >&2; exit 1; }
+	$(RUN) -m benchmarks.forecast --data "$(DATA)"
+
+chaos: setup ## Faults on a stack that stays up: ROUNDS=100 SEED=1
+	$(RUN) -m tests.faults --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 lock: setup ## Resolve pyproject.toml into requirements.lock again
 	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
