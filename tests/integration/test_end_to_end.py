@@ -200,8 +200,7 @@ def test_the_asset_command_line(running: Running) -> None:
     assert "RUN_SUCCESS" in output
     running.run(str(BIN / "dagster"), "definitions", "validate")
     running.run(str(BIN / "dg"), "check", "defs")
-    listed = json.loads(running.run(str(BIN / "dg"), "list", "defs", "--json").splitlines()[-1])
-    assert listed
+    assert "store_models" in running.run(str(BIN / "dg"), "list", "defs")
 
 
 def test_a_backtest_from_the_command_line(running: Running) -> None:
