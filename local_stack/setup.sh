@@ -90,5 +90,9 @@ install_environment() {
 if ! cmp -s requirements.lock .venv/installed.lock || ! .venv/bin/python -c '' 2>/dev/null; then
     install_environment
 fi
+# The project's own packages, for commands that are started by their path in .venv/bin and for
+# the processes that those start.
+site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+pwd >"$site/forecast_assets.pth"
 trust_the_machine
 exec .venv/bin/python -m local_stack prepare
