@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from forecast_assets.core.periods import next_period, period_end, period_start, periods_between
+from forecast_assets.core.periods import next_period, period_end, periods_between
 
 Cells = dict[date, list[int]]
 """The start of a period -> the stores of it, ascending."""
@@ -95,12 +95,6 @@ def rectangle(cells: Cells, ordered_stores: Iterable[int]) -> tuple[date, date, 
     if not listed:
         return None
     return min(cells), max(cells), listed[0], listed[-1]
-
-
-def period_of(day: date, grain: str) -> tuple[date, date]:
-    """The first and the last day of the period that holds a day."""
-    start = period_start(day, grain)
-    return start, period_end(start, grain)
 
 
 def _by_stores(periods: list[date], stores: list[int], grain: str) -> Iterator[Chunk]:

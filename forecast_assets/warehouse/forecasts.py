@@ -47,14 +47,3 @@ def replace_backtest(
     if rows is None or rows.empty:
         return 0
     return transaction.insert("forecasts", rows.assign(kind="backtest", refresh_id=run_id))
-
-
-def in_force(transaction: Transaction, chosen: Sequence[int] | None = None) -> pd.DataFrame:
-    """The forecasts in force, of some stores or all, sorted by store and date."""
-    return transaction.frame(
-        """
-        SELECT * FROM sales.current_forecasts
-        WHERE $1::int4[] IS NULL OR store = ANY($1::int4[]) ORDER BY store, date
-        """,
-        (list(chosen) if chosen is not None else None,),
-    )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pandas as pd
 
@@ -55,9 +56,7 @@ def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
     if not rows:
         return None
     (row,) = rows
-    return PooledVersion(
-        row["version"], row["trained_until"], row["mlflow_run_id"], bytes(row["model"])
-    )
+    return _version(row)
 
 
 def count_pooled(transaction: Transaction) -> int:
@@ -80,9 +79,7 @@ def pooled(transaction: Transaction, version: str) -> PooledVersion:
         """,
         (version,),
     )
-    return PooledVersion(
-        row["version"], row["trained_until"], row["mlflow_run_id"], bytes(row["model"])
-    )
+    return _version(row)
 
 
 def by_pooled_version(
@@ -165,3 +162,9 @@ def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dic
         (list(first_days), list(first_days.values())),
     )
     return {row["period_start"]: row["stores"] for row in rows}
+
+
+def _version(row: dict[str, Any]) -> PooledVersion:
+    return PooledVersion(
+        row["version"], row["trained_until"], row["mlflow_run_id"], bytes(row["model"])
+    )
