@@ -7,11 +7,11 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
+    finish,
     lock,
-    say_empty,
     timed,
 )
-from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
+from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
@@ -62,6 +62,4 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
             materialized |= count_cells(
                 chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"}
             )
-    say_empty(context, materialized)
-    yield from found
-    yield from report(context, materialized)
+    yield from finish(context, materialized, found)

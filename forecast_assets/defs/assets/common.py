@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from forecast_assets.defs.partitions import partition_key, sales_partitions
+from forecast_assets.defs.reporting import Events, report
 from forecast_assets.defs.scope import Scope
 
 if TYPE_CHECKING:
@@ -100,3 +101,14 @@ def say_empty(context: dg.AssetExecutionContext, materialized: Materialized) -> 
     if empty:
         shown = ", ".join(empty[:5]) + (" …" if len(empty) > 5 else "")
         context.log.info(f"Without data, materialized as empty: {len(empty)} partitions: {shown}")
+
+
+def finish(
+    context: dg.AssetExecutionContext,
+    materialized: Materialized,
+    found: Iterable[dg.AssetCheckResult] = (),
+) -> Events:
+    """Ends an asset: says what was empty, what its check found, and what it materialized."""
+    say_empty(context, materialized)
+    yield from found
+    yield from report(context, materialized)

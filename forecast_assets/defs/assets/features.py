@@ -9,11 +9,11 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
+    finish,
     lock,
-    say_empty,
     timed,
 )
-from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
+from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
@@ -63,6 +63,4 @@ def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
                     transaction, "features", rows, chunk.stores, chunk.first_day, chunk.last_day
                 )
             materialized |= count_cells(chunk, rows, grain, {ROW_COUNT: None})
-    say_empty(context, materialized)
-    yield from found
-    yield from report(context, materialized)
+    yield from finish(context, materialized, found)

@@ -1,7 +1,5 @@
 """`raw_sales`: what the stream and the file loader have delivered."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
 from forecast_assets.defs.assets.common import (
@@ -9,10 +7,10 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
-    say_empty,
+    finish,
     timed,
 )
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import Events
 from forecast_assets.defs.resources import StreamSparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
@@ -39,7 +37,7 @@ def raw_sales(
     config: RawSalesConfig,
     warehouse: WarehouseResource,
     pyspark: StreamSparkResource,
-) -> Iterator[dg.Output[None]]:
+) -> Events:
     """Reports the events that each partition holds."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
@@ -56,8 +54,7 @@ def raw_sales(
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
             materialized |= count_cells(chunk, days, grain, {ROW_COUNT: "events"})
-    say_empty(context, materialized)
-    yield from report(context, materialized)
+    yield from finish(context, materialized)
 
 
 def _drain(context: dg.AssetExecutionContext, pyspark: StreamSparkResource) -> None:

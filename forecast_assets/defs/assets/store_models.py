@@ -10,12 +10,12 @@ from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    finish,
     lock,
-    say_empty,
     timed,
 )
 from forecast_assets.defs.partitions import partition_key
-from forecast_assets.defs.reporting import Events, checking, report, schema_check, validated
+from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
@@ -57,9 +57,7 @@ def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource
                 materialized |= {
                     partition_key(period, store): metadata for store, metadata in fitted.items()
                 }
-    say_empty(context, materialized)
-    yield from found
-    yield from report(context, materialized)
+    yield from finish(context, materialized, found)
 
 
 def _period(
