@@ -15,6 +15,9 @@ and ``b``, ``S`` and ``v`` are estimated by expectation-maximisation.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +29,8 @@ Array = npt.NDArray[np.floating[Any]]
 #: Weight of the population's noise variance in a store's own, in days of sales.
 NOISE_PRIOR_DAYS = 50.0
 _JITTER = 1e-7
+#: Stores whose equations are solved together: few enough for the processor's cache.
+_BLOCK_STORES = 16
 #: Variance of log sales that the pooled start assumes, before any is estimated.
 _START_NOISE = 0.01
 
@@ -111,25 +116,58 @@ def posterior(
     Returns:
         Coefficients, shape (stores, p), and their covariances, shape (stores, p, p).
     """
-    precision = _inverse(population.covariance)
-    scale = population.noise if noise is None else noise[:, None, None]
-    a = moments.gram / scale + precision
-    covariance = np.linalg.inv(a)
-    scale_1 = population.noise if noise is None else noise[:, None]
-    b = moments.moment / scale_1 + precision @ population.mean
-    return np.einsum("sij,sj->si", covariance, b), covariance
+    covariance = np.empty_like(moments.gram)
+    coefficients = np.empty_like(moments.moment)
+
+    def solve(a: Array, b: Array, part: slice) -> None:
+        covariance[part] = np.linalg.inv(a)
+        coefficients[part] = np.matmul(covariance[part], b[:, :, None])[:, :, 0]
+
+    _by_blocks(solve, moments, population, noise)
+    return coefficients, covariance
 
 
 def shrunk_coefficients(
     moments: Moments, population: Population, noise: Array | None = None
 ) -> Array:
     """Estimate every store's coefficients, without their covariances: see :func:`posterior`."""
+    coefficients = np.empty_like(moments.moment)
+
+    def solve(a: Array, b: Array, part: slice) -> None:
+        coefficients[part] = np.linalg.solve(a, b[:, :, None])[:, :, 0]
+
+    _by_blocks(solve, moments, population, noise)
+    return coefficients
+
+
+def _by_blocks(
+    solve: Callable[[Array, Array, slice], None],
+    moments: Moments,
+    population: Population,
+    noise: Array | None,
+) -> None:
+    """Hand a solver the stores' normal equations, block by block, on all processors.
+
+    A block's result does not depend on the others, so neither does it on the number of threads.
+    """
     precision = _inverse(population.covariance)
-    scale = population.noise if noise is None else noise[:, None, None]
-    scale_1 = population.noise if noise is None else noise[:, None]
-    b = moments.moment / scale_1 + precision @ population.mean
-    solution: Array = np.linalg.solve(moments.gram / scale + precision, b[:, :, None])[:, :, 0]
-    return solution
+    pull = precision @ population.mean
+    stores = len(moments.gram)
+    variance = np.full(stores, population.noise) if noise is None else noise
+
+    def one(begin: int) -> None:
+        part = slice(begin, begin + _BLOCK_STORES)
+        scale = variance[part]
+        solve(
+            moments.gram[part] / scale[:, None, None] + precision,
+            moments.moment[part] / scale[:, None] + pull,
+            part,
+        )
+
+    # NumPy lets other threads run while it solves.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for _ in pool.map(one, range(0, stores, _BLOCK_STORES)):
+            pass
 
 
 def residual_square(moments: Moments, coefficients: Array) -> Array:

@@ -107,12 +107,14 @@ def content_hash(sales: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def merge_plans(transaction: Transaction, plans: pd.DataFrame) -> int:
+def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> int:
     """Takes planned days over unless a later plan is known, and notes what that makes stale.
 
     Args:
         transaction: The open transaction.
         plans: store, date, open, promo, state_holiday, school_holiday, event_time.
+        note: Whether to ask for a refresh of what the plans change; not in a refresh that works
+            off the very events that they came with.
 
     Returns:
         The number of days whose plan differs from what was known.
@@ -149,7 +151,7 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame) -> int:
         """
     )
     (summary,) = rows
-    if summary["stores"]:
+    if note and summary["stores"]:
         _note_change(transaction, "plan", summary["ids"], summary["first_days"])
     return int(summary["days"])
 

@@ -15,9 +15,22 @@ def stores(transaction: Transaction) -> list[int]:
 
 
 def raw_events(
-    transaction: Transaction, chosen: Sequence[int], first_day: date, last_day: date
+    transaction: Transaction,
+    chosen: Sequence[int],
+    first_day: date,
+    last_day: date,
+    *,
+    plans_until: date | None = None,
 ) -> pd.DataFrame:
-    """The delivered events of some stores and days, with the topic that each came from."""
+    """The delivered events of some stores and days, with the topic that each came from.
+
+    Args:
+        transaction: The open transaction.
+        chosen: The stores to read.
+        first_day: The first day.
+        last_day: The last day.
+        plans_until: The last day of plans, where they reach further than the days with sales.
+    """
     return transaction.frame(
         """
         SELECT r.stream_id, s.topic || '/' || s.topic_uuid AS topic, r.topic_partition,
@@ -25,9 +38,10 @@ def raw_events(
             r.sales::float8 AS sales, r.customers::float8 AS customers,
             r.open, r.promo, r.state_holiday, r.school_holiday
         FROM sales.raw_sales r JOIN sales.streams s USING (stream_id)
-        WHERE r.date BETWEEN $2 AND $3 AND r.store = ANY($1::int4[])
+        WHERE r.date BETWEEN $2 AND $4 AND r.store = ANY($1::int4[])
+            AND (r.date <= $3 OR r.sales IS NULL)
         """,
-        (list(chosen), first_day, last_day),
+        (list(chosen), first_day, last_day, plans_until or last_day),
     )
 
 

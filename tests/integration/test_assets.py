@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import psycopg
 import pytest
 
 from forecast_assets import kaggle
@@ -201,6 +202,41 @@ def test_a_correction_touches_its_own_store_from_its_month_on(forecast_chain: Ch
         "2015-04-01|2", "2015-05-01|2", "2015-06-01|2",
     }  # fmt: skip
     assert materialized["forecasts"].keys() == {"2015-06-01|2"}
+
+
+def test_a_plan_for_a_coming_month_reaches_its_store_in_one_refresh(
+    forecast_chain: Chain, fresh_database: dict[str, str]
+) -> None:
+    chain = forecast_chain
+    day = "SELECT open, promo FROM sales.planned_days WHERE store = 3 AND date = '2015-07-14'"
+    forecast = (
+        "SELECT open, point FROM sales.forecasts_issued "
+        "WHERE store = 3 AND date = '2015-07-14' ORDER BY written_at DESC LIMIT 1"
+    )
+    assert chain.frame(forecast)["point"].item() > 0
+    with psycopg.connect(fresh_database["OWNER_DATABASE_URL"]) as owner:
+        owner.execute("SELECT sales.ensure_months('2015-07-14', '2015-07-14')")
+        owner.execute(
+            """
+            INSERT INTO sales.raw_sales (stream_id, topic_partition, kafka_offset, event_time,
+                store, date, day_of_week, open, promo, state_holiday, school_holiday)
+            VALUES (1, 7, 0, now(), 3, '2015-07-14', 2, 0, 0, '0', 0)
+            """
+        )
+        owner.execute(
+            "INSERT INTO sales.stream_offsets "
+            "(stream_id, topic_partition, first_offset, next_offset, stored) "
+            "VALUES (1, 7, 0, 1, 1)"
+        )
+        owner.execute(
+            "INSERT INTO sales.changes (kind, stores, first_days) "
+            "VALUES ('stream', '{3}', '{2015-07-14}')"
+        )
+    chain.run("refresh", "2015-06-01|3", "2015-06-01|3", refresh=True)
+    assert chain.frame(day).to_dict("list") == {"open": [0], "promo": [0]}
+    assert chain.frame(forecast).to_dict("list") == {"open": [0], "point": [0.0]}
+    with chain.warehouse.transaction() as transaction:
+        assert changes.open_changes(transaction) is None, "a refresh asks for no second one"
 
 
 def test_a_past_partition_is_a_backtest_that_sees_no_future(forecast_chain: Chain) -> None:

@@ -1,5 +1,7 @@
 """`cleaned_sales`: of several events for a store's day, the one that counts."""
 
+from datetime import date
+
 import dagster as dg
 
 from forecast_assets.defs.assets.common import (
@@ -45,7 +47,12 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
             with warehouse.transaction() as transaction:
                 lock(transaction, "cleaned_sales", chunk.periods)
                 events = sales.raw_events(
-                    transaction, chunk.stores, chunk.first_day, chunk.last_day
+                    transaction,
+                    chunk.stores,
+                    chunk.first_day,
+                    chunk.last_day,
+                    # A refresh is told of plans by the newest period with sales, wherever they lie.
+                    plans_until=date.max if scope.refresh_id else None,
                 )
                 winners = cleaning.winning_events(events)
                 validated(DAYS, cleaning.days_of(winners))
@@ -58,7 +65,7 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
                     chunk.last_day,
                 )
                 plans = cleaning.plans(events)[[*loading.PLAN_COLUMNS, "event_time"]]
-                loading.merge_plans(transaction, plans)
+                loading.merge_plans(transaction, plans, note=scope.refresh_id is None)
             materialized |= count_cells(
                 chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"}
             )
