@@ -1,6 +1,7 @@
 # `make help` lists the targets. Every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint format bench-ingest bench-forecast chaos lock
+.PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
+	bench-freshness bench-partitions bench-scale chaos lock
 # The steps of one target depend on each other: never side by side.
 .NOTPARALLEL:
 
@@ -12,7 +13,7 @@ RUN := .venv/bin/python
 export OPENBLAS_NUM_THREADS ?= 1
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 setup: ## The environment in .venv, a Java if there is none, and the jars; nothing is started
 	@PYTHON="$(PYTHON)" sh local_stack/setup.sh
@@ -45,6 +46,15 @@ test: lint ## The whole suite, the same as continuous integration
 
 bench-ingest: setup ## The stream beside its ceiling and its peers; the last line is JSON
 	$(RUN) -m benchmarks.ingest
+
+bench-freshness: setup ## From a day's last event to its forecasts; DATA=dir for Kaggle's files; the last line is JSON
+	$(RUN) -m benchmarks.freshness $(if $(DATA),--data "$(DATA)")
+
+bench-partitions: setup ## What Dagster's records cost, with this project's settings and without; the last line is JSON
+	$(RUN) -m benchmarks.partitions
+
+bench-scale: setup ## How cost grows with 1, 3 and 10 times the stores; the last line is JSON
+	$(RUN) -m benchmarks.scale
 
 bench-forecast: setup ## The forecasts beside their peers on Kaggle's files in DATA; the last line is JSON
 	@test -n "$(DATA)" || { echo "DATA=dir names the folder of Kaggle's files." >&2; exit 1; }

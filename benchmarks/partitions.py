@@ -1,0 +1,158 @@
+"""What Dagster's records cost: milliseconds for each materialization of one run over a range.
+
+`python -m benchmarks.partitions` runs four assets that compute nothing, over 1,115, 11,150 and
+34,565 partitions (1, 10 and 31 months of 1,115 stores), on Dagster's PostgreSQL storage: as this
+project reports partitions, with its two batching settings, and as an asset does by default, without
+them. The stock way takes a third of an hour for the most, so it is left out beyond
+`--stock-limit`. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from local_stack import paths
+from local_stack.stack import Stack
+
+STORES = 1_115
+MONTHS = (1, 10, 31)
+ASSETS = 4
+WAYS = ("here", "stock")
+
+
+def definitions(way: str) -> Any:
+    """Four assets in a row, by month and store, in one job."""
+    import dagster as dg
+
+    from forecast_assets.defs.assets.common import ROW_COUNT, ROWLESS
+    from forecast_assets.defs.reporting import report
+
+    partitions = dg.MultiPartitionsDefinition(
+        {
+            "date": dg.MonthlyPartitionsDefinition("2013-01-01", end_date="2015-08-01"),
+            "store": dg.DynamicPartitionsDefinition(name="store"),
+        }
+    )
+
+    def here(name: str, above: str | None) -> dg.AssetsDefinition:
+        @dg.asset(name=name, partitions_def=partitions, deps=[above] if above else [], **ROWLESS)
+        def made(context: dg.AssetExecutionContext) -> Any:
+            yield from report(context, {key: {ROW_COUNT: 1} for key in context.partition_keys})
+
+        return made
+
+    def stock(name: str, above: str | None) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=name,
+            partitions_def=partitions,
+            deps=[above] if above else [],
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+        def made() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(metadata={ROW_COUNT: 1})
+
+        return made
+
+    make = here if way == "here" else stock
+    names = [f"asset_{k}" for k in range(ASSETS)]
+    assets = [make(name, above) for name, above in zip(names, [None, *names[:-1]], strict=True)]
+    job = dg.define_asset_job("all", names, executor_def=dg.in_process_executor)
+    return dg.Definitions(assets, jobs=[job])
+
+
+def run_once(way: str, months: int) -> dict[str, float]:
+    """One run, in this process, whose environment has the way's settings."""
+    import dagster as dg
+
+    built = definitions(way)
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
+        last = f"{2013 + (months - 1) // 12}-{(months - 1) % 12 + 1:02d}-01"
+        began = time.monotonic()
+        result = built.resolve_job_def("all").execute_in_process(
+            instance=instance,
+            tags={
+                "dagster/asset_partition_range_start": "2013-01-01|1",
+                "dagster/asset_partition_range_end": f"{last}|{STORES}",
+            },
+        )
+        seconds = time.monotonic() - began
+        key = dg.AssetKey(f"asset_{ASSETS - 1}")
+        found = len(instance.get_materialized_partitions(key))
+    if not result.success or found != months * STORES:
+        raise SystemExit(f"{found} of {months * STORES} partitions were materialized")
+    return {"seconds": seconds, "ms": seconds * 1000 / (ASSETS * months * STORES)}
+
+
+def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
+    """Runs every way in a process and a database of its own; returns the JSON object."""
+    from forecast_assets.settings import DAGSTER_BATCHING
+
+    results: dict[tuple[str, int], dict[str, float]] = {}
+    say(f"{ASSETS} assets, one run; {os.cpu_count()} cores")
+    say(f"{'partitions':>10} {'way':6} {'seconds':>8} {'ms a materialization':>21}")
+    for months in MONTHS:
+        for way in WAYS:
+            if way == "stock" and months * STORES > stock_limit:
+                continue
+            with Stack.start(folder / f"{way}-{months}", {"postgres"}) as stack:
+                stack.dagster.prepare()
+                environment = stack.component_environment("dagster")
+                for name in DAGSTER_BATCHING:
+                    if way == "stock":
+                        environment.pop(name, None)
+                command = [sys.executable, "-m", __spec__.name]
+                done = subprocess.run(
+                    [*command, "--way", way, "--months", str(months)],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            if done.returncode:
+                raise SystemExit(f"{way} failed: {done.stderr.strip()[-2000:]}")
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+            results[way, months] = found
+            say(f"{months * STORES:>10,} {way:6} {found['seconds']:8.1f} {found['ms']:21.2f}")
+    here, stock = results["here", 1]["ms"], results["stock", 1]["ms"]
+    return {
+        "ms_per_materialization": round(here, 3),
+        "vs_default": round(stock / here, 1),
+        **{
+            f"{way}_ms_at_{months * STORES}": round(found["ms"], 3)
+            for (way, months), found in results.items()
+        },
+    }
+
+
+def say(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.partitions", description=__doc__)
+    parser.add_argument("--stock-limit", type=int, default=11_150)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--months", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        say(json.dumps(run_once(arguments.way, arguments.months)))
+        return
+    paths.STACKS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
+        found = compare(arguments.stock_limit, Path(folder))
+    say(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""How cost grows with the chain: 1, 3 and 10 times 1,115 stores over 8 months.
+
+`python -m benchmarks.scale` makes sales of each chain, loads them, and lets the jobs run on
+Dagster's PostgreSQL storage, each step in a process of its own: seconds, peak memory of the
+process, and size of the sales database. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from local_stack import paths
+from local_stack.sample_data import sample_files
+from local_stack.stack import Stack
+
+STORES = 1_115
+FIRST_DAY, LAST_DAY = date(2015, 1, 1), date(2015, 8, 31)
+HISTORY_UNTIL = date(2015, 8, 30)
+BACKFILLED = ("2015-06-01", "2015-07-01")
+TRAINED_BEFORE = "2015-05-01"
+NEWEST = "2015-08-01"
+FACTORS = (1, 3, 10)
+
+
+def _run(job: str, first: str, last: str, *, refresh: bool) -> None:
+    import dagster as dg
+
+    from forecast_assets.definitions import defs
+    from forecast_assets.defs.scope import REFRESH_TAG
+
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+    if refresh:
+        tags[REFRESH_TAG] = "true"
+    with dg.DagsterInstance.get() as instance:
+        known = defs().get_repository_def().get_job(job)
+        if not known.execute_in_process(instance=instance, tags=tags).success:
+            raise SystemExit(f"{job} failed")
+
+
+def _partitions(stores: int) -> None:
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("store", [str(s) for s in range(1, stores + 1)])
+
+
+def _newest_day(folder: Path) -> None:
+    """The sales of one more day, as the loader takes them."""
+    import pandas as pd
+
+    from forecast_assets import kaggle
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import loading
+    from forecast_assets.warehouse.connection import Warehouse
+
+    train = kaggle.read_train(folder)
+    loading.load(
+        Warehouse(settings().require_database_url()),
+        stores=kaggle.read_stores(folder),
+        sales=train[train["date"] > pd.Timestamp(HISTORY_UNTIL)],
+        plans=train.iloc[:0],
+        calendar=(FIRST_DAY, LAST_DAY),
+    )
+
+
+def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
+    """The steps by name, in their order; the measured ones are in `MEASURED`."""
+    last = f"|{stores}"
+    return {
+        "partitions": lambda: _partitions(stores),
+        "first refresh": lambda: _run("refresh", "2015-01-01|1", NEWEST + last, refresh=True),
+        "training": lambda: _train(NEWEST),
+        "first forecasts": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
+        "one more day": lambda: _newest_day(folder),
+        "refresh": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
+        "earlier training": lambda: _train(TRAINED_BEFORE),
+        "backfill": lambda: _run(
+            "refresh", f"{BACKFILLED[0]}|1", BACKFILLED[1] + last, refresh=False
+        ),
+    }
+
+
+MEASURED = ("load", "first refresh", "training", "first forecasts", "refresh", "backfill")
+
+
+def _train(month: str) -> None:
+    import dagster as dg
+
+    from forecast_assets.definitions import defs
+
+    with dg.DagsterInstance.get() as instance:
+        job = defs().get_repository_def().get_job("train")
+        if not job.execute_in_process(instance=instance, partition_key=month).success:
+            raise SystemExit("training failed")
+
+
+def one_chain(factor: int, folder: Path) -> dict[str, dict[str, float]]:
+    """All steps on one chain; returns seconds and peak MB of each."""
+    stores = STORES * factor
+    data = folder / "data"
+    sample_files(stores, (LAST_DAY - FIRST_DAY).days + 1, LAST_DAY, seed=1).write(data)
+    found: dict[str, dict[str, float]] = {}
+    with Stack.start(folder / "stack", {"postgres"}, calendar=(FIRST_DAY, LAST_DAY)) as stack:
+        stack.dagster.prepare()
+        environment = stack.component_environment("dagster") | {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"
+        }
+        load = ["forecast_assets", "load", f"--data={data}", f"--until={HISTORY_UNTIL}"]
+        found["load"] = _measured(load, stack.component_environment("loader"), folder)
+        for name in steps(stores, data):
+            step = [__spec__.name, "--step", name, "--stores", str(stores), "--folder", str(data)]
+            found[name] = _measured(step, environment, folder)
+            if name in MEASURED:
+                say(f"{stores:>7,} stores: {name}: {found[name]['seconds']:.1f} s")
+        with stack.postgres.admin_connection("sales") as connection:
+            row = connection.execute("SELECT pg_database_size('sales')").fetchone()
+        found["database"] = {"mb": row[0] / 1e6 if row else float("nan")}
+    return found
+
+
+def _measured(module: list[str], environment: dict[str, str], folder: Path) -> dict[str, float]:
+    """Runs a command in a process; returns its seconds and its peak memory."""
+    log = folder / "step.log"
+    began = time.monotonic()
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env=environment,
+            cwd=paths.REPOSITORY,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(module[:3])} failed: {log.read_text()[-2000:]}")
+    return {"seconds": time.monotonic() - began, "mb": usage.ru_maxrss / 1024}
+
+
+def summary(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """The table, printed, and the JSON object."""
+    say(f"\n8 months, {os.cpu_count()} cores")
+    factors = list(found)
+    heads = "".join(f"{STORES * factor:>12,} stores" for factor in factors)
+    say(f"{'':18}{heads}")
+    for name in (*MEASURED, "database"):
+        cells = ""
+        for factor in factors:
+            seconds, mb = found[factor][name].get("seconds"), found[factor][name]["mb"]
+            shown = f"{seconds:.1f} s " if seconds is not None else ""
+            cells += f"{shown + f'{mb:,.0f} MB':>19}"
+        say(f"{name:18}{cells}")
+    first, last = factors[0], factors[-1]
+    return {
+        "stores": [STORES * factor for factor in factors],
+        "seconds": {
+            name: [round(found[factor][name]["seconds"], 1) for factor in factors]
+            for name in MEASURED
+        },
+        "peak_mb": {
+            name: [round(found[factor][name]["mb"]) for factor in factors] for name in MEASURED
+        },
+        "database_mb": [round(found[factor]["database"]["mb"]) for factor in factors],
+        f"times_x{last}": {
+            name: round(found[last][name]["seconds"] / found[first][name]["seconds"], 1)
+            for name in MEASURED
+        },
+    }
+
+
+def say(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--factors", type=int, nargs="*", default=list(FACTORS))
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--stores", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        steps(arguments.stores, arguments.folder)[arguments.step]()
+        return
+    paths.STACKS.mkdir(exist_ok=True)
+    found = {}
+    for factor in arguments.factors:
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
+            found[factor] = one_chain(factor, Path(folder))
+    say(json.dumps(summary(found)))
+
+
+if __name__ == "__main__":
+    main()
