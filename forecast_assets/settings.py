@@ -5,7 +5,15 @@ from datetime import date
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    Secret,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAGSTER_BATCHING: dict[str, str] = {
@@ -70,9 +78,20 @@ class Settings(BaseSettings):
         alias="FORECAST_MAX_OPEN_MINUTES",
         description="A change open for longer than this makes the freshness check warn.",
     )
+    alert_webhook: Secret[HttpUrl] | None = Field(
+        None,
+        alias="FORECAST_ALERT_WEBHOOK",
+        description="Where failed runs and stale forecasts are told of, as a JSON object's `text`.",
+    )
+    keep_runs_days: int = Field(
+        90,
+        ge=7,
+        alias="FORECAST_KEEP_RUNS_DAYS",
+        description="Dagster's records of older runs are removed every night.",
+    )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
-    @field_validator("calendar_end", "database_url", mode="before")
+    @field_validator("calendar_end", "database_url", "alert_webhook", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -54,12 +54,17 @@ def test_people_can_read_what_each_asset_is(defs: dg.Definitions) -> None:
 def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert names == {"refresh", "train"}
+    assert names == {"refresh", "train", "clean_up"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "refresh_when_changed",
         "train_when_untrained",
+        "tell_of_failures",
+        "tell_of_stale_forecasts",
     }
-    assert {schedule.name for schedule in repository.schedule_defs} == {"train_monthly"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "train_monthly",
+        "clean_up_nightly",
+    }
     checks = {
         f"{key.asset_key.to_user_string()}:{key.name}"
         for key in defs.resolve_asset_graph().asset_check_keys

@@ -1,0 +1,52 @@
+"""Old runs go, a partition's newest materialization stays."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from forecast_assets.defs.retention import removable_runs, remove_old_runs
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def made() -> None: ...
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def run(instance: dg.DagsterInstance, partition: str) -> str:
+    return dg.materialize([made], instance=instance, partition_key=partition).run_id
+
+
+def test_a_run_that_holds_a_newest_materialization_stays(instance: dg.DagsterInstance) -> None:
+    first_a, first_b, second_a = run(instance, "a"), run(instance, "b"), run(instance, "a")
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    assert list(removable_runs(instance, later)) == [first_a]
+    assert list(removable_runs(instance, later - timedelta(days=1))) == []
+    assert instance.has_run(first_b)
+    assert instance.has_run(second_a)
+
+
+def test_the_nightly_job_removes_only_what_is_old(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecast_assets.defs import retention
+
+    first, second = run(instance, "a"), run(instance, "a")
+    remove_old_runs(dg.build_op_context(instance=instance))
+    assert instance.has_run(first), "it is younger than the settings' days"
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=91)
+
+    monkeypatch.setattr(retention, "datetime", Later)
+    remove_old_runs(dg.build_op_context(instance=instance))
+    assert not instance.has_run(first)
+    assert instance.has_run(second)
+    assert instance.get_materialized_partitions(made.key) == {"a"}
