@@ -21,8 +21,13 @@ from forecast_assets.core.columns import QUANTILES
 Array = npt.NDArray[np.floating[Any]]
 ErrorMeasure = Literal["rmspe", "median", "mean"]
 
-#: Kinds of day that get a factor each: weekday × promo, ordinary or special, lead-time third.
-KINDS = {"weekday_promo": 14, "special": 2, "third": 3}
+#: Kinds of day that get a factor each: weekday × promo; ordinary, special or around Christmas;
+#: lead-time third.
+KINDS = {"weekday_promo": 14, "special": 3, "third": 3}
+_SPECIAL, _CHRISTMAS = 1, 2
+#: Days around Christmas that are a kind of their own: the errors of a first Christmas, which no
+#: model had seen before, must not widen every other day.
+_CHRISTMAS_DAYS = 10
 #: With fewer residuals than this, the normal distribution's quantiles are used, widened.
 MIN_RESIDUALS = 300
 _UNCALIBRATED_WIDENING = 1.3
@@ -111,18 +116,17 @@ def day_kinds(
         For each of :data:`KINDS`, an index for each row.
     """
     to_christmas = features["days_to_christmas"].to_numpy()
+    christmas = (to_christmas <= _CHRISTMAS_DAYS) | (to_christmas >= 364 - _CHRISTMAS_DAYS)
     special = (
         (features["days_to_holiday"].to_numpy() <= 1)
         | (features["days_since_holiday"].to_numpy() <= 1)
-        | (to_christmas <= 10)
-        | (to_christmas >= 354)
         | (features["days_since_refurbishment"].to_numpy() <= 14)
         | (features["closed_days_before"].to_numpy() >= 2)
     )
     weekday = features["day_of_week"].to_numpy().astype(np.int64) - 1
     return {
         "weekday_promo": 2 * weekday + features["promo"].to_numpy(),
-        "special": special.astype(np.int64),
+        "special": np.where(christmas, _CHRISTMAS, special.astype(np.int64)),
         "third": np.clip(3 * (step - 1) // horizon, 0, 2),
     }
 
@@ -172,6 +176,9 @@ def calibrate(
                 change = max(ratio, 0.1) ** weight
                 factors[name][k] *= change
                 unit = np.where(index == k, unit / change, unit)
+    if not (kinds["special"] == _CHRISTMAS).any():
+        # No Christmas among the past origins: it is at least as uncertain as other special days.
+        factors["special"][_CHRISTMAS] = factors["special"][_SPECIAL]
     n = len(unit)
     levels = np.array(QUANTILES)
     # Split-conformal's finite-sample ranks: outwards by one residual.

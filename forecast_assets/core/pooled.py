@@ -54,7 +54,7 @@ CALIBRATION_ORIGINS = 8
 #: History that an origin needs before it is used to calibrate.
 MIN_HISTORY_DAYS = 90
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
