@@ -42,7 +42,7 @@ format: setup ## Put the code into the house's format
 	$(RUN) -m ruff format .
 
 test: lint ## The whole suite, the same as continuous integration
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --cov --cov-report=term
 
 bench-ingest: setup ## The stream beside its ceiling and its peers; the last line is JSON
 	$(RUN) -m benchmarks.ingest
