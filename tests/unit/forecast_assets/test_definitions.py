@@ -16,6 +16,7 @@ GRAPH = {
     "pooled_model": ("models", ["features"], 1),
     "store_models": ("models", ["features", "pooled_model"], 2),
     "forecasts": ("forecasts", ["features", "store_models"], 2),
+    "forecast_accuracy": ("forecasts", ["cleaned_sales", "forecasts"], 2),
 }
 
 
@@ -78,6 +79,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
         "forecasts:no_future_data",
         "forecasts:fresh",
         "forecasts:day_complete",
+        "forecast_accuracy:coverage_and_bias",
     }
 
 
