@@ -72,6 +72,27 @@ class Settings(BaseSettings):
         alias="FORECAST_RECIPE",
         description="The pooled model: coefficients only, or LightGBM on top of them.",
     )
+    challenger: Literal["ridge", "stack"] | None = Field(
+        None,
+        alias="FORECAST_CHALLENGER",
+        description="A recipe that each training compares with the other; the better one serves.",
+    )
+    retrain_factor: float = Field(
+        1.3,
+        gt=1,
+        alias="FORECAST_RETRAIN_FACTOR",
+        description=(
+            "A training is asked for when recent forecasts are so many times less accurate than "
+            "the champion was when it was calibrated."
+        ),
+    )
+    retrain_days: int = Field(
+        28,
+        ge=7,
+        le=366,
+        alias="FORECAST_RETRAIN_DAYS",
+        description="The newest days on which the champion's forecasts are looked at for that.",
+    )
     max_open_minutes: float = Field(
         15,
         gt=0,
@@ -91,7 +112,7 @@ class Settings(BaseSettings):
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
-    @field_validator("calendar_end", "database_url", "alert_webhook", mode="before")
+    @field_validator("calendar_end", "database_url", "alert_webhook", "challenger", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
