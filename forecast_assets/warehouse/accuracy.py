@@ -149,9 +149,25 @@ def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
     """
     return transaction.rows(
         f"""
-        SELECT kind, lead_week, count(DISTINCT date) AS days, {_ADDED_UP}
-        FROM sales.forecast_accuracy WHERE date >= $1
+        SELECT kind, lead_week, count(*) AS days, {_ADDED_UP}
+        FROM (
+            SELECT kind, lead_week, date, {_ADDED_UP} FROM sales.forecast_accuracy
+            WHERE date >= $1 GROUP BY kind, lead_week, date
+        ) AS by_day
         GROUP BY kind, lead_week ORDER BY kind, lead_week
         """,
         (since,),
     )
+
+
+def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:
+    """The sums over what a pooled model's issued forecasts met since a day, with `days`."""
+    added_up = ", ".join(f"coalesce(sum({name}), 0)::float8 AS {name}" for name in SUMS)
+    (row,) = transaction.rows(
+        f"""
+        SELECT count(DISTINCT date) AS days, {added_up} FROM sales.forecast_accuracy
+        WHERE kind = 'issued' AND model_version = $1 AND date >= $2
+        """,
+        (version, since),
+    )
+    return row

@@ -13,10 +13,13 @@ import psycopg
 import pytest
 
 from forecast_assets import kaggle
+from forecast_assets.core import model_format, pooled
 from forecast_assets.core.columns import QUANTILE_COLUMNS
+from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import accuracy, changes, checks, loading, sales
+from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
 from forecast_assets.warehouse.accuracy import SUMS
 from forecast_assets.warehouse.connection import Warehouse
 from forecast_assets.warehouse.errors import LoadError
@@ -381,6 +384,76 @@ def test_what_a_killed_refresh_left_unscored_is_scored_by_the_next(
     chain.load(date(2015, 6, 14))
     chain.refresh()
     assert set(assert_scored(chain)["date"].dt.day) == {13, 14}
+
+
+def test_a_champion_that_slipped_is_trained_again_once(
+    forecast_chain: Chain, fresh_database: dict[str, str]
+) -> None:
+    chain, cursor = forecast_chain, None
+
+    def look(cursor: str | None) -> dg.SensorResult:
+        with dg.build_sensor_context(
+            instance=chain.instance, cursor=cursor, resources={"warehouse": WarehouseResource()}
+        ) as context:
+            answer = train_when_slipped(context)
+        assert isinstance(answer, dg.SensorResult)
+        return answer
+
+    assert "no day has been scored" in str(look(cursor).skip_reason)
+    chain.load(END)
+    chain.refresh()
+    held = look(cursor)
+    assert "holds: WAPE" in str(held.skip_reason)
+    assert held.cursor == str(END)
+
+    with Warehouse(fresh_database["OWNER_DATABASE_URL"]).transaction() as transaction:
+        transaction.execute(
+            "UPDATE sales.forecast_accuracy SET absolute_error = 5 * absolute_error"
+        )
+    assert "no day has been scored since" in str(look(held.cursor).skip_reason)
+    slipped = look("2015-06-18")
+    (request,) = slipped.run_requests or []
+    assert request.partition_key == "2015-06-01"
+    assert request.run_key is not None and request.run_key.startswith("slipped-2015-06-12-")
+    assert slipped.cursor == str(END)
+
+    chain.train("2015-06-01")
+    again = look("2015-06-18")
+    assert "have met 0 days" in str(again.skip_reason), "the new champion is judged afresh"
+
+
+def asked_by_the_training_sensor(chain: Chain) -> dg.RunRequest | dg.SkipReason:
+    with dg.build_sensor_context(
+        instance=chain.instance, resources={"warehouse": WarehouseResource()}
+    ) as context:
+        answer = train_when_untrained(context)
+    assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+    return answer
+
+
+def test_after_an_upgrade_that_changed_the_models_training_is_asked_for(
+    forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = forecast_chain
+    assert isinstance(asked_by_the_training_sensor(chain), dg.SkipReason)
+    old = chain.frame("SELECT version FROM sales.pooled_models")["version"].tolist()
+    for module in (models, pooled):
+        monkeypatch.setattr(module, "MODEL_FORMAT", "a later one")
+    monkeypatch.setattr(model_format, "MODEL_FORMAT", "a later one")
+    with chain.warehouse.transaction() as transaction:
+        assert models.count_pooled(transaction) == 0
+        assert models.pooled_for(transaction, END) is None
+
+    request = asked_by_the_training_sensor(chain)
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == "2015-06-01"
+    assert request.run_key is not None and "a later one" in request.run_key
+    chain.train(request.partition_key)
+    chain.refresh()
+    assert isinstance(asked_by_the_training_sensor(chain), dg.SkipReason)
+    issued = chain.frame(ISSUED)
+    newer = issued[~issued["model_version"].isin(old)]
+    assert newer.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
 
 
 def test_an_empty_partition_is_materialized_as_empty(forecast_chain: Chain) -> None:
