@@ -12,7 +12,8 @@ from forecast_assets.core.model_format import MODEL_FORMAT
 from forecast_assets.warehouse.connection import Transaction
 
 _VERSION_COLUMNS = (
-    "version, trained_until, recipe, mlflow_run_id, mlflow_version, metrics::text AS metrics, model"
+    "version, trained_until, recipe, mlflow_run_id, mlflow_version, metrics::text AS metrics, "
+    "format, model"
 )
 
 
@@ -26,6 +27,7 @@ class PooledVersion:
     mlflow_run_id: str | None
     mlflow_version: str | None
     metrics: dict[str, float]
+    format: str
     model: bytes
 
 
@@ -199,5 +201,6 @@ def _version(row: dict[str, Any]) -> PooledVersion:
         mlflow_run_id=row["mlflow_run_id"],
         mlflow_version=row["mlflow_version"],
         metrics=json.loads(row["metrics"]),
+        format=row["format"],
         model=bytes(row["model"]),
     )
