@@ -21,6 +21,7 @@ from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
+from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
 from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
 from forecast_assets.warehouse.accuracy import SUMS
@@ -148,6 +149,19 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     open_changes = chain.frame("SELECT kind FROM sales.changes WHERE done_at IS NULL")
     assert open_changes["kind"].tolist() == ["champion"]
     chain.refresh()
+
+    newest = chain.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey("forecasts"), asset_partitions=["2015-06-01|1"]
+        ),
+        limit=1,
+    ).records[0]
+    assert newest.asset_materialization is not None
+    assert "data:image/svg+xml" in str(newest.asset_materialization.metadata["example"].value)
+
+    lineage = chain.instance.get_latest_materialization_event(dg.AssetKey("forecasts"))
+    assert lineage is not None and lineage.asset_materialization is not None
+    assert "dagster/column_lineage" in lineage.asset_materialization.metadata
 
     issued = chain.frame(ISSUED)
     assert issued.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
@@ -348,6 +362,20 @@ def test_a_correction_is_scored_again_and_nothing_else(forecast_chain: Chain) ->
     row = (after["store"] == 2) & (after["date"] == pd.Timestamp(2015, 6, 15))
     assert (after.loc[row, "sales"] == 2 * before.loc[row, "sales"]).all()
 
+    # Store 2 was forecast twice from the 16th: what planners saw last is what counts.
+    issues = chain.frame(
+        "SELECT DISTINCT refresh_id FROM sales.forecasts_issued "
+        "WHERE store = 2 AND origin = '2015-06-16'"
+    )
+    assert len(issues) == 2
+    chain.load(date(2015, 6, 17))
+    chain.refresh()
+    newest = assert_scored(chain)
+    of_the_17th = newest[newest["date"] == pd.Timestamp(2015, 6, 17)]
+    assert of_the_17th.groupby("store")["forecasts"].sum().to_dict() == dict.fromkeys(
+        range(1, STORES + 1), 2
+    )
+
 
 def test_a_backfill_scores_its_backtest_as_far_as_days_are_known(forecast_chain: Chain) -> None:
     chain = forecast_chain
@@ -388,6 +416,62 @@ def test_what_a_killed_refresh_left_unscored_is_scored_by_the_next(
     chain.load(date(2015, 6, 14))
     chain.refresh()
     assert set(assert_scored(chain)["date"].dt.day) == {13, 14}
+
+
+def test_champion_and_challenger_are_named_in_mlflow(
+    chain: Chain, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+
+    def named(alias: str) -> str:
+        return str(client.get_model_version_by_alias("sales-forecast", alias).version)
+
+    def trained() -> dict[str, object]:
+        rows = chain.frame("SELECT * FROM sales.pooled_models ORDER BY created_at DESC LIMIT 1")
+        (row,) = rows.drop(columns="model").to_dict("records")
+        return row
+
+    chain.load(date(2015, 6, 12))
+    chain.refresh()
+    monkeypatch.setenv("FORECAST_CHALLENGER", "stack")
+    settings.cache_clear()
+    chain.train("2015-06-01")
+    champion = trained()
+    assert named("champion") == champion["mlflow_version"]
+    # With less than a year and a half of history both are the same: the one in force stays.
+    assert champion["recipe"] == "ridge"
+    challenger = client.get_model_version(name="sales-forecast", version=named("challenger"))
+    assert challenger.tags["recipe"] == "stack"
+    assert challenger.tags["trained_until"] == "2015-05-01", "the newest origin compared on"
+    run = client.get_run(str(champion["mlflow_run_id"]))
+    assert run.data.params["recipe"] == "ridge"
+    assert run.data.metrics["contest/2015-05-01/stack/rmspe"] > 0
+    assert len(client.get_metric_history(run.info.run_id, "origin_rmspe")) == 8
+    pictures = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+    assert pictures == {"plots/importance.svg", "plots/accuracy_by_origin.svg"}
+
+    monkeypatch.delenv("FORECAST_CHALLENGER")
+    settings.cache_clear()
+    chain.train("2015-03-01")
+    assert trained()["trained_until"] == pd.Timestamp(2015, 3, 31)
+    assert named("champion") == champion["mlflow_version"], "an older period's is no champion"
+
+
+def test_the_columns_in_the_ui_are_the_tables(chain: Chain) -> None:
+    stored = chain.frame(
+        """
+        SELECT c.relname AS name, a.attname AS column_name,
+            format_type(a.atttypid, a.atttypmod) AS type
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = 'sales'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+        """
+    )
+    for table, columns in TABLES.items():
+        mine = stored[stored["name"] == table]
+        expected = dict(zip(mine["column_name"], mine["type"], strict=True))
+        assert {column.name: column.type for column in columns} == expected, table
 
 
 def run_trace(urls: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -540,6 +624,11 @@ def test_after_an_upgrade_that_changed_the_models_training_is_asked_for(
     with chain.warehouse.transaction() as transaction:
         assert models.count_pooled(transaction) == 0
         assert models.pooled_for(transaction, END) is None
+
+    with pytest.raises(dg.Failure, match="materialize store_models of the same partitions"):
+        chain.repository.get_job("__ASSET_JOB").get_subset(
+            asset_selection={dg.AssetKey("forecasts")}
+        ).execute_in_process(instance=chain.instance, partition_key="2015-06-01|1")
 
     request = asked_by_the_training_sensor(chain)
     assert isinstance(request, dg.RunRequest)

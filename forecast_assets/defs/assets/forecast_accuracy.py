@@ -8,6 +8,7 @@ from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    described,
     finish,
     timed,
 )
@@ -37,6 +38,7 @@ LOCK = "forecast_accuracy"
     ],
     group_name="forecasts",
     deps=["forecasts", "cleaned_sales"],
+    metadata=described("forecast_accuracy"),
     kinds={"postgres"},
     description=(
         "How good forecasts have turned out, by lead time. A refresh holds the days that arrived "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from forecast_assets.core.periods import period_end
-from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized
+from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized, described
 from forecast_assets.defs.partitions import dates
 from forecast_assets.defs.reporting import report
 from forecast_assets.defs.resources import WarehouseResource
@@ -35,6 +35,7 @@ BARS = 15
             ),
         )
     ],
+    metadata=described("pooled_model"),
     kinds={"postgres", "mlflow", "scikitlearn"},
     description=(
         "What all stores have in common: coefficients that each store's own model is drawn "

@@ -52,6 +52,12 @@ def test_people_can_read_what_each_asset_is(defs: dg.Definitions) -> None:
         assert len(spec.description) > 80, spec.key
 
 
+def test_every_asset_names_its_table_and_columns(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.metadata["dagster/column_schema"].columns, spec.key
+        assert spec.metadata["dagster/table_name"].startswith("sales."), spec.key
+
+
 def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
