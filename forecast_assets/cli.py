@@ -1,4 +1,4 @@
-"""The command line: Kaggle's files in, evaluations and submissions out."""
+"""The command line: Kaggle's files in, evaluations and submissions out, forecasts traced."""
 
 import sys
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecast_assets import evaluate, submission
+from forecast_assets import evaluate, submission, trace
 from forecast_assets.kaggle import KaggleFilesError
 from forecast_assets.settings import SettingsError
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Sales forecasts for a chain of stores: load files, evaluate, make a submission.",
+    help="Sales forecasts for a chain of stores: load files, evaluate, make a submission, trace.",
 )
 console = Console()
 
@@ -96,6 +96,7 @@ def load(
 
 evaluate.register(app, console)
 submission.register(app, console)
+trace.register(app, console)
 
 
 def main() -> None:

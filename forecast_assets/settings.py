@@ -46,6 +46,17 @@ class Settings(BaseSettings):
         alias="FORECAST_DATABASE_URL",
         description="The sales database, as the assets' role; needed by all that reads or writes.",
     )
+    reader_database_url: SecretStr | None = Field(
+        None,
+        alias="READER_DATABASE_URL",
+        description="The sales database, as the role that only reads.",
+    )
+    dagster_url: str | None = Field(
+        None, alias="DAGSTER_WEBSERVER_URL", description="Dagster's UI, for links into it."
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None, alias="MLFLOW_TRACKING_URI", description="MLflow's server, for links into it."
+    )
     calendar_start: date = Field(
         date(2013, 1, 1),
         alias="SALES_CALENDAR_START",
@@ -72,6 +83,27 @@ class Settings(BaseSettings):
         alias="FORECAST_RECIPE",
         description="The pooled model: coefficients only, or LightGBM on top of them.",
     )
+    challenger: Literal["ridge", "stack"] | None = Field(
+        None,
+        alias="FORECAST_CHALLENGER",
+        description="A recipe that each training compares with the other; the better one serves.",
+    )
+    retrain_factor: float = Field(
+        1.3,
+        gt=1,
+        alias="FORECAST_RETRAIN_FACTOR",
+        description=(
+            "A training is asked for when recent forecasts are so many times less accurate than "
+            "the champion was when it was calibrated."
+        ),
+    )
+    retrain_days: int = Field(
+        28,
+        ge=7,
+        le=366,
+        alias="FORECAST_RETRAIN_DAYS",
+        description="The newest days on which the champion's forecasts are looked at for that.",
+    )
     max_open_minutes: float = Field(
         15,
         gt=0,
@@ -91,7 +123,16 @@ class Settings(BaseSettings):
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
-    @field_validator("calendar_end", "database_url", "alert_webhook", mode="before")
+    @field_validator(
+        "calendar_end",
+        "database_url",
+        "reader_database_url",
+        "dagster_url",
+        "mlflow_tracking_uri",
+        "alert_webhook",
+        "challenger",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -117,6 +158,21 @@ class Settings(BaseSettings):
                 "it to .env, or set it to the address of your own sales database"
             )
         return self.database_url.get_secret_value()
+
+    def require_reader_url(self) -> str:
+        """The address of the sales database for reading; the assets' own where there is no other.
+
+        Raises:
+            SettingsError: Neither is set.
+        """
+        if self.reader_database_url is not None:
+            return self.reader_database_url.get_secret_value()
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        raise SettingsError(
+            "READER_DATABASE_URL is not set: start the stack with `make up`, which writes it to "
+            ".env, or set it to the address of your own sales database"
+        )
 
 
 def apply_dagster_batching() -> None:

@@ -32,6 +32,7 @@ _DAGSTER = (
     "DAGSTER_HOME",
     *_BATCHING,
     "MLFLOW_TRACKING_URI",
+    "DAGSTER_WEBSERVER_URL",
     # `raw_sales` can drain the topic in a Spark run of its own.
     *_STREAM,
 )
@@ -41,7 +42,12 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "producer": ("KAFKA_BOOTSTRAP_SERVERS", "SALES_TOPIC", *_CALENDAR),
     "dagster": _DAGSTER,
     "loader": ("FORECAST_DATABASE_URL", *_CALENDAR),
-    "reader": ("READER_DATABASE_URL", *_CALENDAR),
+    "reader": (
+        "READER_DATABASE_URL",
+        "DAGSTER_WEBSERVER_URL",
+        "MLFLOW_TRACKING_URI",
+        *_CALENDAR,
+    ),
     "mlflow": (),
 }
 VARIABLES = tuple(

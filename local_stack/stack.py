@@ -239,6 +239,8 @@ class Stack:
             values["DAGSTER_POSTGRES_URL"] = self.postgres.url("dagster", "dagster")
         if self.kafka.port is not None:
             values["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
+        if self.dagster.port is not None:
+            values["DAGSTER_WEBSERVER_URL"] = self.dagster.url
         if self.mlflow.port is not None:
             values["MLFLOW_TRACKING_URI"] = self.mlflow.url
         try:

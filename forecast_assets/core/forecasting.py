@@ -102,10 +102,10 @@ def forecast(
             f"the pooled model was trained until {pooled.trained_until}, after origin "
             f"{day_origin.min()}: its forecasts would know the future"
         )
-    panel = _panel(history_features, future_features, stores, day_origin)
+    panel = forecast_panel(history_features, future_features, stores, day_origin)
     fit = store_fit(store_models, pooled, panel.stores)
     rows = np.flatnonzero(panel.day > day_origin[panel.store])
-    log_point = _log_points(panel, fit, pooled, day_origin, rows)
+    log_point = log_points(panel, fit, pooled, day_origin, rows)
 
     calibration = Calibration.default() if pooled is None else pooled.calibration
     horizon = DEFAULT_HORIZON if pooled is None else pooled.horizon
@@ -132,7 +132,7 @@ def forecast(
     return out[list(FORECAST_COLUMNS)]
 
 
-def _panel(
+def forecast_panel(
     history: pd.DataFrame,
     future: pd.DataFrame,
     stores: npt.NDArray[np.int32],
@@ -148,7 +148,7 @@ def _panel(
     return Panel.of(pd.concat([past, coming.assign(**targets)], ignore_index=True))
 
 
-def _log_points(
+def log_points(
     panel: Panel,
     fit: StoreFit,
     pooled: PooledModel | None,

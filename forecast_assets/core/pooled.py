@@ -18,18 +18,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecast_assets.core.columns import QUANTILES
 from forecast_assets.core.design import DESIGN_COLUMNS
 from forecast_assets.core.intervals import (
     Calibration,
     calibrate,
     day_kinds,
     point_of,
+    quantiles_of,
     row_scale,
 )
 from forecast_assets.core.linear import Array, Population
-from forecast_assets.core.origins import STACK_INPUTS, ridge_log_point, stack_inputs
-from forecast_assets.core.panel import HALF_LIVES, Panel, RollingMoments
-from forecast_assets.core.scoring import bias, rmspe, wape
+from forecast_assets.core.model_format import MODEL_FORMAT
+from forecast_assets.core.origins import ridge_log_point, stack_inputs
+from forecast_assets.core.panel import Panel, RollingMoments
+from forecast_assets.core.scoring import bias, coverage, rmspe, wape
 from forecast_assets.core.stack import (
     DEFAULT_TREES,
     MAX_ORIGINS,
@@ -54,8 +57,6 @@ CALIBRATION_ORIGINS = 8
 #: History that an origin needs before it is used to calibrate.
 MIN_HISTORY_DAYS = 90
 
-_FORMAT = 3
-
 
 @dataclass(frozen=True)
 class PooledModel:
@@ -73,6 +74,7 @@ class PooledModel:
         boosters: Trees that correct the linear models, in LightGBM's text form; none for ``ridge``.
         stack_weight: How much their correction counts.
         metrics: Accuracy on the calibration origins (``rmspe``, ``wape``, ``bias``, ...).
+        by_origin: The same for each calibration origin, oldest first, with ``origin`` (ISO date).
     """
 
     recipe: Recipe
@@ -86,14 +88,12 @@ class PooledModel:
     boosters: tuple[str, ...] = ()
     stack_weight: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    by_origin: tuple[dict[str, Any], ...] = ()
 
     def to_bytes(self) -> bytes:
         """Serialise to compressed JSON; the same model gives the same bytes."""
         content = {
-            "format": _FORMAT,
-            "columns": list(DESIGN_COLUMNS),
-            "inputs": list(STACK_INPUTS),
-            "half_lives": list(HALF_LIVES),
+            "format": MODEL_FORMAT,
             "recipe": self.recipe,
             "trained_until": self.trained_until.isoformat(),
             "horizon": self.horizon,
@@ -108,6 +108,7 @@ class PooledModel:
             "boosters": list(self.boosters),
             "stack_weight": self.stack_weight,
             "metrics": self.metrics,
+            "by_origin": list(self.by_origin),
         }
         return zlib.compress(json.dumps(content, sort_keys=True).encode())
 
@@ -122,12 +123,7 @@ class PooledModel:
             content: dict[str, Any] = json.loads(zlib.decompress(data))
         except (zlib.error, ValueError) as error:
             raise ValueError("these bytes are no pooled model") from error
-        if (
-            content.get("format") != _FORMAT
-            or content["columns"] != list(DESIGN_COLUMNS)
-            or content["inputs"] != list(STACK_INPUTS)
-            or content["half_lives"] != list(HALF_LIVES)
-        ):
+        if content.get("format") != MODEL_FORMAT:
             raise ValueError("the pooled model was made by another version: train it again")
         p = len(DESIGN_COLUMNS)
         return cls(
@@ -147,6 +143,7 @@ class PooledModel:
             boosters=tuple(content["boosters"]),
             stack_weight=content["stack_weight"],
             metrics=content["metrics"],
+            by_origin=tuple(content["by_origin"]),
         )
 
 
@@ -250,6 +247,51 @@ def _boosters(
     return fit_boosters(x, target, trees=trees, seed=seed, threads=threads), weight
 
 
+def _measures(
+    calibration: Calibration, log_actual: Array, log_point: Array, scale: Array
+) -> dict[str, float]:
+    """Measure forecasts of past origins under a calibration; ``scale`` has its kinds' factors."""
+    actual = np.exp(log_actual)
+    quantiles = quantiles_of(calibration, log_point, scale)
+    low_80, high_80, low_95, high_95 = (
+        quantiles[:, QUANTILES.index(level)] for level in (0.1, 0.9, 0.025, 0.975)
+    )
+    return {
+        "rmspe": rmspe(actual, point_of(calibration, log_point, scale, "rmspe")),
+        "wape": wape(actual, point_of(calibration, log_point, scale, "median")),
+        "bias": bias(actual, point_of(calibration, log_point, scale, "mean")),
+        "coverage_80": coverage(actual, low_80, high_80),
+        "coverage_95": coverage(actual, low_95, high_95),
+    }
+
+
+def _calibrated(
+    held_out: list[_Seen], log_points: list[Array]
+) -> tuple[Calibration, dict[str, float], tuple[dict[str, Any], ...]]:
+    """Calibrate on past origins, and measure their forecasts, together and one by one."""
+    if not held_out:
+        return Calibration.default(), {}, ()
+    log_actual = np.concatenate([part.log_actual for part in held_out])
+    log_point = np.concatenate(log_points)
+    scale = np.concatenate([part.scale for part in held_out])
+    kinds = {
+        name: np.concatenate([part.kinds[name] for part in held_out]) for name in held_out[0].kinds
+    }
+    calibration = calibrate(log_actual, log_point, scale, kinds)
+    scale = row_scale(calibration, scale, kinds)
+    metrics = _measures(calibration, log_actual, log_point, scale)
+    metrics["calibration_rows"] = float(len(log_actual))
+    by_origin: list[dict[str, Any]] = []
+    end = 0
+    for part in held_out:
+        rows = slice(end, end + len(part.log_actual))
+        end = rows.stop
+        if len(part.log_actual):
+            measured = _measures(calibration, log_actual[rows], log_point[rows], scale[rows])
+            by_origin.append({"origin": str(part.origin), **measured})
+    return calibration, metrics, tuple(by_origin)
+
+
 def fit_pooled(
     features: pd.DataFrame,
     *,
@@ -326,25 +368,7 @@ def fit_pooled(
             ]
         say("trees on all rows")
         boosters, weight = _boosters(learned, end, trees, seed, threads)
-    calibration, metrics = Calibration.default(), {}
-    if held_out:
-        log_actual = np.concatenate([part.log_actual for part in held_out])
-        log_point = np.concatenate(log_points)
-        scale = np.concatenate([part.scale for part in held_out])
-        kinds = {
-            name: np.concatenate([part.kinds[name] for part in held_out])
-            for name in held_out[0].kinds
-        }
-        calibration = calibrate(log_actual, log_point, scale, kinds)
-        scale = row_scale(calibration, scale, kinds)
-        actual = np.exp(log_actual)
-        point = point_of(calibration, log_point, scale, "rmspe")
-        metrics = {
-            "rmspe": rmspe(actual, point),
-            "wape": wape(actual, point_of(calibration, log_point, scale, "median")),
-            "bias": bias(actual, point_of(calibration, log_point, scale, "mean")),
-            "calibration_rows": float(len(log_actual)),
-        }
+    calibration, metrics, by_origin = _calibrated(held_out, log_points)
     return PooledModel(
         recipe=recipe,
         trained_until=pd.Timestamp(origin).date(),
@@ -357,4 +381,5 @@ def fit_pooled(
         boosters=boosters,
         stack_weight=weight,
         metrics=metrics,
+        by_origin=by_origin,
     )

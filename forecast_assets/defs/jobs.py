@@ -10,12 +10,20 @@ TRAIN_LIMIT_SECONDS = 60 * 60
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=["raw_sales", "cleaned_sales", "features", "store_models", "forecasts"],
+    selection=[
+        "raw_sales",
+        "cleaned_sales",
+        "features",
+        "store_models",
+        "forecasts",
+        "forecast_accuracy",
+    ],
     executor_def=dg.in_process_executor,
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
         "Brings sales, features, models and forecasts up to date for a range of months and "
-        "stores. The sensor asks for it when something has changed."
+        "stores, and scores forecasts whose days are known. The sensor asks for it when something "
+        "has changed."
     ),
 )
 

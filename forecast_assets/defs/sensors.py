@@ -1,6 +1,6 @@
 """Sensors: they look at the `changes` ledger and ask for runs; they compute nothing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, IN_PROGRESS_RUN_STATUSES
@@ -25,6 +25,12 @@ WAITING_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 
 INTERVAL_SECONDS = 5
 """The daemon's loop is no faster than this."""
+
+SLIPPED_INTERVAL_SECONDS = 60
+"""Days of sales arrive once a day: no need to ask more often."""
+
+SLIPPED_TAG = "forecast/slipped"
+"""Says on a training run why it was asked for."""
 
 
 @dg.sensor(
@@ -94,12 +100,16 @@ def refresh_when_changed(
     job=train,
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Trains the first pooled model as soon as there are features to train on.",
+    description=(
+        "Trains a pooled model as soon as there are features to train on and none that this "
+        "version can read: at the start, and after an upgrade that changed the models."
+    ),
 )
 def train_when_untrained(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """Asks for the first training; later ones are the schedule's."""
+    """Asks for the first training of a model format; later ones are the schedule's."""
+    from forecast_assets.core.model_format import MODEL_FORMAT
     from forecast_assets.core.periods import period_start
     from forecast_assets.core.refresh import next_try
     from forecast_assets.warehouse import changes, models
@@ -122,7 +132,70 @@ def train_when_untrained(
     again = next_try(failures, last_failure)
     if again is not None and datetime.now(UTC) < again:
         return dg.SkipReason(f"training has failed; the next try is at {again:%H:%M:%S} UTC")
-    return dg.RunRequest(run_key=f"first-{failures}", partition_key=key)
+    return dg.RunRequest(run_key=f"first-{MODEL_FORMAT}-{newest}-{failures}", partition_key=key)
+
+
+@dg.sensor(
+    job=train,
+    minimum_interval_seconds=SLIPPED_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Trains a new pooled model when the serving one's forecasts have become clearly worse "
+        "than when it was calibrated. Looks once for each new day of sales."
+    ),
+)
+def train_when_slipped(
+    context: dg.SensorEvaluationContext, warehouse: WarehouseResource
+) -> dg.SensorResult:
+    """Asks for a training when recent forecasts were worse than promised."""
+    from forecast_assets.core.accuracy import Accuracy
+    from forecast_assets.core.periods import period_start
+    from forecast_assets.core.refresh import Wait
+    from forecast_assets.core.retrain import Record, decide
+    from forecast_assets.warehouse import accuracy, models
+
+    chosen = settings()
+    with warehouse.transaction() as transaction:
+        newest = accuracy.newest_day(transaction)
+        if newest is None or str(newest) == context.cursor:
+            return dg.SensorResult(skip_reason=f"no day has been scored since {context.cursor}")
+        if _in_flight(context.instance, dg.RunsFilter(job_name=train.name)):
+            return dg.SensorResult(skip_reason="training is under way")
+        champion = models.pooled_for(transaction, date.max)
+        trainable = models.newest_feature_day(transaction)
+        if champion is None or trainable is None:
+            return dg.SensorResult(skip_reason="no pooled model serves yet")
+        sums = accuracy.of_version(
+            transaction, champion.version, newest - timedelta(days=chosen.retrain_days - 1)
+        )
+    decision = decide(
+        Record(
+            version=champion.version,
+            calibrated_wape=champion.metrics.get("wape"),
+            days=sums["days"],
+            wape=Accuracy.of([sums]).wape,
+            newest_day=newest,
+        ),
+        chosen.retrain_factor,
+    )
+    if isinstance(decision, Wait):
+        return dg.SensorResult(skip_reason=decision.reason, cursor=str(newest))
+    key = str(period_start(trainable, chosen.date_grain))
+    if key not in dates.get_partition_keys():
+        return dg.SensorResult(
+            skip_reason=f"{decision.reason}; the newest features, of {trainable}, lie outside "
+            "the calendar",
+            cursor=str(newest),
+        )
+    context.log.info(decision.reason)
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=decision.run_key, partition_key=key, tags={SLIPPED_TAG: decision.reason}
+            )
+        ],
+        cursor=str(newest),
+    )
 
 
 def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:

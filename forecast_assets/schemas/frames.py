@@ -9,8 +9,9 @@ from __future__ import annotations
 import pandas as pd
 import pandera.pandas as pa
 
-from forecast_assets.core.columns import QUANTILE_COLUMNS, QUANTILES
+from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.core.features import FEATURE_COLUMNS, STATE_HOLIDAY_CODES
+from forecast_assets.schemas.columns import FRAMES
 
 _PANDAS_TYPES = {"int2": "int16", "int4": "int32", "float4": "float32", "bool": "bool"}
 
@@ -19,32 +20,32 @@ def _column(kind: str, description: str, *checks: pa.Check, nullable: bool = Fal
     return pa.Column(kind, checks=list(checks), nullable=nullable, description=description)
 
 
+_DAYS, _FEATURES = FRAMES["days"], FRAMES["features"]
+_MODELS, _FORECASTS = FRAMES["store_models"], FRAMES["forecasts"]
 _KEY = {
-    "store": _column("int32", "The store's number.", pa.Check.ge(1)),
-    "date": _column("datetime64[ns]", "The day, at midnight."),
+    "store": _column("int32", _DAYS["store"], pa.Check.ge(1)),
+    "date": _column("datetime64[ns]", _DAYS["date"]),
 }
 
 DAYS = pa.DataFrameSchema(
     {
         **_KEY,
-        "day_of_week": _column("int16", "1 is Monday, 7 is Sunday.", pa.Check.in_range(1, 7)),
+        "day_of_week": _column("int16", _DAYS["day_of_week"], pa.Check.in_range(1, 7)),
         "sales": _column(
             "float64",
-            "Turnover of the day; missing while it is not known.",
+            _DAYS["sales"],
             pa.Check.ge(0),
             nullable=True,
         ),
-        "customers": _column("float64", "Customers of the day.", pa.Check.ge(0), nullable=True),
-        "open": _column("int16", "1 when the store is open.", pa.Check.isin([0, 1])),
-        "promo": _column("int16", "1 when the store runs a promo.", pa.Check.isin([0, 1])),
+        "customers": _column("float64", _DAYS["customers"], pa.Check.ge(0), nullable=True),
+        "open": _column("int16", _DAYS["open"], pa.Check.isin([0, 1])),
+        "promo": _column("int16", _DAYS["promo"], pa.Check.isin([0, 1])),
         "state_holiday": _column(
             "str",
-            "0 none, a public holiday, b Easter, c Christmas.",
+            _DAYS["state_holiday"],
             pa.Check.isin(list(STATE_HOLIDAY_CODES)),
         ),
-        "school_holiday": _column(
-            "int16", "1 when the schools nearby are closed.", pa.Check.isin([0, 1])
-        ),
+        "school_holiday": _column("int16", _DAYS["school_holiday"], pa.Check.isin([0, 1])),
     },
     checks=[
         pa.Check(
@@ -63,44 +64,11 @@ DAYS = pa.DataFrameSchema(
     description="The day panel: what is known of a store on a day.",
 )
 
-FEATURE_DESCRIPTIONS: dict[str, str] = {
-    "day_of_week": "1 is Monday, 7 is Sunday.",
-    "open": "1 when the store is (or will be) open.",
-    "promo": "1 on promo days.",
-    "state_holiday": "0 none, 1 public holiday, 2 Easter, 3 Christmas.",
-    "school_holiday": "1 when the schools nearby are closed.",
-    "log_sales": "Natural logarithm of sales; missing when closed, zero or not known.",
-    "log_customers": "Natural logarithm of customers; missing likewise.",
-    "promo_day": "Which day of the running promo, 1 the first; 0 without promo.",
-    "promo_days_left": "Promo days from this one to the last of the block, at most 14.",
-    "days_since_promo": "Days since the last promo day, at most 31; 0 on promo days.",
-    "days_to_promo": "Days to the next promo day, at most 15; 0 on promo days.",
-    "promo_days_last_14": "Promo days among the 14 days before.",
-    "promo_days_next_14": "Promo days among the 14 days after.",
-    "days_since_holiday": "Days since the last state holiday, at most 31.",
-    "days_to_holiday": "Days to the next state holiday, at most 15.",
-    "school_day": "Which day of the running school holidays, at most 30; 0 outside.",
-    "school_days_left": "Days of school holidays from this one on, at most 14; 0 outside.",
-    "days_since_school": "Days since the last school holiday, at most 31.",
-    "days_to_school": "Days to the next school holiday, at most 15.",
-    "closed_days_before": "Closed days in a row just before, at most 30.",
-    "closed_days_after": "Closed days in a row just after, at most 14.",
-    "open_days_week": "Open days of the Monday-to-Sunday week.",
-    "days_since_refurbishment": "Days since a closure of 6 days or more ended, at most 91.",
-    "days_to_refurbishment": "Days to the next such closure, at most 10.",
-    "refurbishment_days": "How long the last such closure was, at most 60; 0 without.",
-    "days_to_christmas": "Days to the next 25 December.",
-    "days_from_easter": "Days from the nearest Easter Sunday, negative before it.",
-    "plan_assumed": "True when nobody planned the day and the usual pattern was assumed.",
-}
-
 FEATURES = pa.DataFrameSchema(
     {
         **_KEY,
         **{
-            name: _column(
-                _PANDAS_TYPES[kind], FEATURE_DESCRIPTIONS[name], nullable=kind == "float4"
-            )
+            name: _column(_PANDAS_TYPES[kind], _FEATURES[name], nullable=kind == "float4")
             for name, kind in FEATURE_COLUMNS.items()
         },
     },
@@ -112,12 +80,10 @@ FEATURES = pa.DataFrameSchema(
 STORE_MODELS = pa.DataFrameSchema(
     {
         "store": _KEY["store"],
-        "trained_until": _column("datetime64[ns]", "The last day that the model has seen."),
-        "n_days": _column("int32", "Days of sales that it was fitted on.", pa.Check.ge(1)),
-        "coefficients": _column("object", "Coefficients, one half-life after the other."),
-        "residual_scale": _column(
-            "float64", "Standard deviation of a log forecast's error.", pa.Check.gt(0)
-        ),
+        "trained_until": _column("datetime64[ns]", _MODELS["trained_until"]),
+        "n_days": _column("int32", _MODELS["n_days"], pa.Check.ge(1)),
+        "coefficients": _column("object", _MODELS["coefficients"]),
+        "residual_scale": _column("float64", _MODELS["residual_scale"], pa.Check.gt(0)),
     },
     unique=["store"],
     name="store_models",
@@ -142,21 +108,14 @@ def _never_before_origin(frame: pd.DataFrame) -> pd.Series:
 FORECASTS = pa.DataFrameSchema(
     {
         "store": _KEY["store"],
-        "origin": _column("datetime64[ns]", "The last day whose sales the forecast has seen."),
-        "date": _column("datetime64[ns]", "The day that is forecast."),
-        "horizon": _column("int16", "Days from origin to date.", pa.Check.ge(1)),
-        "open": _column("int16", "1 when the plan has the store open.", pa.Check.isin([0, 1])),
-        "point": _column(
-            "float64", "The forecast suited to the error measure in force.", pa.Check.ge(0)
-        ),
-        "mean": _column("float64", "The forecast to add up for totals.", pa.Check.ge(0)),
-        **{
-            name: _column(
-                "float64", f"Sales stay below with probability {level:g}.", pa.Check.ge(0)
-            )
-            for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)
-        },
-        "plan_assumed": _column("bool", FEATURE_DESCRIPTIONS["plan_assumed"]),
+        "origin": _column("datetime64[ns]", _FORECASTS["origin"]),
+        "date": _column("datetime64[ns]", _FORECASTS["date"]),
+        "horizon": _column("int16", _FORECASTS["horizon"], pa.Check.ge(1)),
+        "open": _column("int16", _FORECASTS["open"], pa.Check.isin([0, 1])),
+        "point": _column("float64", _FORECASTS["point"], pa.Check.ge(0)),
+        "mean": _column("float64", _FORECASTS["mean"], pa.Check.ge(0)),
+        **{name: _column("float64", _FORECASTS[name], pa.Check.ge(0)) for name in QUANTILE_COLUMNS},
+        "plan_assumed": _column("bool", _FORECASTS["plan_assumed"]),
     },
     checks=[
         pa.Check(_ordered, name="quantiles_ordered", error="quantiles cross"),

@@ -1,6 +1,7 @@
 """The `changes` ledger and the refreshes that work it off."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -153,6 +154,45 @@ def close(
         WHERE refresh_id = $1
         """,
         (refresh_id, newest_origin, model_version),
+    )
+
+
+def unscored(transaction: Transaction) -> list[str]:
+    """The refreshes whose days nobody has held against their forecasts yet.
+
+    Usually the one that runs; after a kill between its last two assets, one before it too.
+    """
+    rows = transaction.rows(
+        """
+        SELECT refresh_id FROM sales.refreshes
+        WHERE finished_at IS NOT NULL AND scored_at IS NULL ORDER BY finished_at
+        """
+    )
+    return [row["refresh_id"] for row in rows]
+
+
+def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int, date]:
+    """Store -> the earliest day whose sales or plan some finished refreshes took."""
+    rows = transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) AS first_day
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.refresh_id = ANY($1::text[]) AND c.kind <> 'champion'
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (list(refresh_ids),),
+    )
+    return {row["store"]: row["first_day"] for row in rows}
+
+
+def note_scored(transaction: Transaction, refresh_ids: Sequence[str]) -> None:
+    """Notes that refreshes' days have been scored, in the transaction that did it."""
+    transaction.execute(
+        """
+        UPDATE sales.refreshes SET scored_at = clock_timestamp()
+        WHERE refresh_id = ANY($1::text[])
+        """,
+        (list(refresh_ids),),
     )
 
 

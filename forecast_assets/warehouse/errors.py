@@ -11,3 +11,7 @@ class LoadError(WarehouseError):
 
 class UnreachableError(WarehouseError):
     """PostgreSQL does not answer, or refuses the role."""
+
+
+class NotFoundError(WarehouseError):
+    """What was asked for is not there."""

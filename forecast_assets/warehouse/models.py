@@ -8,7 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from forecast_assets.core.model_format import MODEL_FORMAT
 from forecast_assets.warehouse.connection import Transaction
+
+_VERSION_COLUMNS = (
+    "version, trained_until, recipe, mlflow_run_id, mlflow_version, metrics::text AS metrics, "
+    "format, model"
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,11 @@ class PooledVersion:
 
     version: str
     trained_until: date
+    recipe: str
     mlflow_run_id: str | None
+    mlflow_version: str | None
+    metrics: dict[str, float]
+    format: str
     model: bytes
 
 
@@ -29,29 +39,44 @@ def add_pooled(
     trained_until: date,
     recipe: str,
     mlflow_run_id: str | None,
+    mlflow_version: str | None,
     metrics: dict[str, float],
     model: bytes,
 ) -> None:
-    """Stores a trained pooled model under a version of its own."""
+    """Stores a trained pooled model under a version of its own, with the format it is in."""
     transaction.execute(
         """
         INSERT INTO sales.pooled_models
-            (version, period_start, trained_until, recipe, mlflow_run_id, metrics, model)
-        VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7)
+            (version, period_start, trained_until, recipe, mlflow_run_id, mlflow_version, metrics,
+            model, format)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
         """,
-        (version, period_start, trained_until, recipe, mlflow_run_id, json.dumps(metrics), model),
+        (
+            version,
+            period_start,
+            trained_until,
+            recipe,
+            mlflow_run_id,
+            mlflow_version,
+            json.dumps(metrics),
+            model,
+            MODEL_FORMAT,
+        ),
     )
 
 
 def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
-    """The newest pooled model that saw nothing after an origin; None when there is none yet."""
+    """The newest pooled model that saw nothing after an origin; None when there is none yet.
+
+    Models of another version's format are passed over: nothing could read them.
+    """
     rows = transaction.rows(
-        """
-        SELECT version, trained_until, mlflow_run_id, model FROM sales.pooled_models
-        WHERE trained_until <= $1
+        f"""
+        SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
+        WHERE trained_until <= $1 AND format = $2
         ORDER BY trained_until DESC, created_at DESC LIMIT 1
         """,
-        (origin,),
+        (origin, MODEL_FORMAT),
     )
     if not rows:
         return None
@@ -60,8 +85,12 @@ def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
 
 
 def count_pooled(transaction: Transaction) -> int:
-    """How many pooled models have been trained so far."""
-    return int(transaction.value("SELECT count(*) FROM sales.pooled_models"))
+    """How many pooled models there are that this version can read."""
+    return int(
+        transaction.value(
+            "SELECT count(*) FROM sales.pooled_models WHERE format = $1", (MODEL_FORMAT,)
+        )
+    )
 
 
 def newest_feature_day(transaction: Transaction) -> date | None:
@@ -73,8 +102,8 @@ def newest_feature_day(transaction: Transaction) -> date | None:
 def pooled(transaction: Transaction, version: str) -> PooledVersion:
     """A pooled model by its version."""
     (row,) = transaction.rows(
-        """
-        SELECT version, trained_until, mlflow_run_id, model FROM sales.pooled_models
+        f"""
+        SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
         WHERE version = $1
         """,
         (version,),
@@ -166,5 +195,12 @@ def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dic
 
 def _version(row: dict[str, Any]) -> PooledVersion:
     return PooledVersion(
-        row["version"], row["trained_until"], row["mlflow_run_id"], bytes(row["model"])
+        version=row["version"],
+        trained_until=row["trained_until"],
+        recipe=row["recipe"],
+        mlflow_run_id=row["mlflow_run_id"],
+        mlflow_version=row["mlflow_version"],
+        metrics=json.loads(row["metrics"]),
+        format=row["format"],
+        model=bytes(row["model"]),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,13 +15,19 @@ import pandas as pd
 import psycopg
 import pytest
 
-from forecast_assets import kaggle
+from forecast_assets import kaggle, trace
+from forecast_assets.core import model_format, pooled
 from forecast_assets.core.columns import QUANTILE_COLUMNS
+from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
+from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import changes, checks, loading, sales
+from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
+from forecast_assets.warehouse.accuracy import SUMS
 from forecast_assets.warehouse.connection import Warehouse
 from forecast_assets.warehouse.errors import LoadError
+from forecast_assets.warehouse.trace import refresh as refresh_of
 from local_stack.sample_data import sample_files
 
 STORES = 6
@@ -140,6 +149,19 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     open_changes = chain.frame("SELECT kind FROM sales.changes WHERE done_at IS NULL")
     assert open_changes["kind"].tolist() == ["champion"]
     chain.refresh()
+
+    newest = chain.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey("forecasts"), asset_partitions=["2015-06-01|1"]
+        ),
+        limit=1,
+    ).records[0]
+    assert newest.asset_materialization is not None
+    assert "data:image/svg+xml" in str(newest.asset_materialization.metadata["example"].value)
+
+    lineage = chain.instance.get_latest_materialization_event(dg.AssetKey("forecasts"))
+    assert lineage is not None and lineage.asset_materialization is not None
+    assert "dagster/column_lineage" in lineage.asset_materialization.metadata
 
     issued = chain.frame(ISSUED)
     assert issued.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
@@ -269,6 +291,357 @@ def test_a_past_partition_is_a_backtest_that_sees_no_future(forecast_chain: Chai
     assert set(second["refresh_id"]) != set(first["refresh_id"]), "it was computed again"
 
 
+SCORES = """
+SELECT * FROM sales.forecast_accuracy
+ORDER BY kind, store, date, lead_week, origin NULLS FIRST, model_version
+"""
+
+
+def scored_by_hand(chain: Chain) -> pd.DataFrame:
+    """The scores, computed another way: from the tables as frames."""
+    forecast = chain.frame("SELECT * FROM sales.forecasts ORDER BY written_at")
+    forecast = forecast.drop_duplicates(["kind", "store", "origin", "date"], keep="last")
+    sales = chain.frame("SELECT store, date, sales FROM sales.cleaned_sales")
+    both = forecast.merge(sales, on=["store", "date"])
+    sold = both["sales"] > 0
+    both["lead_week"] = (both["horizon"] + 6) // 7
+    both["origin"] = both["origin"].where(both["kind"] == "backtest")
+    both["forecasts"], both["sold"] = 1, sold.astype(int)
+    both["absolute_error"] = (both["sales"] - both["q0_5"]).abs()
+    relative = (both["sales"] - both["point"]) / both["sales"].where(sold)
+    both["squared_percent_error"] = relative.pow(2).fillna(0)
+    both["inside_80"] = both["sales"].between(both["q0_1"], both["q0_9"]) & sold
+    both["inside_95"] = both["sales"].between(both["q0_025"], both["q0_975"]) & sold
+    keys = ["kind", "store", "date", "lead_week", "origin", "model_version"]
+    grouped = both.groupby(keys, dropna=False)[list(SUMS)].sum().astype(float)
+    return grouped.reset_index().sort_values(keys, na_position="first", ignore_index=True)
+
+
+def assert_scored(chain: Chain) -> pd.DataFrame:
+    found = chain.frame(SCORES)
+    expected = scored_by_hand(chain)
+    pd.testing.assert_frame_equal(
+        found[list(expected)].astype(dict.fromkeys(SUMS, float)), expected, check_dtype=False
+    )
+    return found
+
+
+def test_days_that_arrive_are_held_against_their_forecasts(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    assert chain.frame(SCORES).empty, "no forecast has met its day yet"
+    chain.load(date(2015, 6, 13))
+    chain.refresh()
+    chain.load(date(2015, 6, 15))
+    result = chain.refresh()
+
+    scores = assert_scored(chain)
+    assert set(scores["kind"]) == {"issued"}
+    assert scores["forecasts"].sum() == STORES * (3 + 2), "two origins, three and two days known"
+    reported = chain.materialized(result.run_id)["forecast_accuracy"]
+    assert reported == {f"2015-06-01|{store}": 3 for store in range(1, STORES + 1)}
+    assert chain.frame("SELECT * FROM sales.refreshes WHERE scored_at IS NULL").empty
+    check = next(
+        e for e in result.get_asset_check_evaluations() if e.check_name == "coverage_and_bias"
+    )
+    assert check.passed
+    assert "too few days to judge" in check.description
+
+
+def test_a_correction_is_scored_again_and_nothing_else(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    chain.load(date(2015, 6, 16))
+    chain.refresh()
+    before = chain.frame(SCORES)
+    chain.load(date(2015, 6, 16), as_of=datetime(2016, 1, 1, tzinfo=UTC), s2_2015_06_15=2)
+    chain.run("refresh", "2015-06-01|2", "2015-06-01|2", refresh=True)
+
+    after = assert_scored(chain)
+    changed = (after["written_at"] != before["written_at"]).to_numpy()
+    assert set(after.loc[changed, "store"]) == {2}
+    assert after.loc[changed, "date"].min() == pd.Timestamp(2015, 6, 15)
+    row = (after["store"] == 2) & (after["date"] == pd.Timestamp(2015, 6, 15))
+    assert (after.loc[row, "sales"] == 2 * before.loc[row, "sales"]).all()
+
+    # Store 2 was forecast twice from the 16th: what planners saw last is what counts.
+    issues = chain.frame(
+        "SELECT DISTINCT refresh_id FROM sales.forecasts_issued "
+        "WHERE store = 2 AND origin = '2015-06-16'"
+    )
+    assert len(issues) == 2
+    chain.load(date(2015, 6, 17))
+    chain.refresh()
+    newest = assert_scored(chain)
+    of_the_17th = newest[newest["date"] == pd.Timestamp(2015, 6, 17)]
+    assert of_the_17th.groupby("store")["forecasts"].sum().to_dict() == dict.fromkeys(
+        range(1, STORES + 1), 2
+    )
+
+
+def test_a_backfill_scores_its_backtest_as_far_as_days_are_known(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    chain.train("2015-03-01")
+    result = chain.run("refresh", "2015-04-01|1", f"2015-05-01|{STORES}")
+    first = assert_scored(chain)
+    assert set(first["kind"]) == {"backtest"}
+    # From 30 April all 42 days are known, from 31 May those up to 12 June.
+    assert first["forecasts"].sum() == STORES * (42 + 12)
+    reported = chain.materialized(result.run_id)["forecast_accuracy"]
+    assert reported["2015-04-01|1"] == 42
+    assert reported["2015-05-01|1"] == 12
+
+    chain.run("refresh", "2015-04-01|1", f"2015-04-01|{STORES}")
+    again = assert_scored(chain)
+    pd.testing.assert_frame_equal(
+        again.drop(columns="written_at"), first.drop(columns="written_at")
+    )
+    june = (first["origin"] == pd.Timestamp(2015, 5, 31)).to_numpy()
+    assert (again.loc[june, "written_at"] == first.loc[june, "written_at"]).all()
+
+
+def test_what_a_killed_refresh_left_unscored_is_scored_by_the_next(
+    forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = forecast_chain
+    chain.load(date(2015, 6, 13))
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accuracy, "replace_days", broken)
+        with pytest.raises(Exception, match="killed"):
+            chain.refresh()
+    assert chain.frame(SCORES).empty
+    assert chain.frame("SELECT * FROM sales.changes WHERE done_at IS NULL").empty
+    chain.load(date(2015, 6, 14))
+    chain.refresh()
+    assert set(assert_scored(chain)["date"].dt.day) == {13, 14}
+
+
+def test_champion_and_challenger_are_named_in_mlflow(
+    chain: Chain, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+
+    def named(alias: str) -> str:
+        return str(client.get_model_version_by_alias("sales-forecast", alias).version)
+
+    def trained() -> dict[str, object]:
+        rows = chain.frame("SELECT * FROM sales.pooled_models ORDER BY created_at DESC LIMIT 1")
+        (row,) = rows.drop(columns="model").to_dict("records")
+        return row
+
+    chain.load(date(2015, 6, 12))
+    chain.refresh()
+    monkeypatch.setenv("FORECAST_CHALLENGER", "stack")
+    settings.cache_clear()
+    chain.train("2015-06-01")
+    champion = trained()
+    assert named("champion") == champion["mlflow_version"]
+    # With less than a year and a half of history both are the same: the one in force stays.
+    assert champion["recipe"] == "ridge"
+    challenger = client.get_model_version(name="sales-forecast", version=named("challenger"))
+    assert challenger.tags["recipe"] == "stack"
+    assert challenger.tags["trained_until"] == "2015-05-01", "the newest origin compared on"
+    run = client.get_run(str(champion["mlflow_run_id"]))
+    assert run.data.params["recipe"] == "ridge"
+    assert run.data.metrics["contest/2015-05-01/stack/rmspe"] > 0
+    assert len(client.get_metric_history(run.info.run_id, "origin_rmspe")) == 8
+    pictures = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+    assert pictures == {"plots/importance.svg", "plots/accuracy_by_origin.svg"}
+
+    monkeypatch.delenv("FORECAST_CHALLENGER")
+    settings.cache_clear()
+    chain.train("2015-03-01")
+    assert trained()["trained_until"] == pd.Timestamp(2015, 3, 31)
+    assert named("champion") == champion["mlflow_version"], "an older period's is no champion"
+
+
+def test_the_columns_in_the_ui_are_the_tables(chain: Chain) -> None:
+    stored = chain.frame(
+        """
+        SELECT c.relname AS name, a.attname AS column_name,
+            format_type(a.atttypid, a.atttypmod) AS type
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = 'sales'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+        """
+    )
+    for table, columns in TABLES.items():
+        mine = stored[stored["name"] == table]
+        expected = dict(zip(mine["column_name"], mine["type"], strict=True))
+        assert {column.name: column.type for column in columns} == expected, table
+
+
+def run_trace(urls: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a planner has it: the reader's role and nothing else."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FORECAST_")}
+    return subprocess.run(
+        [sys.executable, "-m", "forecast_assets", "trace", *arguments],
+        env=environment
+        | {
+            "READER_DATABASE_URL": urls["READER_DATABASE_URL"],
+            "DAGSTER_WEBSERVER_URL": "http://dagster:3000/",
+            "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+            "COLUMNS": "160",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_forecast_is_traced_to_its_model_and_offsets(
+    forecast_chain: Chain, fresh_database: dict[str, str]
+) -> None:
+    chain = forecast_chain
+    asked = ("--store", "2", "--date", "2015-06-15")
+    first = json.loads(run_trace(fresh_database, *asked, "--json").stdout)
+    (issued,) = chain.frame(
+        "SELECT * FROM sales.forecasts_issued WHERE store = 2 AND date = '2015-06-15'"
+    ).to_dict("records")
+    assert first["kind"] == "issued"
+    assert first["origin"] == "2015-06-12"
+    assert first["forecast"]["point"] == issued["point"]
+    assert first["forecast"]["quantiles"]["0.025"] == issued["q0_025"]
+    assert first["actual"] is None
+    (version,) = chain.frame("SELECT * FROM sales.pooled_models").to_dict("records")
+    assert first["model"]["version"] == issued["model_version"] == version["version"]
+    assert first["parts"], "something weighed"
+    assert first["links"] == {
+        "dagster_run": f"http://dagster:3000/runs/{issued['refresh_id']}",
+        "dagster_asset": "http://dagster:3000/assets/forecasts?partition=2015-06-01%7C2",
+        "mlflow_run": f"http://mlflow:5000/#/runs/{version['mlflow_run_id']}",
+        "mlflow_model": "http://mlflow:5000/#/models/sales-forecast/versions/"
+        + version["mlflow_version"],
+    }
+    seen = chain.frame(
+        "SELECT date, sales, topic_partition, kafka_offset FROM sales.cleaned_sales "
+        "WHERE store = 2 ORDER BY date DESC LIMIT 28"
+    )
+    assert [(day["date"], day["sales"], day["offset"]) for day in first["sales"]] == [
+        (f"{row.date:%Y-%m-%d}", row.sales, row.kafka_offset) for row in seen.itertuples()
+    ]
+    assert all(day["topic"].startswith("file:") for day in first["sales"])
+
+    # A correction after the fact changes what counts now, not what that forecast had seen.
+    chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s2_2015_06_10=3)
+    chain.run("refresh", "2015-06-01|2", "2015-06-01|2", refresh=True)
+    second = json.loads(run_trace(fresh_database, *asked, "--json").stdout)
+    assert second["run"]["id"] != first["run"]["id"]
+    (old,) = (day for day in first["sales"] if day["date"] == "2015-06-10")
+    (new,) = (day for day in second["sales"] if day["date"] == "2015-06-10")
+    assert new["sales"] == 3 * old["sales"]
+    assert (old["corrections"], new["corrections"]) == (0, 1)
+    with chain.warehouse.transaction() as transaction:
+        before = trace._sales_seen(
+            transaction,
+            trace.Asked(2, date(2015, 6, 15), None, 28),
+            date(2015, 6, 12),
+            refresh_of(transaction, first["run"]["id"]),
+        )
+    assert before == first["sales"]
+
+    shown = run_trace(fresh_database, *asked)
+    assert shown.returncode == 0, shown.stderr
+    for words in ("What weighed most", "Store 2, 2015-06-15, 3 days ahead", version["version"]):
+        assert words in shown.stdout
+
+
+def test_what_cannot_be_traced_is_said_in_one_line(
+    forecast_chain: Chain, fresh_database: dict[str, str]
+) -> None:
+    for asked, said in (
+        (("--store", "2", "--date", "2015-12-24"), "its forecasts are of 2015-06-13 to"),
+        (("--store", "99", "--date", "2015-06-15"), "nor of any other day"),
+        (
+            ("--store", "2", "--date", "2015-06-15", "--origin", "2015-06-01"),
+            "no forecast of 2015-06-15 from 2015-06-01",
+        ),
+    ):
+        answer = run_trace(fresh_database, *asked)
+        assert answer.returncode == 1
+        assert said in answer.stderr
+        assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_a_champion_that_slipped_is_trained_again_once(
+    forecast_chain: Chain, fresh_database: dict[str, str]
+) -> None:
+    chain, cursor = forecast_chain, None
+
+    def look(cursor: str | None) -> dg.SensorResult:
+        with dg.build_sensor_context(
+            instance=chain.instance, cursor=cursor, resources={"warehouse": WarehouseResource()}
+        ) as context:
+            answer = train_when_slipped(context)
+        assert isinstance(answer, dg.SensorResult)
+        return answer
+
+    assert "no day has been scored" in str(look(cursor).skip_reason)
+    chain.load(END)
+    chain.refresh()
+    held = look(cursor)
+    assert "holds: WAPE" in str(held.skip_reason)
+    assert held.cursor == str(END)
+
+    with Warehouse(fresh_database["OWNER_DATABASE_URL"]).transaction() as transaction:
+        transaction.execute(
+            "UPDATE sales.forecast_accuracy SET absolute_error = 5 * absolute_error"
+        )
+    assert "no day has been scored since" in str(look(held.cursor).skip_reason)
+    slipped = look("2015-06-18")
+    (request,) = slipped.run_requests or []
+    assert request.partition_key == "2015-06-01"
+    assert request.run_key is not None and request.run_key.startswith("slipped-2015-06-12-")
+    assert slipped.cursor == str(END)
+
+    chain.train("2015-06-01")
+    again = look("2015-06-18")
+    assert "have met 0 days" in str(again.skip_reason), "the new champion is judged afresh"
+
+
+def asked_by_the_training_sensor(chain: Chain) -> dg.RunRequest | dg.SkipReason:
+    with dg.build_sensor_context(
+        instance=chain.instance, resources={"warehouse": WarehouseResource()}
+    ) as context:
+        answer = train_when_untrained(context)
+    assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+    return answer
+
+
+def test_after_an_upgrade_that_changed_the_models_training_is_asked_for(
+    forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = forecast_chain
+    assert isinstance(asked_by_the_training_sensor(chain), dg.SkipReason)
+    old = chain.frame("SELECT version FROM sales.pooled_models")["version"].tolist()
+    for module in (models, pooled):
+        monkeypatch.setattr(module, "MODEL_FORMAT", "a later one")
+    monkeypatch.setattr(model_format, "MODEL_FORMAT", "a later one")
+    with chain.warehouse.transaction() as transaction:
+        assert models.count_pooled(transaction) == 0
+        assert models.pooled_for(transaction, END) is None
+
+    with pytest.raises(dg.Failure, match="materialize store_models of the same partitions"):
+        chain.repository.get_job("__ASSET_JOB").get_subset(
+            asset_selection={dg.AssetKey("forecasts")}
+        ).execute_in_process(instance=chain.instance, partition_key="2015-06-01|1")
+
+    request = asked_by_the_training_sensor(chain)
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == "2015-06-01"
+    assert request.run_key is not None and "a later one" in request.run_key
+    chain.train(request.partition_key)
+    chain.refresh()
+    assert isinstance(asked_by_the_training_sensor(chain), dg.SkipReason)
+    issued = chain.frame(ISSUED)
+    newer = issued[~issued["model_version"].isin(old)]
+    assert newer.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
+
+
 def test_an_empty_partition_is_materialized_as_empty(forecast_chain: Chain) -> None:
     result = forecast_chain.run("refresh", "2015-08-01|3")
     materialized = forecast_chain.materialized(result.run_id)
@@ -326,6 +699,7 @@ def test_the_assets_role_cannot_change_what_was_issued(forecast_chain: Chain) ->
         "UPDATE sales.forecasts SET point = 0",
         "DELETE FROM sales.forecasts WHERE kind = 'issued'",
         "DELETE FROM sales.raw_sales",
+        "UPDATE sales.forecast_accuracy SET mean = 0",
         "UPDATE sales.pooled_models SET version = 'x'",
     ):
         with (
@@ -353,9 +727,6 @@ def test_newest_days_finds_stores_that_stopped_long_ago(chain: Chain) -> None:
 
 
 def test_migrations_go_down_and_up_again(stack, fresh_database: dict[str, str]) -> None:
-    import subprocess
-    import sys
-
     environment = {**os.environ, "OWNER_DATABASE_URL": fresh_database["OWNER_DATABASE_URL"]}
     root = Path(__file__).parents[2]
     for step in (["downgrade", "base"], ["upgrade", "head"]):

@@ -159,6 +159,7 @@ def test_a_refresh_names_the_offsets_and_the_model_that_it_saw(running: Running)
     assert refresh["newest_origin"] == running.plan.live_days[3]
     assert set(refresh["timings"]) == {
         "raw_sales", "cleaned_sales", "features", "store_models", "forecasts",
+        "forecast_accuracy",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
+    described,
     finish,
     lock,
     timed,
@@ -23,6 +24,7 @@ from forecast_assets.defs.scope import scope_of
     check_specs=[schema_check("cleaned_sales")],
     group_name="sales",
     deps=["raw_sales"],
+    metadata=described("cleaned_sales"),
     kinds={"postgres", "pandas"},
     description=(
         "The sales of each store and day: where corrections arrived, the newest event counts. "

@@ -13,6 +13,7 @@ import dagster as dg
 from forecast_assets.defs.partitions import partition_key, sales_partitions
 from forecast_assets.defs.reporting import Events, report
 from forecast_assets.defs.scope import Scope
+from forecast_assets.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,35 @@ STORE_LEVEL: dict[str, Any] = {
     "partitions_def": sales_partitions,
     "owners": OWNERS,
 }
+
+
+def described(asset: str) -> dict[str, Any]:
+    """The metadata of an asset's definition: its table, and what its columns say."""
+    table = ASSET_TABLES[asset]
+    return {
+        "dagster/table_name": f"sales.{table}",
+        "dagster/column_schema": dg.TableSchema(
+            columns=[
+                dg.TableColumn(column.name, column.type, column.description)
+                for column in TABLES[table]
+            ]
+        ),
+    }
+
+
+def column_lineage(asset: str) -> dict[str, Any]:
+    """What an asset's columns are made from, as metadata of a materialization."""
+    if asset not in LINEAGE:
+        return {}
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(dg.AssetKey(source), name) for source, name in made_from]
+                for column, made_from in LINEAGE[asset].items()
+            }
+        )
+    }
+
 
 ROW_COUNT = "dagster/row_count"
 """Dagster's own name for the number of rows: the UI plots it."""
@@ -110,5 +140,9 @@ def finish(
 ) -> Events:
     """Ends an asset: says what was empty, what its check found, and what it materialized."""
     say_empty(context, materialized)
+    if materialized:
+        # The UI looks at an asset's newest materialization only: once a run is enough.
+        last = next(reversed(materialized))
+        materialized[last] = materialized[last] | column_lineage(context.asset_key.to_user_string())
     yield from found
     yield from report(context, materialized)

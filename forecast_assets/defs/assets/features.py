@@ -9,6 +9,7 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
+    described,
     finish,
     lock,
     timed,
@@ -23,6 +24,7 @@ from forecast_assets.defs.scope import scope_of
     check_specs=[schema_check("features")],
     group_name="sales",
     deps=["cleaned_sales"],
+    metadata=described("features"),
     kinds={"postgres", "pandas"},
     description=(
         "What a model may know of each store and day: calendar, promos, holidays, closures, and "

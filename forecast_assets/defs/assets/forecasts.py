@@ -10,6 +10,7 @@ from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    described,
     finish,
     lock,
     timed,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     check_specs=[schema_check("forecasts")],
     group_name="forecasts",
     deps=["store_models", "features"],
+    metadata=described("forecasts"),
     kinds={"postgres", "sktime"},
     description=(
         "What each store will sell on each of the coming days, with intervals. A refresh issues "
@@ -82,6 +84,17 @@ class _Made:
         self.metadata: dict[int, dict[str, Any]] = {}
         self.origin: date | None = None
         self.version: str | None = None
+        self.drawn = False
+
+    def draw(self, days: "pd.DataFrame", rows: "pd.DataFrame") -> None:
+        """Shows one store of the period: a picture of each would swell the event log."""
+        if self.drawn or rows.empty:
+            return
+        from forecast_assets.defs.pictures import forecast_picture
+
+        store = int(rows["store"].iloc[0])
+        self.metadata[store]["example"] = dg.MetadataValue.md(forecast_picture(days, rows, store))
+        self.drawn = True
 
     def note(
         self, rows: "pd.DataFrame", issued: set[int], origin: date, version: str | None
@@ -145,7 +158,9 @@ def _some_stores(
     backtests: list[pd.DataFrame] = []
     replaced = set(stores)
     for (version, origin), group in groups.items():
-        rows = _forecast(transaction, fitted.loc[group].reset_index(drop=True), version, origin)
+        rows, days = _forecast(
+            transaction, fitted.loc[group].reset_index(drop=True), version, origin
+        )
         is_current = scope.refresh_id is not None and origin >= start
         issued = {store for store in group if is_current and newest[store] == origin}
         is_issued = rows["store"].isin(issued)
@@ -154,6 +169,7 @@ def _some_stores(
             replaced -= issued
         backtests.append(rows[~is_issued].assign(model_version=version))
         made.note(rows, issued, origin, version)
+        made.draw(days, rows)
     if replaced:
         together = pd.concat(backtests) if backtests else None
         table.replace_backtest(transaction, together, sorted(replaced), period, run_id)
@@ -161,11 +177,13 @@ def _some_stores(
 
 def _forecast(
     transaction: "Transaction", fitted: "pd.DataFrame", version: str | None, origin: date
-) -> "pd.DataFrame":
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Forecasts stores from one origin; returns the rows, and the days that they were made from."""
     import pandas as pd
 
     from forecast_assets.core.features import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
     from forecast_assets.core.forecasting import forecast
+    from forecast_assets.core.model_format import MODEL_FORMAT
     from forecast_assets.core.origins import RESIDUAL_DAYS
     from forecast_assets.core.plans import future_features
     from forecast_assets.core.pooled import PooledModel
@@ -177,7 +195,16 @@ def _forecast(
     chosen = settings()
     stores = [int(store) for store in fitted["store"]]
     origins = pd.Series(pd.Timestamp(origin), index=pd.Index(stores, name="store"))
-    pooled = PooledModel.from_bytes(models.pooled(transaction, version).model) if version else None
+    pooled = None
+    if version is not None:
+        stored = models.pooled(transaction, version)
+        if stored.format != MODEL_FORMAT:
+            raise dg.Failure(
+                f"The store models were drawn towards {version}, which this version of the code "
+                "cannot read: materialize store_models of the same partitions first",
+                allow_retries=False,
+            )
+        pooled = PooledModel.from_bytes(stored.model)
     # Trees look at the same season a year before; linear models at the level of the last weeks.
     history = RESIDUAL_DAYS if pooled is not None and pooled.boosters else LEVEL_DAYS
     days = sales.day_panel(
@@ -202,4 +229,4 @@ def _forecast(
         origins=origins,
         error_measure=chosen.error_measure,
     )
-    return validated(FORECASTS, rows)
+    return validated(FORECASTS, rows), days

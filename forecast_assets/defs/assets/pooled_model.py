@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from forecast_assets.core.periods import period_end
-from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized
+from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized, described
 from forecast_assets.defs.partitions import dates
 from forecast_assets.defs.reporting import report
 from forecast_assets.defs.resources import WarehouseResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_assets.core.contest import Contest
+    from forecast_assets.core.pooled import PooledModel
+
+BARS = 15
+"""As many of the weightiest regressors are shown."""
 
 
 @dg.asset(
@@ -26,11 +35,14 @@ from forecast_assets.defs.resources import WarehouseResource
             ),
         )
     ],
+    metadata=described("pooled_model"),
     kinds={"postgres", "mlflow", "scikitlearn"},
     description=(
         "What all stores have in common: coefficients that each store's own model is drawn "
         "towards, and how wide intervals must be. Sees nothing after its period's end. Every "
-        "training is a version of its own, kept for ever and logged to MLflow."
+        "training is a version of its own, kept for ever and registered in MLflow; the newest is "
+        "the champion. With a challenger in the settings, the recipe that forecast past origins "
+        "better is the one that is trained on everything."
     ),
 )
 def pooled_model(
@@ -61,6 +73,7 @@ def _train(
     *,
     nested: bool,
 ) -> dict[str, Any]:
+    from forecast_assets import registry
     from forecast_assets.core.features import FEATURE_COLUMNS
     from forecast_assets.core.pooled import fit_pooled
     from forecast_assets.settings import settings
@@ -69,6 +82,7 @@ def _train(
     chosen = settings()
     with warehouse.transaction() as transaction:
         rows = sales.features(transaction, list(FEATURE_COLUMNS), end)
+        serving = models.pooled_for(transaction, date.max)
     if rows.empty:
         raise dg.Failure(
             f"No features up to {end}: materialize cleaned_sales and features of earlier periods "
@@ -76,53 +90,135 @@ def _train(
             allow_retries=False,
         )
     trained_until = rows["date"].max().date()
+    contest = _contest(context, rows, trained_until, serving.recipe if serving else None)
+    recipe = contest.champion if contest else chosen.recipe
     context.log.info(
         f"Training on {len(rows):,} days of {rows['store'].nunique():,} stores up to "
-        f"{trained_until}, recipe {chosen.recipe}"
+        f"{trained_until}, recipe {recipe}"
     )
-    model = fit_pooled(rows, origin=trained_until, horizon=chosen.horizon, recipe=chosen.recipe)
+    model = fit_pooled(rows, origin=trained_until, horizon=chosen.horizon, recipe=recipe)
     run_id = mlflow.active_run().info.run_id
+    version = f"{trained_until}-{run_id[:8]}"
     prefix = f"{start}/" if nested else ""
     mlflow.log_params(
         {
-            f"{prefix}recipe": chosen.recipe,
+            f"{prefix}recipe": recipe,
             f"{prefix}trained_until": str(trained_until),
             f"{prefix}horizon": chosen.horizon,
             f"{prefix}stores": rows["store"].nunique(),
             f"{prefix}days": len(rows),
+            f"{prefix}seed": model.seed,
         }
     )
-    mlflow.log_metrics({f"{prefix}{name}": value for name, value in model.metrics.items()})
+    pictures = _log(mlflow, model, contest, prefix)
     data = model.to_bytes()
-    version = f"{trained_until}-{run_id[:8]}"
-    _log_model(mlflow, version, data)
+    tags = {"version": version, "recipe": recipe, "trained_until": str(trained_until)}
+    registered = registry.register(model, data, name="pooled_model", tags=tags)
     with warehouse.transaction() as transaction:
         models.add_pooled(
             transaction,
             version=version,
             period_start=start,
             trained_until=trained_until,
-            recipe=chosen.recipe,
+            recipe=recipe,
             mlflow_run_id=run_id,
+            mlflow_version=registered,
             metrics=model.metrics,
             model=data,
         )
         newest = models.pooled_for(transaction, date.max)
         if newest is not None and newest.version == version:
             changes.note_champion(transaction)
+            registry.name_version("champion", registered)
+    if contest is not None and newest is not None and newest.version == version:
+        tags = {
+            "recipe": contest.challenger,
+            "trained_until": str(contest.beaten.trained_until),
+        }
+        beaten = registry.register(
+            contest.beaten, contest.beaten.to_bytes(), name="challenger", tags=tags
+        )
+        registry.name_version("challenger", beaten)
     return {
         "version": version,
+        "recipe": recipe,
         "trained_until": str(trained_until),
         "mlflow_run": run_id,
+        "mlflow_version": registered,
         **{name: dg.MetadataValue.float(float(value)) for name, value in model.metrics.items()},
+        **({"contest": contest.words(chosen.error_measure)} if contest else {}),
+        **{name: dg.MetadataValue.md(picture) for name, picture in pictures.items()},
     }
 
 
-def _log_model(mlflow: Any, version: str, data: bytes) -> None:
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
+def _contest(
+    context: dg.AssetExecutionContext,
+    rows: "pd.DataFrame",
+    trained_until: date,
+    serving: str | None,
+) -> "Contest | None":
+    """Compares both recipes, if the settings name two; the one that serves has to be beaten."""
+    from forecast_assets.core.contest import hold_contest
+    from forecast_assets.settings import settings
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"pooled_model-{version}.json.gz"
-        path.write_bytes(data)
-        mlflow.log_artifact(str(path))
+    chosen = settings()
+    if chosen.challenger is None or chosen.challenger == chosen.recipe:
+        return None
+    recipes = (chosen.recipe, chosen.challenger)
+    if serving == chosen.challenger:
+        recipes = (chosen.challenger, chosen.recipe)
+    contest = hold_contest(
+        rows,
+        until=trained_until,
+        recipes=recipes,
+        horizon=chosen.horizon,
+        measure=chosen.error_measure,
+        progress=context.log.info,
+    )
+    if contest is None:
+        context.log.info(f"Too little history to compare {recipes[0]} with {recipes[1]}")
+    else:
+        context.log.info(f"The better recipe: {contest.words(chosen.error_measure)}")
+    return contest
+
+
+def _log(
+    mlflow: Any, model: "PooledModel", contest: "Contest | None", prefix: str
+) -> dict[str, str]:
+    """Logs metrics and pictures to MLflow; returns the pictures as Markdown."""
+    from forecast_assets import plots
+    from forecast_assets.core.importance import linear_importance, tree_importance
+
+    mlflow.log_metrics({f"{prefix}{name}": value for name, value in model.metrics.items()})
+    for step, measured in enumerate(model.by_origin):
+        values = {f"{prefix}origin_{k}": v for k, v in measured.items() if k != "origin"}
+        mlflow.log_metrics(values, step=step)
+    if contest is not None:
+        for trial in contest.trials:
+            found = {"rmspe": trial.rmspe, "wape": trial.wape, "seconds": trial.seconds}
+            name = f"{prefix}contest/{trial.origin}/{trial.recipe}"
+            mlflow.log_metrics({f"{name}/{key}": value for key, value in found.items()})
+    drawn = {
+        "importance": plots.bar_chart(
+            "What moves a typical store's sales from day to day",
+            [(str(name), float(v)) for name, v in linear_importance(model).head(BARS).items()],
+        )
+    }
+    trees = tree_importance(model).head(BARS)
+    if len(trees):
+        drawn["tree_importance"] = plots.bar_chart(
+            "What the trees look at, share of gain", [(str(k), float(v)) for k, v in trees.items()]
+        )
+    if model.by_origin:
+        drawn["accuracy_by_origin"] = plots.line_chart(
+            "Error on past origins that the model had not seen",
+            [str(measured["origin"]) for measured in model.by_origin],
+            [
+                plots.Line(name.upper(), [measured[name] for measured in model.by_origin])
+                for name in ("rmspe", "wape")
+            ],
+            percent=True,
+        )
+    for name, svg in drawn.items():
+        mlflow.log_text(svg, f"{prefix}plots/{name}.svg")
+    return {name: plots.markdown(svg, name.replace("_", " ")) for name, svg in drawn.items()}

@@ -7,6 +7,7 @@ from forecast_assets.defs.assets.common import (
     STORE_LEVEL,
     Materialized,
     count_cells,
+    described,
     finish,
     timed,
 )
@@ -25,6 +26,7 @@ class RawSalesConfig(dg.Config):
 @dg.asset(
     **STORE_LEVEL,
     group_name="sales",
+    metadata=described("raw_sales"),
     kinds={"postgres", "kafka", "spark"},
     description=(
         "Sales events as they arrived, one row an event: nothing is changed or thrown away. Rows "

@@ -10,6 +10,7 @@ from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    described,
     finish,
     lock,
     timed,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     check_specs=[schema_check("store_models")],
     group_name="models",
     deps=["features", "pooled_model"],
+    metadata=described("store_models"),
     kinds={"postgres", "sktime"},
     description=(
         "Each store's own model, fitted to what was known at the end of the period and drawn "

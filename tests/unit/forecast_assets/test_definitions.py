@@ -16,6 +16,7 @@ GRAPH = {
     "pooled_model": ("models", ["features"], 1),
     "store_models": ("models", ["features", "pooled_model"], 2),
     "forecasts": ("forecasts", ["features", "store_models"], 2),
+    "forecast_accuracy": ("forecasts", ["cleaned_sales", "forecasts"], 2),
 }
 
 
@@ -51,6 +52,12 @@ def test_people_can_read_what_each_asset_is(defs: dg.Definitions) -> None:
         assert len(spec.description) > 80, spec.key
 
 
+def test_every_asset_names_its_table_and_columns(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.metadata["dagster/column_schema"].columns, spec.key
+        assert spec.metadata["dagster/table_name"].startswith("sales."), spec.key
+
+
 def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
@@ -58,6 +65,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "refresh_when_changed",
         "train_when_untrained",
+        "train_when_slipped",
         "tell_of_failures",
         "tell_of_stale_forecasts",
     }
@@ -78,6 +86,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
         "forecasts:no_future_data",
         "forecasts:fresh",
         "forecasts:day_complete",
+        "forecast_accuracy:coverage_and_bias",
     }
 
 

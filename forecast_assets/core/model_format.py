@@ -1,0 +1,25 @@
+"""Which code a stored pooled model fits: a fingerprint of everything that its bytes depend on.
+
+Here belongs nothing else, so that a sensor can ask for it without importing what trains models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from forecast_assets.core.design import DESIGN_COLUMNS
+from forecast_assets.core.origins import STACK_INPUTS
+from forecast_assets.core.panel import HALF_LIVES
+
+#: Raised when the meaning of the stored bytes changes though no regressor does.
+_LAYOUT = 5
+
+
+def _fingerprint() -> str:
+    parts = [_LAYOUT, list(DESIGN_COLUMNS), list(STACK_INPUTS), list(HALF_LIVES)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+#: A model stored under another format cannot be read by this version: it is trained again.
+MODEL_FORMAT = _fingerprint()

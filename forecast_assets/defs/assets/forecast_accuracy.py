@@ -1,0 +1,134 @@
+"""`forecast_accuracy`: forecasts against what happened, as soon as it is known."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from forecast_assets.defs.assets.common import (
+    ROW_COUNT,
+    STORE_LEVEL,
+    Materialized,
+    described,
+    finish,
+    timed,
+)
+from forecast_assets.defs.partitions import cells_of, partition_key
+from forecast_assets.defs.reporting import Events
+from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.scope import REFRESH_TAG, Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_assets.core.accuracy import Verdict
+    from forecast_assets.warehouse.connection import Transaction
+
+CHECK = "coverage_and_bias"
+LOCK = "forecast_accuracy"
+
+
+@dg.asset(
+    **STORE_LEVEL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            CHECK,
+            asset="forecast_accuracy",
+            description="The last weeks' intervals held what they promise, and totals came true.",
+        )
+    ],
+    group_name="forecasts",
+    deps=["forecasts", "cleaned_sales"],
+    metadata=described("forecast_accuracy"),
+    kinds={"postgres"},
+    description=(
+        "How good forecasts have turned out, by lead time. A refresh holds the days that arrived "
+        "or were corrected against all that had been forecast for them; materializing a past "
+        "partition scores its backtest, as far as the days that it forecast are known."
+    ),
+)
+def forecast_accuracy(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Scores what became known, or the backtests of the run's partitions."""
+    is_refresh = REFRESH_TAG in context.run.tags
+    materialized: Materialized = {}
+    with timed(Scope(context.run.run_id if is_refresh else None, {}, {}), context, warehouse):
+        if not is_refresh:
+            materialized = _score_backtests(list(context.partition_keys), warehouse)
+        with warehouse.transaction() as transaction:
+            if is_refresh:
+                materialized = _score_refreshes(transaction)
+            verdict = _verdict(transaction)
+    found = dg.AssetCheckResult(
+        check_name=CHECK,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=verdict.words,
+        metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
+    )
+    yield from finish(context, materialized, [found])
+
+
+def _verdict(transaction: "Transaction") -> "Verdict":
+    """What the newest scored days say together."""
+    from datetime import timedelta
+
+    from forecast_assets.core.accuracy import RECENT_DAYS, judge
+    from forecast_assets.warehouse import accuracy as table
+
+    newest = table.newest_day(transaction)
+    if newest is None:
+        return judge([])
+    return judge(table.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1)))
+
+
+def _score_refreshes(transaction: "Transaction") -> Materialized:
+    """Scores what finished refreshes took and nobody has scored: this one's, or a killed one's."""
+    from forecast_assets.warehouse import accuracy as table
+    from forecast_assets.warehouse import changes
+
+    transaction.lock(LOCK)
+    refreshes = changes.unscored(transaction)
+    first_days = changes.first_days(transaction, refreshes)
+    scored = table.replace_days(transaction, first_days) if first_days else None
+    changes.note_scored(transaction, refreshes)
+    return {} if scored is None else _metadata(scored, "date")
+
+
+def _score_backtests(keys: list[str], warehouse: WarehouseResource) -> Materialized:
+    """Scores the backtests from origins in partitions."""
+    from forecast_assets.core.cells import chunks
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import accuracy as table
+
+    materialized: Materialized = {key: {ROW_COUNT: 0} for key in keys}
+    for chunk in chunks(cells_of(keys), settings().date_grain):
+        with warehouse.transaction() as transaction:
+            transaction.lock(LOCK)
+            scored = table.replace_backtests(
+                transaction, chunk.stores, chunk.first_day, chunk.last_day
+            )
+        materialized |= _metadata(scored, "origin")
+    return materialized
+
+
+def _metadata(scored: "pd.DataFrame", day: str) -> Materialized:
+    """The measures of each partition: the period that holds a row's day, and its store."""
+    from forecast_assets.core.accuracy import Accuracy
+    from forecast_assets.core.periods import period_start
+    from forecast_assets.settings import settings
+
+    grain = settings().date_grain
+    parts: dict[str, list[dict[str, Any]]] = {}
+    names = [str(name) for name in scored.columns]
+    for values in scored.itertuples(index=False):
+        row = dict(zip(names, values, strict=True))
+        key = partition_key(period_start(row[day].date(), grain), int(row["store"]))
+        parts.setdefault(key, []).append(row)
+    found: Materialized = {}
+    for key, rows in parts.items():
+        measured = Accuracy.of(rows)
+        found[key] = {
+            ROW_COUNT: int(sum(row["rows"] for row in rows)),
+            "forecasts": measured.forecasts,
+            **measured.measures(),
+        }
+    return found

@@ -1,0 +1,97 @@
+"""MLflow: how a trained pooled model is logged, registered, and named champion or challenger.
+
+Importing MLflow takes two seconds, so only runs that train import this module.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from forecast_assets.core.columns import DAY_COLUMNS, FORECAST_COLUMNS
+from forecast_assets.core.pooled import PooledModel
+
+REGISTERED_NAME = "sales-forecast"
+Alias = Literal["champion", "challenger"]
+
+_CODE = Path(__file__).parent
+_REQUIRED = ("mlflow", "numpy", "pandas", "scipy", "lightgbm")
+_INPUT_TYPES = {
+    "store": "integer",
+    "date": "datetime",
+    "day_of_week": "integer",
+    "sales": "double",
+    "customers": "double",
+    "open": "integer",
+    "promo": "integer",
+    "state_holiday": "string",
+    "school_holiday": "integer",
+}
+_OUTPUT_TYPES = {
+    "store": "integer",
+    "origin": "datetime",
+    "date": "datetime",
+    "horizon": "integer",
+    "open": "integer",
+    "plan_assumed": "boolean",
+}
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(_INPUT_TYPES[name], name) for name in DAY_COLUMNS]),
+    outputs=Schema([ColSpec(_OUTPUT_TYPES.get(name, "double"), name) for name in FORECAST_COLUMNS]),
+)
+
+
+def requirements() -> list[str]:
+    """The packages that a loaded model needs, pinned to the versions that trained it."""
+    return [f"{name}=={version(name)}" for name in _REQUIRED]
+
+
+def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, str]) -> str:
+    """Logs a model to the active run and registers it, with the code that reads it.
+
+    Args:
+        model: The model.
+        data: Its bytes.
+        name: What it is called in its run.
+        tags: Tags of its registered version.
+
+    Returns:
+        Its version of the registered model.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "pooled_model.json.z"
+        path.write_bytes(data)
+        logged = mlflow.pyfunc.log_model(
+            name=name,
+            # A file, not an object: nothing is pickled.
+            python_model=str(_CODE / "mlflow_model.py"),
+            artifacts={"pooled_model": str(path)},
+            signature=SIGNATURE,
+            # Given, not inferred: inferring them runs the model in a process of its own for 10 s.
+            pip_requirements=requirements(),
+            code_paths=[str(_CODE)],
+            metadata={
+                "recipe": model.recipe,
+                "trained_until": str(model.trained_until),
+                "python": ".".join(map(str, sys.version_info[:3])),
+            },
+            registered_model_name=REGISTERED_NAME,
+        )
+    registered = str(logged.registered_model_version)
+    client = mlflow.MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(REGISTERED_NAME, registered, key, value)
+    return registered
+
+
+def name_version(alias: Alias, registered: str) -> None:
+    """Gives an alias to a version of the registered model; it leaves the one that had it."""
+    mlflow.MlflowClient().set_registered_model_alias(REGISTERED_NAME, alias, registered)

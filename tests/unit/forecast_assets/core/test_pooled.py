@@ -1,0 +1,42 @@
+"""A stored pooled model is read by the code that it fits, and by no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from forecast_assets.core import model_format, pooled
+from forecast_assets.core.pooled import PooledModel, fit_pooled
+
+
+def test_the_format_follows_the_regressors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_format._fingerprint() == model_format.MODEL_FORMAT
+    for name in ("DESIGN_COLUMNS", "STACK_INPUTS", "HALF_LIVES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(model_format, name, getattr(model_format, name)[:-1])
+            assert model_format._fingerprint() != model_format.MODEL_FORMAT, name
+
+
+def test_a_model_of_another_format_is_refused(
+    features: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = fit_pooled(features, origin=date(2015, 1, 16)).to_bytes()
+    assert PooledModel.from_bytes(data).to_bytes() == data
+    monkeypatch.setattr(pooled, "MODEL_FORMAT", "a later one")
+    with pytest.raises(ValueError, match="train it again"):
+        PooledModel.from_bytes(data)
+
+
+def test_a_sensor_can_ask_for_the_format_without_importing_what_trains() -> None:
+    code = (
+        "import sys; import forecast_assets.core.model_format;"
+        "print([name for name in ('lightgbm', 'sktime', 'sklearn') if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
