@@ -40,6 +40,7 @@ from forecast_assets.core.stack import (
     ORIGIN_HISTORY_DAYS,
     ORIGIN_STEP_DAYS,
     fit_boosters,
+    own_errors,
     stack_correction,
     stack_weight,
 )
@@ -240,7 +241,10 @@ def _boosters(
     if weight == 0.0 or rows == 0:
         return (), 0.0
     x = np.concatenate([part.x for part in parts])
-    target = np.concatenate([part.log_actual - part.log_point for part in parts])
+    target = own_errors(
+        np.concatenate([part.log_actual - part.log_point for part in parts]),
+        np.concatenate([part.day for part in parts]),
+    )
     if rows > MAX_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
         x, target = x[chosen], target[chosen]

@@ -37,6 +37,22 @@ def stack_weight(span_days: int) -> float:
     return FULL_WEIGHT * float(np.clip((span_days - low) / (high - low), 0.0, 1.0))
 
 
+def own_errors(error: Array, day: npt.NDArray[np.datetime64]) -> Array:
+    """Take from each error what all stores had in common on its day.
+
+    A shock that all stores share on a day is over with that day: trees that learn it from the
+    calendar expect it again, and are wrong about all stores at once.
+
+    Args:
+        error: Log errors, shape (rows,).
+        day: The day of each, of any number of origins.
+    """
+    _, index = np.unique(day, return_inverse=True)
+    common = np.bincount(index, error) / np.bincount(index)
+    own: Array = error - common[index]
+    return own
+
+
 def fit_boosters(
     x: npt.NDArray[np.float32],
     target: Array,
@@ -49,7 +65,8 @@ def fit_boosters(
 
     Args:
         x: Rows of :func:`forecast_assets.core.origins.stack_inputs`.
-        target: Log sales minus the linear models' log forecasts, shape (rows,).
+        target: Result of :func:`own_errors` for log sales minus the linear models' log forecasts,
+            shape (rows,).
         trees: Trees of each booster.
         seed: Seed of sampling; the same data and seed give the same boosters.
         threads: Threads to use.

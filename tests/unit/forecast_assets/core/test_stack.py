@@ -14,7 +14,7 @@ from forecast_assets.core.origins import RESIDUAL_DAYS, STACK_INPUTS, stack_inpu
 from forecast_assets.core.panel import Panel, RollingMoments
 from forecast_assets.core.plans import future_features
 from forecast_assets.core.pooled import PooledModel, fit_pooled
-from forecast_assets.core.stack import FULL_WEIGHT, stack_weight
+from forecast_assets.core.stack import FULL_WEIGHT, own_errors, stack_weight
 from forecast_assets.core.store_models import (
     estimate_populations,
     fit_arrays,
@@ -137,3 +137,10 @@ def test_short_history_leaves_the_trees_out(days: pd.DataFrame) -> None:
     assert model.boosters == () and model.stack_weight == 0.0
     assert stack_weight(100) == 0.0
     assert stack_weight(400) == FULL_WEIGHT
+
+
+def test_trees_learn_nothing_that_all_stores_shared_on_a_day() -> None:
+    day = np.repeat(np.array(["2015-06-01", "2015-06-02"], "datetime64[D]"), 3)
+    own = np.array([0.1, -0.2, 0.1, 0.0, 0.3, -0.3])
+    shock = np.where(day == day[0], 0.5, -0.25)
+    np.testing.assert_allclose(own_errors(own + shock, day), own, atol=1e-12)
