@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
@@ -35,6 +34,8 @@ def tree_importance(model: PooledModel) -> pd.Series:
     """
     if not model.boosters:
         return pd.Series(dtype=np.float64)
+    import lightgbm as lgb
+
     gain = np.zeros(len(STACK_INPUTS))
     for text in model.boosters:
         gain += lgb.Booster(model_str=text).feature_importance("gain")

@@ -8,13 +8,14 @@ their section 5.2).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
 
 from forecast_assets.core.columns import QUANTILES
 
@@ -70,8 +71,8 @@ class Calibration:
     def default(cls) -> Calibration:
         """Give the calibration to use when no past forecasts exist: normal and widened."""
         return cls(
-            _UNCALIBRATED_WIDENING * norm.ppf(np.array(QUANTILES)),
-            norm.ppf(SHAPE_LEVELS),
+            _UNCALIBRATED_WIDENING * _normal_quantiles(QUANTILES),
+            _normal_quantiles(SHAPE_LEVELS),
             {name: np.ones(size) for name, size in KINDS.items()},
             1.0,
             1.0,
@@ -100,6 +101,11 @@ class Calibration:
             content["mean_factor"],
             content["rows"],
         )
+
+
+def _normal_quantiles(levels: Iterable[float]) -> Array:
+    # The standard library's: SciPy's statistics take a second to import, in every run's process.
+    return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
 
 
 def day_kinds(

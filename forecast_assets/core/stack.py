@@ -3,11 +3,13 @@
 Here belongs fitting and applying the trees that correct the linear models' log forecasts. They
 are direct and multi-origin: a training row is a past origin and a day after it, described by
 :mod:`forecast_assets.core.origins`, and its target is what the linear models got wrong.
+
+LightGBM is imported where it is used: a run that forecasts with linear models alone would pay
+most of a second for it.
 """
 
 from __future__ import annotations
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
@@ -74,6 +76,8 @@ def fit_boosters(
     Returns:
         The boosters in LightGBM's text form.
     """
+    import lightgbm as lgb
+
     boosters = []
     for k, leaves in enumerate(LEAVES):
         parameters = {
@@ -103,6 +107,8 @@ def stack_correction(
     """Average the boosters' corrections of log forecasts: shape (rows,)."""
     if not boosters or len(x) == 0:
         return np.zeros(len(x))
+    import lightgbm as lgb
+
     total = np.zeros(len(x))
     for text in boosters:
         total += lgb.Booster(model_str=text).predict(x, num_threads=threads)

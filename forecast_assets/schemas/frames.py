@@ -7,11 +7,11 @@ Here belongs what a frame must satisfy before it is used or stored. Each schema 
 from __future__ import annotations
 
 import pandas as pd
-import pandera.pandas as pa
 
 from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.core.features import FEATURE_COLUMNS, STATE_HOLIDAY_CODES
 from forecast_assets.schemas.columns import FRAMES
+from forecast_assets.schemas.lean import pa
 
 _PANDAS_TYPES = {"int2": "int16", "int4": "int32", "float4": "float32", "bool": "bool"}
 

@@ -105,5 +105,16 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     assert output.strip() == "[]"
 
 
+def test_a_refresh_imports_neither_spark_nor_what_only_training_needs() -> None:
+    code = (
+        "import sys; import forecast_assets.core.forecasting, forecast_assets.schemas.frames;"
+        "print([n for n in ('pyspark', 'lightgbm', 'scipy.stats', 'mlflow') if n in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
+
+
 def test_the_features_have_columns_that_postgresql_knows() -> None:
     assert set(FEATURE_COLUMNS.values()) <= {"int2", "int4", "float4", "bool"}
