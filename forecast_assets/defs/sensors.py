@@ -1,5 +1,7 @@
 """Sensors: they look at the `changes` ledger and ask for runs; they compute nothing."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -26,6 +28,14 @@ WAITING_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 INTERVAL_SECONDS = 5
 """The daemon's loop is no faster than this."""
 
+LINGER_SECONDS = 4.0
+LOOK_AGAIN_SECONDS = 0.2
+"""A tick without work keeps looking for most of the daemon's interval: what changes meanwhile is
+refreshed seconds earlier. The daemon's threads let the other sensors tick beside it."""
+
+SETTLED_SECONDS = 0.8
+"""A day's events are committed by several tasks in short succession: they belong in one refresh."""
+
 SLIPPED_INTERVAL_SECONDS = 60
 """Days of sales arrive once a day: no need to ask more often."""
 
@@ -51,6 +61,10 @@ def refresh_when_changed(
     from forecast_assets.warehouse import changes, sales
 
     chosen = settings()
+    until = time.monotonic() + LINGER_SECONDS
+    with warehouse.transaction() as transaction:
+        _linger(lambda: changes.have_settled(transaction, SETTLED_SECONDS), until)
+    _linger(lambda: not _in_flight(context.instance, REFRESHES), until)
     with warehouse.transaction() as transaction:
         stores = sales.stores(transaction)
         waiting = changes.open_changes(transaction)
@@ -196,6 +210,12 @@ def train_when_slipped(
         ],
         cursor=str(newest),
     )
+
+
+def _linger(done: Callable[[], bool], until: float) -> None:
+    """Waits for a condition, no longer than until a time of the monotonic clock."""
+    while not done() and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:

@@ -34,6 +34,21 @@ class Taken:
     model_stores: list[int]
 
 
+def have_settled(transaction: Transaction, seconds: float) -> bool:
+    """Whether something waits for a refresh and nothing has been added for some time.
+
+    A look so cheap that it may be repeated often.
+    """
+    found = transaction.value(
+        """
+        SELECT coalesce(max(made_at) <= clock_timestamp() - make_interval(secs => $1), false)
+        FROM sales.changes WHERE done_at IS NULL
+        """,
+        (seconds,),
+    )
+    return bool(found)
+
+
 def open_changes(transaction: Transaction) -> OpenChanges | None:
     """What no refresh has closed yet; None when nothing is open."""
     (row,) = transaction.rows(
