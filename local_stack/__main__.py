@@ -7,10 +7,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Never
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from local_stack import paths
 from local_stack.errors import StackError
 
 app = typer.Typer(
@@ -123,6 +125,15 @@ def main() -> None:
         app(prog_name="python -m local_stack")
     except StackError as error:
         errors.print(Text.assemble(("error: ", "red"), str(error)))
+        sys.exit(1)
+    except psycopg.OperationalError as error:
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        errors.print(
+            Text.assemble(
+                ("error: ", "red"),
+                f"PostgreSQL went away ({reason}): the logs under {paths.STACKS} say why.",
+            )
+        )
         sys.exit(1)
 
 

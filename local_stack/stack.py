@@ -42,6 +42,8 @@ TOPIC = "sales"
 # Two cores, and a task that fails is tried again: `local[2]` alone never retries.
 SPARK_MASTER = "local[2,4]"
 DEFAULT_CALENDAR_START = date(2013, 1, 1)
+# Kaggle's files as tables, with Kafka's and PostgreSQL's logs, take about as much.
+NEEDED_BYTES = 1024**3
 
 
 class Stack:
@@ -97,6 +99,12 @@ class Stack:
         """
         stack = cls(folder, calendar)
         stack.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(stack.folder).free
+        if free < NEEDED_BYTES:
+            raise StackError(
+                f"The disk of {stack.folder} has {free // 2**20} MB left, and the stack's data "
+                f"needs about {NEEDED_BYTES // 2**20}: free some and start again."
+            )
         if stack.processes.alive():
             names = ", ".join(record.name for record in stack.processes.alive())
             raise StackError(f"A stack runs in {stack.folder} already ({names}): stop it first.")

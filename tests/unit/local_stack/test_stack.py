@@ -62,3 +62,12 @@ def test_the_environment_names_only_what_runs(tmp_path: Path) -> None:
     assert values["SALES_CALENDAR_START"] == "2024-09-01"
     assert values["SALES_CALENDAR_END"] == ""
     assert Path(values["DAGSTER_HOME"]).is_absolute()
+
+
+def test_a_full_disk_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "NEEDED_BYTES", 2**60)
+    with pytest.raises(StackError, match=r"MB left, and the stack's data needs about"):
+        Stack.start(tmp_path / "stack", {"postgres"})
+    assert not list((tmp_path / "stack").iterdir())
