@@ -7,8 +7,6 @@ them. The stock way takes a third of an hour for the most, so it is left out bey
 `--stock-limit`. The last line is one JSON object.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -18,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import dagster as dg
 
 from local_stack import paths
 from local_stack.stack import Stack
@@ -30,8 +30,6 @@ WAYS = ("here", "stock")
 
 def definitions(way: str) -> Any:
     """Four assets in a row, by month and store, in one job."""
-    import dagster as dg
-
     from forecast_assets.defs.assets.common import ROW_COUNT, ROWLESS
     from forecast_assets.defs.reporting import report
 
@@ -70,8 +68,6 @@ def definitions(way: str) -> Any:
 
 def run_once(way: str, months: int) -> dict[str, float]:
     """One run, in this process, whose environment has the way's settings."""
-    import dagster as dg
-
     built = definitions(way)
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
