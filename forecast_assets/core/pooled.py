@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -53,6 +53,8 @@ from forecast_assets.core.store_models import (
 
 Recipe = Literal["ridge", "stack"]
 
+#: Stores that a pooled model learns from, at most.
+TRAINING_STORES = 1_500
 #: Past origins that quantiles are calibrated on.
 CALIBRATION_ORIGINS = 8
 #: History that an origin needs before it is used to calibrate.
@@ -154,6 +156,25 @@ def _pack(values: Array) -> str:
 
 def _unpack(text: str, shape: tuple[int, ...]) -> Array:
     return np.frombuffer(base64.b64decode(text), "<f8").reshape(shape).astype(np.float64)
+
+
+def training_stores(stores: Sequence[int], seed: int = 0) -> list[int]:
+    """Choose the stores that a pooled model learns from: all, or a sample of a large chain.
+
+    What stores have in common is known well from :data:`TRAINING_STORES` of them; the sample keeps
+    the memory of a training from growing with the chain.
+
+    Args:
+        stores: All stores.
+        seed: Chooses the sample.
+
+    Returns:
+        Stores, ascending.
+    """
+    if len(stores) <= TRAINING_STORES:
+        return sorted(stores)
+    chosen = np.random.default_rng(seed).choice(sorted(stores), TRAINING_STORES, replace=False)
+    return sorted(int(store) for store in chosen)
 
 
 def past_origins(

@@ -14,6 +14,7 @@ from forecast_assets.defs.partitions import cells_of
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
+    from forecast_assets.defs.resources import WarehouseResource
     from forecast_assets.warehouse.connection import Transaction
 
 REFRESH_TAG = "forecast/refresh"
@@ -41,17 +42,13 @@ class Scope:
         return store in self.first_days and self.first_days[store] <= fitted_until
 
 
-def scope_of(context: dg.AssetExecutionContext, transaction: Transaction) -> Scope:
-    """The cells that a run's assets compute; a refresh takes its changes when first asked.
-
-    Args:
-        context: The asset's context.
-        transaction: An open transaction.
-    """
+def scope_of(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Scope:
+    """The cells that a run's assets compute; a refresh takes its changes when first asked."""
     if REFRESH_TAG not in context.run.tags:
         asked = cells_of(list(context.partition_keys))
         return Scope(None, asked, asked)
-    return refresh_scope(context.run.run_id, transaction)
+    with warehouse.transaction() as transaction:
+        return refresh_scope(context.run.run_id, transaction)
 
 
 def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:

@@ -40,8 +40,7 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from forecast_assets.warehouse import loading, sales
 
     grain = settings().date_grain
-    with warehouse.transaction() as transaction:
-        scope = scope_of(context, transaction)
+    scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope, context, warehouse):

@@ -40,8 +40,7 @@ def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
     from forecast_assets.warehouse import sales
 
     grain = settings().date_grain
-    with warehouse.transaction() as transaction:
-        scope = scope_of(context, transaction)
+    scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope, context, warehouse):

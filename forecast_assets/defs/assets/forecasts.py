@@ -43,8 +43,7 @@ def forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
 
-    with warehouse.transaction() as transaction:
-        scope = scope_of(context, transaction)
+    scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with (

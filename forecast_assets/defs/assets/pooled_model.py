@@ -75,13 +75,20 @@ def _train(
 ) -> dict[str, Any]:
     from forecast_assets import registry
     from forecast_assets.core.features import FEATURE_COLUMNS
-    from forecast_assets.core.pooled import fit_pooled
+    from forecast_assets.core.pooled import fit_pooled, training_stores
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import changes, models, sales
 
     chosen = settings()
     with warehouse.transaction() as transaction:
-        rows = sales.features(transaction, list(FEATURE_COLUMNS), end)
+        everyone = sales.stores(transaction)
+        learned_from = training_stores(everyone)
+        rows = sales.features(
+            transaction,
+            list(FEATURE_COLUMNS),
+            end,
+            learned_from if len(learned_from) < len(everyone) else None,
+        )
         serving = models.pooled_for(transaction, date.max)
     if rows.empty:
         raise dg.Failure(

@@ -48,8 +48,7 @@ def raw_sales(
     grain = settings().date_grain
     if config.drain:
         _drain(context, pyspark)
-    with warehouse.transaction() as transaction:
-        scope = scope_of(context, transaction)
+    scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     with timed(scope, context, warehouse):
         for chunk in chunks(scope.data, grain):

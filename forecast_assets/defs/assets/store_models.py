@@ -44,8 +44,7 @@ def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     from forecast_assets.settings import settings
 
     grain = settings().date_grain
-    with warehouse.transaction() as transaction:
-        scope = scope_of(context, transaction)
+    scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope, context, warehouse):

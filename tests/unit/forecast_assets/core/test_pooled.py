@@ -10,7 +10,12 @@ import pandas as pd
 import pytest
 
 from forecast_assets.core import model_format, pooled
-from forecast_assets.core.pooled import PooledModel, fit_pooled
+from forecast_assets.core.pooled import (
+    TRAINING_STORES,
+    PooledModel,
+    fit_pooled,
+    training_stores,
+)
 
 
 def test_the_format_follows_the_regressors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +45,13 @@ def test_a_sensor_can_ask_for_the_format_without_importing_what_trains() -> None
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == "[]"
+
+
+def test_a_large_chain_is_learned_from_a_sample_that_stays_the_same() -> None:
+    assert training_stores([3, 1, 2]) == [1, 2, 3]
+    chain = range(1, 11_151)
+    sample = training_stores(chain)
+    assert len(set(sample)) == len(sample) == TRAINING_STORES
+    assert set(sample) <= set(chain)
+    assert sample == training_stores(list(reversed(chain)))
+    assert max(sample) > 10_000, "not the first stores only"
