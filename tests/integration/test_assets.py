@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +30,9 @@ from forecast_assets.warehouse.accuracy import SUMS
 from forecast_assets.warehouse.connection import Warehouse
 from forecast_assets.warehouse.errors import LoadError
 from forecast_assets.warehouse.trace import refresh as refresh_of
+from local_stack import postgres
 from local_stack.sample_data import sample_files
+from local_stack.stack import Stack
 
 STORES = 6
 END = date(2015, 6, 19)
@@ -113,23 +117,66 @@ class Chain:
             return transaction.frame(query)
 
 
+@contextmanager
+def chain_on(
+    database: dict[str, str], folder: Path, mlflow_uri: str, workdir: Path
+) -> Iterator[Chain]:
+    """The graph over a database, with an instance of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORECAST_DATABASE_URL", database["FORECAST_DATABASE_URL"])
+        patch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
+        patch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        patch.chdir(workdir)
+        settings.cache_clear()
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield Chain(Warehouse(database["FORECAST_DATABASE_URL"]), instance, folder)
+    settings.cache_clear()
+
+
 @pytest.fixture
 def chain(
-    fresh_database: dict[str, str],
-    kaggle_files: Path,
-    mlflow_uri: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fresh_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
 ) -> Iterator[Chain]:
-    monkeypatch.setenv("FORECAST_DATABASE_URL", fresh_database["FORECAST_DATABASE_URL"])
-    monkeypatch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
-    monkeypatch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    monkeypatch.chdir(tmp_path)
-    settings.cache_clear()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Chain(Warehouse(fresh_database["FORECAST_DATABASE_URL"]), instance, kaggle_files)
-    settings.cache_clear()
+    """A graph over an empty database."""
+    with chain_on(fresh_database, kaggle_files, mlflow_uri, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def forecast_template(
+    stack: Stack, kaggle_files: Path, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database with forecasts in force, made once: copying it takes a fraction of making it."""
+    name = f"sales_{uuid.uuid4().hex[:12]}"
+    stack.postgres.create_database(name, *postgres.DATABASES["sales"])
+    stack.migrate(name)
+    workdir = tmp_path_factory.mktemp("template")
+    with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as made:
+        made.load(date(2015, 6, 12))
+        made.refresh()
+        made.train("2015-06-01")
+        made.refresh()
+    yield name
+    stack.postgres.drop_database(name)
+
+
+@pytest.fixture
+def forecast_database(stack: Stack, forecast_template: str) -> Iterator[dict[str, str]]:
+    name = f"sales_{uuid.uuid4().hex[:12]}"
+    owner, others = postgres.DATABASES["sales"]
+    stack.postgres.create_database(name, owner, others, template=forecast_template)
+    yield stack.database_urls(name)
+    stack.postgres.drop_database(name)
+
+
+@pytest.fixture
+def forecast_chain(
+    forecast_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
+) -> Iterator[Chain]:
+    """A graph over a database with forecasts in force."""
+    with chain_on(forecast_database, kaggle_files, mlflow_uri, tmp_path) as made:
+        yield made
 
 
 ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
@@ -172,15 +219,6 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     assert (values >= 0).all()
     assert (issued.loc[issued["open"] == 0, ["point", "mean", *QUANTILE_COLUMNS]] == 0).all(None)
     assert issued.loc[issued["open"] == 1, "point"].gt(0).all()
-
-
-@pytest.fixture
-def forecast_chain(chain: Chain) -> Chain:
-    chain.load(date(2015, 6, 12))
-    chain.refresh()
-    chain.train("2015-06-01")
-    chain.refresh()
-    return chain
 
 
 def written(chain: Chain, table: str, key: str) -> dict[tuple, object]:
@@ -227,7 +265,7 @@ def test_a_correction_touches_its_own_store_from_its_month_on(forecast_chain: Ch
 
 
 def test_a_plan_for_a_coming_month_reaches_its_store_in_one_refresh(
-    forecast_chain: Chain, fresh_database: dict[str, str]
+    forecast_chain: Chain, forecast_database: dict[str, str]
 ) -> None:
     chain = forecast_chain
     day = "SELECT open, promo FROM sales.planned_days WHERE store = 3 AND date = '2015-07-14'"
@@ -236,7 +274,7 @@ def test_a_plan_for_a_coming_month_reaches_its_store_in_one_refresh(
         "WHERE store = 3 AND date = '2015-07-14' ORDER BY written_at DESC LIMIT 1"
     )
     assert chain.frame(forecast)["point"].item() > 0
-    with psycopg.connect(fresh_database["OWNER_DATABASE_URL"]) as owner:
+    with psycopg.connect(forecast_database["OWNER_DATABASE_URL"]) as owner:
         owner.execute("SELECT sales.ensure_months('2015-07-14', '2015-07-14')")
         owner.execute(
             """
@@ -494,11 +532,11 @@ def run_trace(urls: dict[str, str], *arguments: str) -> subprocess.CompletedProc
 
 
 def test_a_forecast_is_traced_to_its_model_and_offsets(
-    forecast_chain: Chain, fresh_database: dict[str, str]
+    forecast_chain: Chain, forecast_database: dict[str, str]
 ) -> None:
     chain = forecast_chain
     asked = ("--store", "2", "--date", "2015-06-15")
-    first = json.loads(run_trace(fresh_database, *asked, "--json").stdout)
+    first = json.loads(run_trace(forecast_database, *asked, "--json").stdout)
     (issued,) = chain.frame(
         "SELECT * FROM sales.forecasts_issued WHERE store = 2 AND date = '2015-06-15'"
     ).to_dict("records")
@@ -529,7 +567,7 @@ def test_a_forecast_is_traced_to_its_model_and_offsets(
     # A correction after the fact changes what counts now, not what that forecast had seen.
     chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s2_2015_06_10=3)
     chain.run("refresh", "2015-06-01|2", "2015-06-01|2", refresh=True)
-    second = json.loads(run_trace(fresh_database, *asked, "--json").stdout)
+    second = json.loads(run_trace(forecast_database, *asked, "--json").stdout)
     assert second["run"]["id"] != first["run"]["id"]
     (old,) = (day for day in first["sales"] if day["date"] == "2015-06-10")
     (new,) = (day for day in second["sales"] if day["date"] == "2015-06-10")
@@ -544,14 +582,14 @@ def test_a_forecast_is_traced_to_its_model_and_offsets(
         )
     assert before == first["sales"]
 
-    shown = run_trace(fresh_database, *asked)
+    shown = run_trace(forecast_database, *asked)
     assert shown.returncode == 0, shown.stderr
     for words in ("What weighed most", "Store 2, 2015-06-15, 3 days ahead", version["version"]):
         assert words in shown.stdout
 
 
 def test_what_cannot_be_traced_is_said_in_one_line(
-    forecast_chain: Chain, fresh_database: dict[str, str]
+    forecast_chain: Chain, forecast_database: dict[str, str]
 ) -> None:
     for asked, said in (
         (("--store", "2", "--date", "2015-12-24"), "its forecasts are of 2015-06-13 to"),
@@ -561,14 +599,14 @@ def test_what_cannot_be_traced_is_said_in_one_line(
             "no forecast of 2015-06-15 from 2015-06-01",
         ),
     ):
-        answer = run_trace(fresh_database, *asked)
+        answer = run_trace(forecast_database, *asked)
         assert answer.returncode == 1
         assert said in answer.stderr
         assert len(answer.stderr.strip().splitlines()) == 1
 
 
 def test_a_champion_that_slipped_is_trained_again_once(
-    forecast_chain: Chain, fresh_database: dict[str, str]
+    forecast_chain: Chain, forecast_database: dict[str, str]
 ) -> None:
     chain, cursor = forecast_chain, None
 
@@ -587,7 +625,7 @@ def test_a_champion_that_slipped_is_trained_again_once(
     assert "holds: WAPE" in str(held.skip_reason)
     assert held.cursor == str(END)
 
-    with Warehouse(fresh_database["OWNER_DATABASE_URL"]).transaction() as transaction:
+    with Warehouse(forecast_database["OWNER_DATABASE_URL"]).transaction() as transaction:
         transaction.execute(
             "UPDATE sales.forecast_accuracy SET absolute_error = 5 * absolute_error"
         )
