@@ -49,6 +49,8 @@ STREAM_SETTINGS = {
     "STREAM_MAX_OFFSETS_PER_TRIGGER": "1500",
     "STREAM_LOCK_TIMEOUT_SECONDS": str(LOCK_TIMEOUT_SECONDS),
     "STREAM_IDLE_TIMEOUT_SECONDS": str(IDLE_TIMEOUT_SECONDS),
+    # Spark starts dozens of times in a long run, and its first batch is mostly compilation.
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
 }
 CAUGHT_UP_SECONDS = 240.0
 HEALTHY_EVENTS = 20
