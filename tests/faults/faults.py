@@ -27,8 +27,8 @@ Fault = Callable[[World, Random, Sender, float], None]
 """Arguments: the world, randomness, the sender, how many seconds something is away."""
 
 REFUSED = 3
-UNREAD = 300
-"""Events, at least, that lie unread in each topic-partition that retention takes."""
+SOME = 300
+"""Events for the stream to work on, whatever the sender still does."""
 
 
 def driver_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
@@ -80,6 +80,7 @@ def worker_killed_in_copy(world: World, rng: Random, sender: Sender, outage: flo
 
 def worker_frozen(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Spark's Python workers hang while one of them copies, for longer than PostgreSQL waits."""
+    world.send(rng.randrange(2**31), SOME)
     _wait_for_a_copy(world)
     workers = world.python_workers()
     try:
@@ -133,6 +134,8 @@ def checkpoints_older(world: World, rng: Random, sender: Sender, outage: float) 
     """The checkpoint folder is put back as it was before the last events were taken."""
     copy = _copy_checkpoints(world)
     before = world.taken()
+    # The sender may have ended.
+    world.send(rng.randrange(2**31), SOME)
     eventually(lambda: world.taken() != before, 60, "events to be taken")
     if rng.random() < 0.5:
         # Under the running query.
@@ -244,6 +247,7 @@ def broker_away(world: World, rng: Random, sender: Sender, outage: float) -> Non
 
 def no_connections(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """PostgreSQL has no connection left for the stream."""
+    world.send(rng.randrange(2**31), SOME)
     with world.superuser() as connection:
         connection.execute("ALTER ROLE sales_stream CONNECTION LIMIT 0")
         connection.execute(
@@ -257,10 +261,11 @@ def table_locked(world: World, rng: Random, sender: Sender, outage: float) -> No
     """Someone holds a lock on the target table for longer than the stream waits."""
     with world.superuser() as connection, connection.transaction():
         connection.execute("LOCK TABLE sales.raw_sales IN ACCESS EXCLUSIVE MODE")
+        world.send(rng.randrange(2**31), SOME)
         time.sleep(max(outage / 3, LOCK_TIMEOUT_SECONDS + 1))
 
 
-def _failing(world: World, where: str, code: str, seconds: float, chance: float) -> None:
+def _failing(world: World, rng: Random, code: str, seconds: float, chance: float) -> None:
     """PostgreSQL raises an error that cannot be brought about from outside.
 
     A sequence counts the times: unlike a row, it is not rolled back.
@@ -274,11 +279,14 @@ def _failing(world: World, where: str, code: str, seconds: float, chance: float)
             f"IF random() < {chance} THEN PERFORM nextval('sales.failures'); "
             f"RAISE EXCEPTION 'injected' USING ERRCODE = '{code}'; END IF; RETURN NULL; END $$"
         )
+        where = rng.choice([IN_COPY, AT_THE_END])
         table = where.rsplit(" ", 1)[1]
         connection.execute(
             f"CREATE TRIGGER fail {where} FOR EACH STATEMENT EXECUTE FUNCTION sales.fail()".encode()
         )
         try:
+            # The sender may have ended.
+            world.send(rng.randrange(2**31), SOME)
             time.sleep(seconds)
             struck = "SELECT is_called FROM sales.failures"
             eventually(lambda: connection.execute(struck).fetchone() == (True,), 60, "a failure")
@@ -292,12 +300,12 @@ AT_THE_END = "AFTER UPDATE ON sales.stream_offsets"
 
 def disk_full(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """PostgreSQL reports a full disk to every transaction, in its COPY or at its very end."""
-    _failing(world, rng.choice([IN_COPY, AT_THE_END]), "53100", outage / 3, 1)
+    _failing(world, rng, "53100", outage / 3, 1)
 
 
 def serialization_failures(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Every other transaction fails to serialize, in its COPY or at its very end."""
-    _failing(world, rng.choice([IN_COPY, AT_THE_END]), "40001", outage / 3, 0.5)
+    _failing(world, rng, "40001", outage / 3, 0.5)
 
 
 def partitions_added(world: World, rng: Random, sender: Sender, outage: float) -> None:
@@ -336,7 +344,7 @@ def retention(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Retention deletes events that the stream has not read: counted by name."""
     world.kill_stream()
     for partition in sorted(rng.sample(range(4), rng.choice([1, 2]))):
-        world.send(rng.randrange(2**31), UNREAD, partition)
+        world.send(rng.randrange(2**31), SOME, partition)
         world.delete_unread(partition)
     world.start_stream()
 

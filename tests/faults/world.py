@@ -22,6 +22,7 @@ import psutil
 import psycopg
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from local_stack.processes import MARKER
 from local_stack.stack import Stack
 from streaming_job import kafka_client, producer
 from streaming_job.audit import deep_audit
@@ -136,7 +137,9 @@ class World:
                 "SALES_CALENDAR_END": mutations.LAST.isoformat(),
             },
         )
-        self.environment = environment | STREAM_SETTINGS
+        # Marked as the stack's, so that its watchdog ends the stream when the harness is killed.
+        marker = {MARKER: str(stack.folder)}
+        self.environment = environment | STREAM_SETTINGS | marker
         names = StreamSettings.model_fields
         self.settings = StreamSettings(
             _env_file=None,
