@@ -35,23 +35,26 @@ class Round:
     latency: float
     """Seconds from acknowledged to committed for a small batch, before the fault."""
     recovery: float
-    """Seconds from the fault's end until all that was sent before it is in the tables."""
-    checked: int
-    """Events held against the tables."""
+    """See `play`."""
 
 
-def play(world: World, seed: int, names: list[str], outage: float) -> Round:
+def play(
+    world: World, seed: int, names: list[str], outage: float, events: int = EVENTS
+) -> tuple[float, int]:
     """One round.
+
+    Returns:
+        Seconds from the fault's end until all that was sent before it is in the tables, and how
+        many events were held against the tables.
 
     Raises:
         AssertionError: An event is lost, doubled or changed, or the stream does not recover.
     """
     rng = seeded(seed)
-    latency = world.healthy_latency(rng.randrange(2**31))
-    sender = Sender(world, rng.randrange(2**31), EVENTS, PER_SECOND)
+    sender = Sender(world, rng.randrange(2**31), events, PER_SECOND)
     try:
         sender.wait_until_sending()
-        seconds = EVENTS / PER_SECOND
+        seconds = events / PER_SECOND
         if all(name in KILLS for name in names):
             moments = [rng.uniform(0, seconds) for _ in names]
             _strike_at_once(world, seed, names, moments, sender, outage)
@@ -65,7 +68,7 @@ def play(world: World, seed: int, names: list[str], outage: float) -> Round:
         sender.kill()
     world.account(sender)
     world.wait_until_taken(world.ends())
-    return Round(latency, recovery, world.check())
+    return recovery, world.check()
 
 
 def _strike_at_once(
@@ -110,7 +113,8 @@ def main() -> int:
                     seed = rng.randrange(2**31)
                     label = f"round {number}: {' and '.join(names)}"
                     try:
-                        done = play(world, seed, names, arguments.outage)
+                        latency = world.healthy_latency(seed)
+                        recovery, checked = play(world, seed, names, arguments.outage)
                     except Exception as error:  # named with its round before it ends the run
                         say(f"{label} (round's seed {seed}) FAILED")
                         say(f"{type(error).__name__}: {error}"[:2_000])
@@ -118,10 +122,10 @@ def main() -> int:
                         if not isinstance(error, AssertionError):
                             raise
                         return 1
-                    rounds.append(done)
+                    rounds.append(Round(latency, recovery))
                     say(
-                        f"{label}: healthy latency {done.latency:.2f} s, recovered in "
-                        f"{done.recovery:.1f} s, {done.checked} events right "
+                        f"{label}: healthy latency {latency:.2f} s, recovered in "
+                        f"{recovery:.1f} s, {checked} events right "
                         f"[{time.monotonic() - began:.0f} s]"
                     )
     stack.remove_data()

@@ -11,6 +11,7 @@ from tests.faults.__main__ import play
 from tests.faults.world import World, new_world
 
 OUTAGE_SECONDS = 6.0
+EVENTS = 1_000
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         stack.postgres.create_database("faults", owner, others)
         stack.migrate("faults")
         with new_world(stack, stack.database_urls("faults")) as made:
-            made.wait_until_healthy()
+            made.wait_until_running()
             yield made
     stack.remove_data()
 
@@ -40,6 +41,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ids=" and ".join,
 )
 def test_every_event_is_stored_or_quarantined_once(world: World, faults: list[str]) -> None:
-    done = play(world, seed=len(faults[0]), names=faults, outage=OUTAGE_SECONDS)
-    assert done.checked > 0
-    assert done.recovery < 120
+    recovery, checked = play(
+        world, seed=len(faults[0]), names=faults, outage=OUTAGE_SECONDS, events=EVENTS
+    )
+    assert checked > 0
+    assert recovery < 120

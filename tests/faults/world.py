@@ -188,9 +188,12 @@ class World:
                 start_new_session=True,
             )
 
-    def wait_until_healthy(self, seconds: float = 180) -> None:
-        """The first batch of a stream costs more than the others: it is not to be measured."""
+    def wait_until_running(self, seconds: float = 180) -> None:
         eventually(lambda: RUNNING in self.log.read_text(), seconds, "the stream to run")
+
+    def wait_until_healthy(self) -> None:
+        """The first batch of a stream costs more than the others: it is not to be measured."""
+        self.wait_until_running()
         self.healthy_latency(seed=0)
 
     def kill_stream(self) -> None:
