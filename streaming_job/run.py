@@ -158,6 +158,8 @@ class Supervisor:
         self, spark: SparkSession, running: StreamingQuery, start: source.Start, began: float
     ) -> None:
         reported = time.monotonic()
+        # After a failure the running batch is of no use: it may continue another ledger.
+        patience = 0.0
         try:
             while running.isActive and not self.stopping.is_set():
                 self.stopping.wait(POLL_SECONDS)
@@ -166,13 +168,14 @@ class Supervisor:
                     reported = now
                     self._report(start)
                 if self.settings.sales_calendar_end is None and now - began > TABLES_EVERY_SECONDS:
-                    return
+                    break
+            patience = BATCH_PATIENCE_SECONDS
             failure = running.exception()
             if failure is not None:
                 raise failure
         finally:
             if _is_alive(spark):
-                _stop_after_batch(running)
+                _stop_after_batch(running, patience)
         self._report(start)
 
     def _report(self, start: source.Start) -> None:
@@ -235,9 +238,9 @@ def stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop_after_batch(running: StreamingQuery) -> None:
+def _stop_after_batch(running: StreamingQuery, patience: float) -> None:
     """Stops a query between two batches if it can; a batch cut short would be taken again."""
-    deadline = time.monotonic() + BATCH_PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     while (
         running.isActive
         and running.status["isTriggerActive"]
