@@ -200,6 +200,9 @@ class Processes:
         for path in self.run_folder.glob("*.json"):
             try:
                 found.append(Record(**json.loads(path.read_text())))
+            except FileNotFoundError:
+                # Another service was ended meanwhile, by another thread.
+                continue
             except (ValueError, TypeError):
                 # Cut short by a full disk or a crash: it names nothing that could be ended safely.
                 path.unlink(missing_ok=True)

@@ -138,7 +138,15 @@ def deep_audit(settings: StreamSettings, on_progress: Callable[[int], None] | No
     result = audit(settings.database_url)
     with ledger.connect(settings.database_url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        stream_id = ledger.accept_stream(connection, topic.name, topic.uuid)
+        stream_id = ledger.find_stream(connection, topic.name, topic.uuid)
+        if stream_id is None:
+            # Looking must not accept: that is a person's decision, at a start of the stream.
+            if ledger.newest_stream(connection, topic.name) is not None:
+                result.faults.append(
+                    f"{topic.name}: recreated since the stream took it, so what was taken can no "
+                    "longer be compared with Kafka; see --accept-recreated-topic"
+                )
+            return result
         rows = ledger.offsets(connection, stream_id)
         for partition in topic.partitions:
             row = rows.get(partition)

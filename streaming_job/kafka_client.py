@@ -16,6 +16,12 @@ UNKNOWN_TOPIC = 3
 
 READ_COMMITTED = "read_committed"
 
+RECONNECT_MS = 1_000
+"""The longest pause between two tries to connect. kafka-python doubles its pauses up to 30 s, so
+that a broker that was away for 15 s would be missed for 30."""
+BOOTSTRAP_MS = 10_000
+"""How long opening a client may take: the stream heeds no signal meanwhile."""
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -56,7 +62,11 @@ def describe(admin: KafkaAdminClient, topic: str) -> Topic:
 def open_admin(bootstrap_servers: str) -> KafkaAdminClient:
     """Opens an admin client; the caller closes it."""
     with _unavailable(bootstrap_servers):
-        return KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        return KafkaAdminClient(
+            bootstrap_servers=bootstrap_servers,
+            reconnect_backoff_max_ms=RECONNECT_MS,
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
+        )
 
 
 def describe_topic(bootstrap_servers: str, topic: str) -> Topic:
@@ -85,6 +95,8 @@ def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
                 isolation_level=READ_COMMITTED,
                 enable_auto_commit=False,
                 group_id=None,
+                reconnect_backoff_max_ms=RECONNECT_MS,
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
             )
         ) as consumer,
     ):

@@ -15,6 +15,7 @@ import psycopg
 from streaming_job.errors import RefusedError, UnavailableError
 
 CONNECT_SECONDS = 10
+_FIND = "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_uuid = %s"
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,24 @@ def newest_stream(connection: psycopg.Connection, topic: str) -> tuple[int, str]
     return None if row is None else (row[0], row[1])
 
 
+def find_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int | None:
+    """The stream id of a topic by its UUID, or None when it was never accepted."""
+    row = connection.execute(_FIND, (topic, topic_uuid)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def accept_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int:
     """Registers a topic by its UUID, or finds it registered, and returns its stream id."""
+    known = find_stream(connection, topic, topic_uuid)
+    if known is not None:
+        # An INSERT that meets a conflict still takes a number, and a smallint has only 32,767: a
+        # stream that starts again every few seconds would use them up in days.
+        return known
     connection.execute(
         "INSERT INTO sales.streams (topic, topic_uuid) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (topic, topic_uuid),
     )
-    (row,) = connection.execute(
-        "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_uuid = %s",
-        (topic, topic_uuid),
-    ).fetchall()
+    (row,) = connection.execute(_FIND, (topic, topic_uuid)).fetchall()
     return int(row[0])
 
 

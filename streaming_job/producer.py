@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 
 from streaming_job import events
 from streaming_job.errors import RefusedError, SettingsError, UnavailableError
+from streaming_job.kafka_client import RECONNECT_MS
 
 PROGRESS_EVERY = 2_000
 LINGER_MS = 20
@@ -92,6 +93,7 @@ def send(
             enable_idempotence=True,
             linger_ms=LINGER_MS,
             batch_size=BATCH_BYTES,
+            reconnect_backoff_max_ms=RECONNECT_MS,
         )
         try:
             for key, value in pairs:

@@ -31,9 +31,8 @@ from streaming_job.settings import StreamSettings
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
-HEALTHY_SECONDS = 60.0
-"""A query that ran this long starts the pauses from the shortest again."""
+LONGEST_PAUSE_SECONDS = 10.0
+"""A try costs two connections, and whoever mends PostgreSQL waits for it to be noticed."""
 POLL_SECONDS = 0.2
 BATCH_PATIENCE_SECONDS = 10.0
 TABLES_EVERY_SECONDS = 24 * 3600.0
@@ -118,11 +117,15 @@ class Supervisor:
 
     def _supervise(self, spark: SparkSession) -> None:
         pause = FIRST_PAUSE_SECONDS
+        planned: dict[int, int] = {}
         while not self.stopping.is_set():
             began = time.monotonic()
             try:
                 prepare_tables(self.settings)
                 start = self._plan()
+                if start.offsets != planned:
+                    # The query before took something: only failures in a row lengthen the pause.
+                    planned, pause = start.offsets, FIRST_PAUSE_SECONDS
                 running = query.start_query(spark, start, self.settings)
                 self.starts += 1
                 self._seen = dict(start.offsets)
@@ -146,8 +149,6 @@ class Supervisor:
                         "Spark's Java process is gone: start the stream again, "
                         "it goes on where the tables are"
                     ) from error
-                if time.monotonic() - began > HEALTHY_SECONDS:
-                    pause = FIRST_PAUSE_SECONDS
                 known = error if isinstance(error, StreamError) else meaning(error)
                 log.warning("%s; starting again from the ledger in %.0f s", known, pause)
                 self.stopping.wait(pause)
@@ -157,6 +158,8 @@ class Supervisor:
         self, spark: SparkSession, running: StreamingQuery, start: source.Start, began: float
     ) -> None:
         reported = time.monotonic()
+        # After a failure the running batch is of no use: it may continue another ledger.
+        patience = 0.0
         try:
             while running.isActive and not self.stopping.is_set():
                 self.stopping.wait(POLL_SECONDS)
@@ -165,13 +168,14 @@ class Supervisor:
                     reported = now
                     self._report(start)
                 if self.settings.sales_calendar_end is None and now - began > TABLES_EVERY_SECONDS:
-                    return
+                    break
+            patience = BATCH_PATIENCE_SECONDS
             failure = running.exception()
             if failure is not None:
                 raise failure
         finally:
             if _is_alive(spark):
-                _stop_after_batch(running)
+                _stop_after_batch(running, patience)
         self._report(start)
 
     def _report(self, start: source.Start) -> None:
@@ -234,9 +238,9 @@ def stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop_after_batch(running: StreamingQuery) -> None:
+def _stop_after_batch(running: StreamingQuery, patience: float) -> None:
     """Stops a query between two batches if it can; a batch cut short would be taken again."""
-    deadline = time.monotonic() + BATCH_PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     while (
         running.isActive
         and running.status["isTriggerActive"]

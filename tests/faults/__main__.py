@@ -7,39 +7,82 @@ caught up, and checks. The last line is one JSON object.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from local_stack import postgres
 from local_stack.stack import Stack
-from tests.faults.faults import FAULTS, SAFE_IN_PAIRS
-from tests.faults.world import World, kill_group, new_world, seeded
+from tests.faults.faults import FAULTS, KILLS, SAFE_IN_PAIRS
+from tests.faults.world import Sender, World, new_world, seeded
 
-ROUNDS_A_WORLD = 20
+ROUNDS_A_WORLD = 25
 """A fresh topic and database after so many rounds: the check reads all events each round."""
 EVENTS = 2_000
 PER_SECOND = 500.0
+PAIRS = 0.3
+"""The share of rounds with two faults."""
 
 
-def play(world: World, seed: int, names: list[str], outage: float) -> tuple[float, int]:
-    """One round; returns the seconds from the last fault to caught up, and the events checked."""
+@dataclass(frozen=True)
+class Round:
+    """What one round measured."""
+
+    latency: float
+    """Seconds from acknowledged to committed for a small batch, before the fault."""
+    recovery: float
+    """See `play`."""
+
+
+def play(
+    world: World, seed: int, names: list[str], outage: float, events: int = EVENTS
+) -> tuple[float, int]:
+    """One round.
+
+    Returns:
+        Seconds from the fault's end until all that was sent before it is in the tables, and how
+        many events were held against the tables.
+
+    Raises:
+        AssertionError: An event is lost, doubled or changed, or the stream does not recover.
+    """
     rng = seeded(seed)
-    sender = world.spawn_sender(seed, EVENTS, PER_SECOND)
+    sender = Sender(world, rng.randrange(2**31), events, PER_SECOND)
     try:
-        for name in names:
-            time.sleep(rng.uniform(0.2, EVENTS / PER_SECOND / len(names)))
-            FAULTS[name](world, rng, sender, outage)
-        try:
-            sender.wait(180)
-        except subprocess.TimeoutExpired as error:
-            raise AssertionError("the sender hangs") from error
+        sender.wait_until_sending()
+        seconds = events / PER_SECOND
+        if all(name in KILLS for name in names):
+            moments = [rng.uniform(0, seconds) for _ in names]
+            _strike_at_once(world, seed, names, moments, sender, outage)
+        else:
+            for name in names:
+                time.sleep(rng.uniform(0, seconds / len(names)))
+                FAULTS[name](world, rng, sender, outage)
+        recovery = world.wait_until_taken(world.ends())
+        sender.wait(180)
     finally:
-        kill_group(sender)
-    world.revive_stream()
-    return world.wait_until_caught_up(), world.check()
+        sender.kill()
+    world.account(sender)
+    world.wait_until_taken(world.ends())
+    return recovery, world.check()
+
+
+def _strike_at_once(
+    world: World, seed: int, names: list[str], moments: list[float], sender: Sender, outage: float
+) -> None:
+    """Lets kills overlap: one part may die while another is still coming back."""
+
+    def strike(name: str, moment: float) -> None:
+        time.sleep(moment)
+        FAULTS[name](world, seeded(seed), sender, outage)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        for done in [pool.submit(strike, *pair) for pair in zip(names, moments, strict=True)]:
+            done.result()
 
 
 def main() -> int:
@@ -48,12 +91,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--outage", type=float, default=30.0, help="seconds that something is away")
-    parser.add_argument("--only", choices=sorted(FAULTS), action="append")
+    parser.add_argument(
+        "--only", choices=sorted(FAULTS), action="append", help="given again: in turn"
+    )
     arguments = parser.parse_args()
-    rng = seeded(arguments.seed)
+    began = time.monotonic()
     say(f"seed {arguments.seed}, {arguments.rounds} rounds")
-    recoveries: list[float] = []
-    events = 0
+    rng = seeded(arguments.seed)
+    rounds: list[Round] = []
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with Stack.start(folder, {"postgres", "kafka"}) as stack:
         owner, others = postgres.DATABASES["sales"]
@@ -62,40 +107,58 @@ def main() -> int:
             stack.postgres.create_database(name, owner, others)
             stack.migrate(name)
             with new_world(stack, stack.database_urls(name)) as world:
-                world.wait_until_running()
+                world.wait_until_healthy()
                 for number in range(first, min(first + ROUNDS_A_WORLD, arguments.rounds)):
-                    names = [rng.choice(arguments.only or sorted(FAULTS))]
-                    if not arguments.only and rng.random() < 0.3:
-                        names = rng.sample(SAFE_IN_PAIRS, 2)
+                    names = choose(rng, number, arguments.only)
                     seed = rng.randrange(2**31)
+                    label = f"round {number}: {' and '.join(names)}"
                     try:
-                        seconds, checked = play(world, seed, names, arguments.outage)
-                    except AssertionError as error:
-                        say(f"round {number}: {' and '.join(names)} (round's seed {seed}) FAILED")
-                        say(str(error)[:2_000])
-                        say(world.log.read_text()[-3_000:])
+                        latency = world.healthy_latency(seed)
+                        recovery, checked = play(world, seed, names, arguments.outage)
+                    except Exception as error:  # named with its round before it ends the run
+                        say(f"{label} (round's seed {seed}) FAILED")
+                        say(f"{type(error).__name__}: {error}"[:2_000])
+                        say(world.log.read_text()[-6_000:])
+                        if not isinstance(error, AssertionError):
+                            raise
                         return 1
-                    recoveries.append(seconds)
-                    events += EVENTS
+                    rounds.append(Round(latency, recovery))
                     say(
-                        f"round {number}: {' and '.join(names)}: caught up in {seconds:.1f} s, "
-                        f"{checked} events right"
+                        f"{label}: healthy latency {latency:.2f} s, recovered in "
+                        f"{recovery:.1f} s, {checked} events right "
+                        f"[{time.monotonic() - began:.0f} s]"
                     )
     stack.remove_data()
-    say(
-        json.dumps(
-            {
-                "rounds": arguments.rounds,
-                "seed": arguments.seed,
-                "events": events,
-                "recovery_p50_s": round(statistics.median(recoveries), 1),
-                "recovery_max_s": round(max(recoveries), 1),
-                "lost": 0,
-                "doubled": 0,
-            }
-        )
-    )
+    say(json.dumps(summary(arguments.seed, rounds, time.monotonic() - began)))
     return 0
+
+
+def choose(rng: Random, number: int, only: list[str] | None) -> list[str]:
+    """The faults of a round: one, or two that can go together."""
+    if only:
+        return [only[number % len(only)]]
+    if rng.random() < PAIRS:
+        return rng.sample(SAFE_IN_PAIRS, 2)
+    return [rng.choice(sorted(FAULTS))]
+
+
+def summary(seed: int, rounds: list[Round], seconds: float) -> dict[str, float]:
+    """What the run measured, for its last line."""
+    latencies = sorted(done.latency for done in rounds)
+    recoveries = sorted(done.recovery for done in rounds)
+    return {
+        "rounds": len(rounds),
+        "seed": seed,
+        "seconds": round(seconds),
+        "events": len(rounds) * EVENTS,
+        "healthy_latency_p50_s": round(statistics.median(latencies), 2),
+        "healthy_latency_p95_s": round(latencies[int(0.95 * (len(latencies) - 1))], 2),
+        "recovery_p50_s": round(statistics.median(recoveries), 1),
+        "recovery_p95_s": round(recoveries[int(0.95 * (len(recoveries) - 1))], 1),
+        "recovery_max_s": round(recoveries[-1], 1),
+        "lost": 0,
+        "doubled": 0,
+    }
 
 
 def say(line: str) -> None:

@@ -1,100 +1,191 @@
 """The faults: each strikes a world while events flow, and leaves it able to recover."""
 
+import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from random import Random
 
-from kafka import KafkaProducer, TopicPartition
+import psutil
+import psycopg
+from kafka import KafkaProducer
 
-from tests.faults.world import World, eventually, kill_group
+from tests.faults import sender as senders
+from tests.faults.world import (
+    IDLE_TIMEOUT_SECONDS,
+    LOCK_TIMEOUT_SECONDS,
+    RUNNING,
+    Sender,
+    World,
+    eventually,
+    kill_group,
+)
 
-Fault = Callable[[World, Random, subprocess.Popen[bytes], float], None]
-"""Arguments: the world, randomness, the sender's process, how many seconds an outage lasts."""
+Fault = Callable[[World, Random, Sender, float], None]
+"""Arguments: the world, randomness, the sender, how many seconds something is away."""
+
+REFUSED = 3
+SOME = 300
+"""Events for the stream to work on, whatever the sender still does."""
 
 
-def driver_killed(world: World, rng: Random, sender: object, outage: float) -> None:
+def driver_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Signal 9 for the Spark driver, its Java and its Python workers."""
-    world.kill_stream()
-    world.start_stream()
+    with world.stream_lock:
+        world.kill_stream()
+        world.start_stream()
 
 
-def java_killed(world: World, rng: Random, sender: object, outage: float) -> None:
+def java_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Signal 9 for the Java process alone: the Python driver must end, not hang."""
-    import psutil
-
-    if world.stream is None:
-        return
-    for process in psutil.Process(world.stream.pid).children(recursive=True):
-        if process.name() == "java":
+    with world.stream_lock:
+        eventually(lambda: bool(_java(world)), 60, "Spark's Java process")
+        for process in _java(world):
             process.kill()
-    world.stream.wait(60)
-    world.revive_stream()
+        assert world.stream is not None
+        world.stream.wait(60)
+        world.kill_stream()
+        world.start_stream()
 
 
-def worker_killed_in_copy(world: World, rng: Random, sender: object, outage: float) -> None:
-    """Signal 9 for Spark's Python workers while one of them copies."""
+def _java(world: World) -> list[psutil.Process]:
+    try:
+        return [process for process in world.stream_family() if process.name() == "java"]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _wait_for_a_copy(world: World) -> None:
+    """Returns while a task of the sink works in PostgreSQL, or after some seconds without one."""
+    working = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'streaming_job_sink' AND state <> 'idle'"
+    )
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        copying = world.query(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'streaming_job_sink' AND state <> 'idle'"
-        )
-        if copying:
-            break
+    # A second fault may have struck PostgreSQL itself.
+    with suppress(psycopg.OperationalError), world.superuser() as connection:
+        while time.monotonic() < deadline and not connection.execute(working).fetchall():
+            time.sleep(0.002)
+
+
+def worker_killed_in_copy(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """Signal 9 for Spark's Python workers while one of them copies."""
+    _wait_for_a_copy(world)
     for worker in world.python_workers():
-        worker.kill()
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
-def postmaster_killed(world: World, rng: Random, sender: object, outage: float) -> None:
+def worker_frozen(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """Spark's Python workers hang while one of them copies, for longer than PostgreSQL waits."""
+    world.send(rng.randrange(2**31), SOME)
+    _wait_for_a_copy(world)
+    workers = world.python_workers()
+    try:
+        for worker in workers:
+            worker.suspend()
+        time.sleep(IDLE_TIMEOUT_SECONDS + 2)
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
+def postmaster_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Signal 9 for PostgreSQL."""
     world.stack.kill_service("postgres")
     time.sleep(rng.uniform(0, outage / 10))
     world.stack.restart_service("postgres")
 
 
-def broker_killed(world: World, rng: Random, sender: object, outage: float) -> None:
+def broker_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Signal 9 for the broker."""
     world.stack.kill_service("kafka")
     time.sleep(rng.uniform(0, outage / 10))
     world.stack.restart_service("kafka")
 
 
-def producer_killed(
-    world: World, rng: Random, sender: subprocess.Popen[bytes], outage: float
-) -> None:
-    """Signal 9 for the producer."""
-    kill_group(sender)
+def producer_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """Signal 9 for the producer: what the broker acknowledged stays, the rest is there or not."""
+    sender.kill()
+    assert sender.process.returncode != 0 or len(sender.acknowledged()) == sender.count
 
 
-def checkpoints_deleted(world: World, rng: Random, sender: object, outage: float) -> None:
+def checkpoints_deleted(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """The checkpoint folder goes while the stream runs."""
     shutil.rmtree(world.settings.spark_stream_checkpoints_path, ignore_errors=True)
 
 
-def checkpoints_replaced(world: World, rng: Random, sender: object, outage: float) -> None:
-    """The checkpoint folder is put back as it was some time ago, and the stream restarted."""
-    folder = world.settings.spark_stream_checkpoints_path
-    copy = world.folder / "checkpoints.old"
+def _copy_checkpoints(world: World) -> Path:
+    copy = world.folder / f"checkpoints-{time.time_ns()}"
+    # The running query removes its temporary files while they are copied.
+    with suppress(shutil.Error):
+        shutil.copytree(world.settings.spark_stream_checkpoints_path, copy)
+    return copy
+
+
+def _put_back(world: World, copy: Path) -> None:
+    shutil.rmtree(world.settings.spark_stream_checkpoints_path, ignore_errors=True)
+    copy.rename(world.settings.spark_stream_checkpoints_path)
+
+
+def checkpoints_older(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """The checkpoint folder is put back as it was before the last events were taken."""
+    copy = _copy_checkpoints(world)
+    before = world.taken()
+    # The sender may have ended.
+    world.send(rng.randrange(2**31), SOME)
+    eventually(lambda: world.taken() != before, 60, "events to be taken")
+    if rng.random() < 0.5:
+        # Under the running query.
+        _put_back(world, copy)
+        return
     world.kill_stream()
-    if copy.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(copy, folder)
-    elif folder.exists():
-        shutil.copytree(folder, copy)
+    _put_back(world, copy)
     world.start_stream()
 
 
-def database_restored(world: World, rng: Random, sender: object, outage: float) -> None:
+def checkpoints_newer(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """The checkpoint folder knows of events that a restored database has lost."""
+    _wait_for_stored_events(world)
+    world.kill_stream()
+    copy = _copy_checkpoints(world)
+    _rewind(world)
+    _put_back(world, copy)
+    world.start_stream()
+
+
+def database_restored(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """The database goes back in time under the running stream, as a restored backup would."""
+    _wait_for_stored_events(world)
+    _rewind(world)
+
+
+def _wait_for_stored_events(world: World) -> None:
+    """With nothing taken there is nothing to go back over."""
+    stored = "SELECT coalesce(sum(stored), 0) FROM sales.stream_offsets"
+    eventually(lambda: world.query(stored)[0][0] > 300, 90, "events to be taken")
+
+
+def _rewind(world: World) -> None:
+    """Takes the last third of what was taken out of the tables again.
+
+    Not what retention has deleted since: it would not come again.
+    """
     rewind = """
         DO $$
         DECLARE line record; cut bigint;
         BEGIN
             LOCK TABLE sales.stream_offsets;
-            FOR line IN SELECT * FROM sales.stream_offsets LOOP
-                cut := line.first_offset + (line.next_offset - line.first_offset) * 2 / 3;
+            FOR line IN
+                SELECT o.* FROM sales.stream_offsets o JOIN sales.streams s USING (stream_id)
+                WHERE s.topic_uuid = '{uuid}'
+            LOOP
+                cut := greatest(
+                    line.first_offset + (line.next_offset - line.first_offset) * 2 / 3,
+                    coalesce(('{deleted}'::jsonb ->> line.topic_partition::text)::bigint, 0)
+                );
                 DELETE FROM sales.raw_sales r WHERE r.stream_id = line.stream_id
                     AND r.topic_partition = line.topic_partition AND r.kafka_offset >= cut;
                 DELETE FROM sales.quarantined_events r WHERE r.stream_id = line.stream_id
@@ -118,88 +209,106 @@ def database_restored(world: World, rng: Random, sender: object, outage: float) 
             END LOOP;
         END $$
     """
-    # With nothing taken there is nothing to go back over.
-    eventually(
-        lambda: (
-            world.query("SELECT coalesce(sum(stored), 0) FROM sales.stream_offsets")[0][0] > 300
-        ),
-        90,
-        "events to be taken",
-    )
+    deleted = json.dumps(world.held.deleted_to)
     with world.superuser() as connection:
-        connection.execute(rewind)
+        connection.execute(
+            rewind.replace("{uuid}", world.held.uuid).replace("{deleted}", deleted).encode()
+        )
 
 
-def second_stream(world: World, rng: Random, sender: object, outage: float) -> None:
+def second_stream(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Another stream on the same topic, with the same checkpoint folder, for some time."""
     log = world.folder / f"second-{time.time_ns()}.log"
     other = world.spawn_stream(world.environment, log)
     try:
-        eventually(lambda: "the stream is running" in log.read_text(), 120, "a second stream")
-        time.sleep(outage / 3)
+        eventually(lambda: RUNNING in log.read_text(), 120, "a second stream")
+        # The sender has long ended by now: something for the two to quarrel over.
+        for _ in range(4):
+            world.send(rng.randrange(2**31), 400)
+            time.sleep(rng.uniform(0, 2))
+        assert other.poll() is None, "the second stream ended by itself"
     finally:
         kill_group(other)
 
 
-def postgres_unreachable(world: World, rng: Random, sender: object, outage: float) -> None:
+def postgres_unreachable(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """PostgreSQL is away for some time."""
     world.stack.stop_service("postgres")
     time.sleep(outage)
     world.stack.restart_service("postgres")
 
 
-def broker_away(world: World, rng: Random, sender: object, outage: float) -> None:
+def broker_away(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """The broker is away for some time."""
     world.stack.stop_service("kafka")
     time.sleep(outage)
     world.stack.restart_service("kafka")
 
 
-def no_connections(world: World, rng: Random, sender: object, outage: float) -> None:
+def no_connections(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """PostgreSQL has no connection left for the stream."""
+    world.send(rng.randrange(2**31), SOME)
     with world.superuser() as connection:
         connection.execute("ALTER ROLE sales_stream CONNECTION LIMIT 0")
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sales_stream'"
         )
-        time.sleep(outage)
+        time.sleep(outage / 3)
         connection.execute("ALTER ROLE sales_stream CONNECTION LIMIT -1")
 
 
-def table_locked(world: World, rng: Random, sender: object, outage: float) -> None:
+def table_locked(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Someone holds a lock on the target table for longer than the stream waits."""
     with world.superuser() as connection, connection.transaction():
         connection.execute("LOCK TABLE sales.raw_sales IN ACCESS EXCLUSIVE MODE")
-        time.sleep(outage)
+        world.send(rng.randrange(2**31), SOME)
+        time.sleep(max(outage / 3, LOCK_TIMEOUT_SECONDS + 1))
 
 
-def _failing_inserts(world: World, code: str, outage: float, chance: float) -> None:
-    """PostgreSQL raises an error that cannot be brought about from outside."""
+def _failing(world: World, rng: Random, code: str, seconds: float, chance: float) -> None:
+    """PostgreSQL raises an error that cannot be brought about from outside.
+
+    A sequence counts the times: unlike a row, it is not rolled back.
+    """
     with world.superuser() as connection:
+        connection.execute("CREATE SEQUENCE IF NOT EXISTS sales.failures")
+        connection.execute("SELECT setval('sales.failures', 1, false)")
         connection.execute(
-            "CREATE OR REPLACE FUNCTION sales.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF random() < {chance} THEN RAISE EXCEPTION 'injected' USING ERRCODE = '{code}'; "
-            "END IF; RETURN NULL; END $$"
+            "CREATE OR REPLACE FUNCTION sales.fail() RETURNS trigger LANGUAGE plpgsql "
+            "SECURITY DEFINER AS $$ BEGIN "
+            f"IF random() < {chance} THEN PERFORM nextval('sales.failures'); "
+            f"RAISE EXCEPTION 'injected' USING ERRCODE = '{code}'; END IF; RETURN NULL; END $$"
         )
+        where = rng.choice([IN_COPY, AT_THE_END])
+        table = where.rsplit(" ", 1)[1]
         connection.execute(
-            "CREATE TRIGGER fail AFTER UPDATE ON sales.stream_offsets "
-            "FOR EACH STATEMENT EXECUTE FUNCTION sales.fail()"
+            f"CREATE TRIGGER fail {where} FOR EACH STATEMENT EXECUTE FUNCTION sales.fail()".encode()
         )
-        time.sleep(outage)
-        connection.execute("DROP TRIGGER fail ON sales.stream_offsets")
+        try:
+            # The sender may have ended.
+            world.send(rng.randrange(2**31), SOME)
+            time.sleep(seconds)
+            struck = "SELECT is_called FROM sales.failures"
+            eventually(lambda: connection.execute(struck).fetchone() == (True,), 60, "a failure")
+        finally:
+            connection.execute(f"DROP TRIGGER fail ON {table}".encode())
 
 
-def disk_full(world: World, rng: Random, sender: object, outage: float) -> None:
-    """PostgreSQL reports a full disk for every transaction, at its very end."""
-    _failing_inserts(world, "53100", outage, 1)
+IN_COPY = "BEFORE INSERT ON sales.raw_sales"
+AT_THE_END = "AFTER UPDATE ON sales.stream_offsets"
 
 
-def serialization_failures(world: World, rng: Random, sender: object, outage: float) -> None:
-    """Every other transaction fails to serialize, at its very end."""
-    _failing_inserts(world, "40001", outage, 0.5)
+def disk_full(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """PostgreSQL reports a full disk to every transaction, in its COPY or at its very end."""
+    _failing(world, rng, "53100", outage / 3, 1)
 
 
-def partitions_added(world: World, rng: Random, sender: object, outage: float) -> None:
+def serialization_failures(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """Every other transaction fails to serialize, in its COPY or at its very end."""
+    _failing(world, rng, "40001", outage / 3, 0.5)
+
+
+def partitions_added(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """The topic gets another topic-partition."""
     with world.admin() as admin:
         (topic,) = admin.describe_topics([world.topic])
@@ -208,10 +317,8 @@ def partitions_added(world: World, rng: Random, sender: object, outage: float) -
             admin.create_partitions({world.topic: count})
 
 
-def transactions(world: World, rng: Random, sender: object, outage: float) -> None:
+def transactions(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """A transactional producer commits and aborts: markers and aborted events leave gaps."""
-    from tests.faults import sender as senders
-
     producer = KafkaProducer(
         bootstrap_servers=world.settings.kafka_bootstrap_servers,
         transactional_id=f"faults-{rng.randrange(10**9)}",
@@ -220,30 +327,46 @@ def transactions(world: World, rng: Random, sender: object, outage: float) -> No
         producer.init_transactions()
         for _ in range(6):
             producer.begin_transaction()
-            for key, value in senders.values(rng.randrange(10**9), 40, 1e9):
+            pairs = list(senders.events(rng.randrange(10**9), 40))
+            for key, value in pairs:
                 producer.send(world.topic, key=key, value=value)
             producer.flush()
             if rng.random() < 0.5:
                 producer.commit_transaction()
+                world.held.acknowledged.update(value for _, value in pairs)
             else:
                 producer.abort_transaction()
     finally:
         producer.close(timeout=5)
 
 
-def retention(world: World, rng: Random, sender: object, outage: float) -> None:
+def retention(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Retention deletes events that the stream has not read: counted by name."""
     world.kill_stream()
-    time.sleep(min(outage, 3))
-    with world.admin() as admin:
-        (topic,) = admin.describe_topics([world.topic])
-        where = TopicPartition(world.topic, 0)
-        assert topic["partitions"]
-        from streaming_job import kafka_client
-
-        _, ends = kafka_client.ends(world.settings.kafka_bootstrap_servers, world.topic, [0])
-        admin.delete_records({where: ends[0]})
+    for partition in sorted(rng.sample(range(4), rng.choice([1, 2]))):
+        world.send(rng.randrange(2**31), SOME, partition)
+        world.delete_unread(partition)
     world.start_stream()
+
+
+def topic_recreated(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """The topic is made anew under its name: refused, and taken once a person accepts it."""
+    sender.kill()
+    world.wait_until_taken(world.ends())
+    world.note_events()
+    world.recreate_topic()
+    world.send(rng.randrange(2**31), 500)
+    assert world.stream is not None
+    assert world.stream.wait(120) == REFUSED, "the stream goes on with another topic"
+    world.kill_stream()
+    said = len(world.log.read_text())
+    world.start_stream()
+    assert world.stream.wait(60) == REFUSED
+    refusal = world.log.read_text()[said:]
+    assert "was recreated" in refusal, refusal
+    assert "--accept-recreated-topic" in refusal, refusal
+    world.kill_stream()
+    world.start_stream("--accept-recreated-topic")
 
 
 FAULTS: dict[str, Fault] = {
@@ -252,11 +375,13 @@ FAULTS: dict[str, Fault] = {
         driver_killed,
         java_killed,
         worker_killed_in_copy,
+        worker_frozen,
         postmaster_killed,
         broker_killed,
         producer_killed,
         checkpoints_deleted,
-        checkpoints_replaced,
+        checkpoints_older,
+        checkpoints_newer,
         database_restored,
         second_stream,
         postgres_unreachable,
@@ -268,15 +393,18 @@ FAULTS: dict[str, Fault] = {
         partitions_added,
         transactions,
         retention,
+        topic_recreated,
     )
 }
-SAFE_IN_PAIRS = (
+KILLS = (
     "driver_killed",
+    "java_killed",
     "worker_killed_in_copy",
     "postmaster_killed",
     "broker_killed",
     "producer_killed",
     "checkpoints_deleted",
-    "partitions_added",
-    "transactions",
 )
+"""These may strike at the same time."""
+SAFE_IN_PAIRS = (*KILLS, "partitions_added", "transactions")
+"""These may follow each other at once."""

@@ -1,24 +1,31 @@
-"""Sends made-up events at a steady pace from a process of its own, so that it can be killed."""
+"""Sends made-up events at a steady pace from a process of its own, so that it can be killed.
+
+It writes down which of its events the broker has acknowledged, before it does anything else.
+"""
 
 import json
 import random
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from kafka import KafkaProducer
 
 from streaming_job import producer
 from tests.unit.streaming_job import mutations
 
 PAUSE_EVERY = 50
 
+Pair = tuple[bytes, bytes | None]
 
-def values(seed: int, count: int, per_second: float) -> Iterator[tuple[bytes, bytes | None]]:
-    """Mostly good events, some bad ones, paced."""
+
+def events(seed: int, count: int) -> Iterator[Pair]:
+    """Mostly good events, some bad ones: keys and values, always the same for a seed."""
     rng = random.Random(seed)  # noqa: S311 - made-up events
-    began = time.monotonic()
-    for number in range(count):
-        if number % PAUSE_EVERY == 0:
-            time.sleep(max(0.0, began + number / per_second - time.monotonic()))
+    for _ in range(count):
         tokens = mutations.good_tokens(rng)
         value: bytes | None = json.dumps({k: json.loads(v) for k, v in tokens.items()}).encode()
         if rng.random() < 0.02:
@@ -26,12 +33,40 @@ def values(seed: int, count: int, per_second: float) -> Iterator[tuple[bytes, by
         yield tokens["Store"].encode(), value
 
 
+def paced(pairs: Iterator[Pair], per_second: float) -> Iterator[Pair]:
+    began = time.monotonic()
+    for number, pair in enumerate(pairs):
+        if number % PAUSE_EVERY == 0:
+            time.sleep(max(0.0, began + number / per_second - time.monotonic()))
+        yield pair
+
+
+def recording(path: Path) -> type[KafkaProducer]:
+    """A producer that appends the number of each acknowledged event to a file, unbuffered."""
+    file = path.open("ab", buffering=0)
+
+    class Recording(KafkaProducer):  # type: ignore[misc]
+        handed_over = 0
+
+        def send(self, *arguments: Any, **named: Any) -> Any:
+            number = self.handed_over
+            self.handed_over += 1
+            future = super().send(*arguments, **named)
+            return future.add_callback(lambda _where: file.write(b"%d\n" % number))
+
+    return Recording
+
+
 def main() -> None:
-    """Arguments: bootstrap servers, topic, seed, count, events per second."""
-    servers, topic, seed, count, pace = sys.argv[1:]
-    producer.send(
-        values(int(seed), int(count), float(pace)), bootstrap_servers=servers, topic=topic
-    )
+    """Arguments: bootstrap servers, topic, seed, count, events per second, file for the acks."""
+    servers, topic, seed, count, pace, acknowledged = sys.argv[1:]
+    # The product's own way of sending, with its settings; only watched.
+    with mock.patch.object(producer, "KafkaProducer", recording(Path(acknowledged))):
+        producer.send(
+            paced(events(int(seed), int(count)), float(pace)),
+            bootstrap_servers=servers,
+            topic=topic,
+        )
 
 
 if __name__ == "__main__":

@@ -7,21 +7,26 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 import psycopg
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from local_stack.processes import MARKER
 from local_stack.stack import Stack
-from streaming_job import kafka_client
+from streaming_job import kafka_client, producer
 from streaming_job.audit import deep_audit
+from streaming_job.errors import StreamError
 from streaming_job.settings import StreamSettings
 from tests.faults import sender
 from tests.unit.streaming_job import mutations, oracle
@@ -39,13 +44,77 @@ ROW = (
     "school_holiday",
 )
 # Small, so that every fault meets several batches, and hung tasks are evicted within the round.
+LOCK_TIMEOUT_SECONDS = 5
+IDLE_TIMEOUT_SECONDS = 15
 STREAM_SETTINGS = {
     "STREAM_MAX_OFFSETS_PER_TRIGGER": "1500",
-    "STREAM_LOCK_TIMEOUT_SECONDS": "5",
-    "STREAM_IDLE_TIMEOUT_SECONDS": "15",
+    "STREAM_LOCK_TIMEOUT_SECONDS": str(LOCK_TIMEOUT_SECONDS),
+    "STREAM_IDLE_TIMEOUT_SECONDS": str(IDLE_TIMEOUT_SECONDS),
+    # Spark starts dozens of times in a long run, and its first batch is mostly compilation.
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
 }
 CAUGHT_UP_SECONDS = 240.0
+HEALTHY_EVENTS = 20
 RUNNING = "the stream is running"
+Offsets = dict[int, int]
+
+
+class Sender:
+    """A process that sends events, and what the broker acknowledged of them."""
+
+    def __init__(self, world: "World", seed: int, count: int, per_second: float) -> None:
+        self.seed = seed
+        self.count = count
+        self.held = world.held
+        self.acknowledgements = world.folder / f"acknowledged-{time.time_ns()}"
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                sender.__name__,
+                world.settings.kafka_bootstrap_servers,
+                world.topic,
+                str(seed),
+                str(count),
+                str(per_second),
+                str(self.acknowledgements),
+            ],
+            start_new_session=True,
+        )
+
+    def wait_until_sending(self) -> None:
+        eventually(lambda: bool(self.acknowledged()), 60, "the sender to send")
+
+    def acknowledged(self) -> set[int]:
+        if not self.acknowledgements.exists():
+            return set()
+        # A line that signal 9 cut short names no event.
+        return {int(line) for line in self.acknowledgements.read_bytes().split(b"\n")[:-1]}
+
+    def wait(self, seconds: float) -> None:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError("the sender hangs") from error
+
+    def kill(self) -> None:
+        kill_group(self.process)
+
+
+@dataclass
+class Held:
+    """What a topic is known to hold, or to have held."""
+
+    uuid: str
+    values: dict[tuple[int, int], bytes | None] = field(default_factory=dict)
+    expected: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    """The rows that the tables must hold: all but what was deleted unread."""
+    read_to: Offsets = field(default_factory=dict)
+    deleted_to: Offsets = field(default_factory=dict)
+    expired: Counter[int] = field(default_factory=Counter)
+    acknowledged: Counter[bytes | None] = field(default_factory=Counter)
+    perhaps: Counter[bytes | None] = field(default_factory=Counter)
+    """Sent, but killed or failed before the broker's answer: there once or not at all."""
 
 
 class World:
@@ -68,14 +137,21 @@ class World:
                 "SALES_CALENDAR_END": mutations.LAST.isoformat(),
             },
         )
-        self.environment = environment | STREAM_SETTINGS
+        # Marked as the stack's, so that its watchdog ends the stream when the harness is killed.
+        marker = {MARKER: str(stack.folder)}
+        self.environment = environment | STREAM_SETTINGS | marker
         names = StreamSettings.model_fields
         self.settings = StreamSettings(
             _env_file=None,
             **{name: environment[name.upper()] for name in names if name.upper() in environment},
         )
         self.stream: subprocess.Popen[bytes] | None = None
+        self.stream_lock = threading.RLock()
+        """Two faults at once may both kill or start the stream."""
         self.log = folder / "stream.log"
+        self.held = Held(self._topic_now().uuid)
+        self.former: list[Held] = []
+        """Topics of the same name that were deleted: what the stream took of them stays."""
         self.execute(
             "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
             f"SELECT number, 'a', 'a', 0 FROM generate_series(1, {STORES}) number"
@@ -96,7 +172,9 @@ class World:
     # The stream ----------------------------------------------------------------------------------
 
     def start_stream(self, *arguments: str) -> None:
-        self.stream = self.spawn_stream(self.environment, self.log, *arguments)
+        with self.stream_lock:
+            assert self.stream is None
+            self.stream = self.spawn_stream(self.environment, self.log, *arguments)
 
     def spawn_stream(
         self, environment: dict[str, str], log: Path, *arguments: str
@@ -110,35 +188,41 @@ class World:
                 start_new_session=True,
             )
 
-    def wait_until_running(self, seconds: float = 120) -> None:
+    def wait_until_running(self, seconds: float = 180) -> None:
         eventually(lambda: RUNNING in self.log.read_text(), seconds, "the stream to run")
 
+    def wait_until_healthy(self) -> None:
+        """The first batch of a stream costs more than the others: it is not to be measured."""
+        self.wait_until_running()
+        self.healthy_latency(seed=0)
+
     def kill_stream(self) -> None:
-        if self.stream is not None:
-            kill_group(self.stream)
-            self.stream = None
+        with self.stream_lock:
+            if self.stream is not None:
+                kill_group(self.stream)
+                self.stream = None
 
-    def stop_stream(self) -> int:
+    def assert_stream_is_alive(self) -> None:
+        """Whatever happened to its neighbours, the stream must not have ended by itself."""
         assert self.stream is not None
-        self.stream.send_signal(signal.SIGTERM)
-        code = self.stream.wait(60)
-        kill_group(self.stream)
-        self.stream = None
-        return code
-
-    def revive_stream(self) -> None:
-        """Starts the stream again where a fault has ended it."""
-        if self.stream is None or self.stream.poll() is not None:
-            self.kill_stream()
-            self.start_stream()
+        code = self.stream.poll()
+        assert code is None, f"the stream ended by itself with exit code {code}"
 
     def python_workers(self) -> list[psutil.Process]:
         """Spark's Python workers: what the daemon has forked."""
-        if self.stream is None or self.stream.poll() is not None:
+        try:
+            family = self.stream_family()
+            daemons = {process.pid for process in family if "pyspark.daemon" in _words(process)}
+            return [process for process in family if process.ppid() in daemons]
+        except psutil.NoSuchProcess:
             return []
-        family = psutil.Process(self.stream.pid).children(recursive=True)
-        daemons = {process.pid for process in family if "pyspark.daemon" in _words(process)}
-        return [process for process in family if process.ppid() in daemons]
+
+    def stream_family(self) -> list[psutil.Process]:
+        """The processes that the stream's driver has started."""
+        with self.stream_lock:
+            if self.stream is None or self.stream.poll() is not None:
+                return []
+            return psutil.Process(self.stream.pid).children(recursive=True)
 
     # PostgreSQL and Kafka ------------------------------------------------------------------------
 
@@ -164,42 +248,151 @@ class World:
         finally:
             client.close()
 
+    def _topic_now(self) -> kafka_client.Topic:
+        return kafka_client.describe_topic(self.settings.kafka_bootstrap_servers, self.topic)
+
+    def ends(self) -> Offsets:
+        """The end of each topic-partition; waits for a broker that is coming back."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                _, ends = kafka_client.ends(
+                    self.settings.kafka_bootstrap_servers, self.topic, self._topic_now().partitions
+                )
+                return ends
+            except StreamError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def recreate_topic(self) -> None:
+        """Deletes the topic and makes another of the same name; what was taken must stay."""
+        self.stack.kafka.delete_topic(self.topic)
+        eventually(self._create_topic_again, 60, "the old topic to go")
+        self.former.append(self.held)
+        self.held = Held(self._topic_now().uuid)
+        assert self.held.uuid != self.former[-1].uuid
+
+    def _create_topic_again(self) -> bool:
+        self.stack.kafka.create_topic(self.topic)
+        try:
+            return self._topic_now().uuid != self.held.uuid
+        except StreamError:  # between the two
+            return False
+
+    def delete_unread(self, partition: int) -> None:
+        """Retention takes all that a topic-partition holds; the stream must be down.
+
+        What it had not read is expected as expired from now on, offset by offset.
+        """
+        assert self.stream is None
+        # PostgreSQL may still be at the last commit of a stream that was killed.
+        eventually(self._sink_is_gone, 30, "the killed stream's transactions to end")
+        self.note_events()
+        end = self.held.read_to[partition]
+        with self.admin() as admin:
+            admin.delete_records({TopicPartition(self.topic, partition): end})
+        unread = range(self.taken().get(partition, 0), end)
+        assert unread, f"everything of topic-partition {partition} was read already"
+        self.held.expired[partition] += len(unread)
+        self.held.deleted_to[partition] = end
+        for offset in unread:
+            self.held.expected.pop((partition, offset), None)
+
+    def _sink_is_gone(self) -> bool:
+        with self.superuser() as connection:
+            return not connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name LIKE 'streaming_job%'"
+            ).fetchall()
+
     # Events --------------------------------------------------------------------------------------
 
-    def spawn_sender(self, seed: int, count: int, per_second: float) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                sender.__name__,
-                self.settings.kafka_bootstrap_servers,
-                self.topic,
-                str(seed),
-                str(count),
-                str(per_second),
-            ],
-            start_new_session=True,
+    def send(self, seed: int, count: int, partition: int | None = None) -> None:
+        """Sends events at once and returns when all are acknowledged."""
+        pairs = list(sender.events(seed, count))
+        producer.send(
+            pairs,
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            topic=self.topic,
+            partition=partition,
         )
+        self.held.acknowledged.update(value for _, value in pairs)
 
-    def lag(self) -> int:
-        """Events that no transaction has taken yet (markers at the end count too)."""
-        topic = kafka_client.describe_topic(self.settings.kafka_bootstrap_servers, self.topic)
-        _, ends = kafka_client.ends(
-            self.settings.kafka_bootstrap_servers, self.topic, topic.partitions
-        )
-        taken = dict(
+    def account(self, ended: Sender) -> None:
+        """Notes what a sender that has ended must and may have left in Kafka."""
+        acknowledged = ended.acknowledged()
+        complete = ended.process.wait() == 0
+        assert not complete or len(acknowledged) == ended.count, "the sender lost acknowledgements"
+        for number, (_, value) in enumerate(sender.events(ended.seed, ended.count)):
+            if number in acknowledged:
+                ended.held.acknowledged[value] += 1
+            else:
+                ended.held.perhaps[value] += 1
+
+    def healthy_latency(self, seed: int) -> float:
+        """Seconds from the broker's acknowledgement of a small batch to its commit."""
+        pairs = list(sender.events(seed, HEALTHY_EVENTS))
+        handled = "SELECT coalesce(sum(stored + quarantined), 0) FROM sales.stream_offsets"
+        with (
+            psycopg.connect(self.owner_url, autocommit=True) as connection,
+            closing(
+                KafkaProducer(bootstrap_servers=self.settings.kafka_bootstrap_servers, acks="all")
+            ) as client,
+        ):
+
+            def count() -> int:
+                rows = connection.execute(handled).fetchall()
+                return int(rows[0][0])
+
+            before = count()
+            for key, value in pairs:
+                client.send(self.topic, key=key, value=value)
+            client.flush(timeout=30)
+            acknowledged = time.monotonic()
+            self.held.acknowledged.update(value for _, value in pairs)
+            eventually(
+                lambda: count() >= before + len(pairs), 120, "a small batch", every_seconds=0.01
+            )
+            return time.monotonic() - acknowledged
+
+    def taken(self) -> Offsets:
+        """The ledger's next offset of each topic-partition."""
+        return dict(
             self.query(
                 "SELECT topic_partition, next_offset FROM sales.stream_offsets o "
                 "JOIN sales.streams s USING (stream_id) WHERE topic_uuid = %s",
-                topic.uuid,
+                self.held.uuid,
             )
         )
-        behind = 0
-        for partition, end in ends.items():
-            start = taken.get(partition, 0)
-            if start < end and self._has_event(partition, start, end):
-                behind += end - start
-        return behind
+
+    def wait_until_taken(self, ends: Offsets, seconds: float = CAUGHT_UP_SECONDS) -> float:
+        """Waits until the ledger has reached the offsets; returns the seconds that it took."""
+        began = time.monotonic()
+        stood_still_since, last = began, None
+        while True:
+            self.assert_stream_is_alive()
+            try:
+                taken = self.taken()
+                behind = {p: end for p, end in ends.items() if taken.get(p, 0) < end}
+                if not behind:
+                    return time.monotonic() - began
+                now = time.monotonic()
+                if taken != last:
+                    stood_still_since, last = now, taken
+                # Markers and aborted events at the end are not taken: nothing tells a stream that
+                # waits behind them from one that works, but what Kafka holds there.
+                elif now - stood_still_since > 1 and not any(
+                    self._has_event(partition, taken.get(partition, 0), end)
+                    for partition, end in behind.items()
+                ):
+                    return stood_still_since - began
+            except (psycopg.OperationalError, StreamError):
+                last = None  # PostgreSQL or Kafka is still coming back
+            assert time.monotonic() < began + seconds, (
+                f"waited {seconds:.0f} s for the stream to catch up: {ends}, taken {last}"
+            )
+            time.sleep(0.05)
 
     def _has_event(self, partition: int, start: int, end: int) -> bool:
         return (
@@ -209,58 +402,71 @@ class World:
             is not None
         )
 
-    def wait_until_caught_up(self, seconds: float = CAUGHT_UP_SECONDS) -> float:
-        began = time.monotonic()
-        eventually(lambda: self._lag_or_many() == 0, seconds, "the stream to catch up")
-        return time.monotonic() - began
-
-    def _lag_or_many(self) -> int:
-        try:
-            return self.lag()
-        except Exception:  # PostgreSQL or Kafka is still coming back
-            return 1
-
     # The check -----------------------------------------------------------------------------------
 
     def check(self) -> int:
-        """Holds every event that Kafka holds against the tables; returns how many there are.
+        """Holds what was sent against Kafka, and that against the tables; returns the events held.
 
         Raises:
             AssertionError: An event is lost, doubled, changed, or judged differently.
         """
         audit = deep_audit(self.settings)
         assert audit.faults == [], audit.faults
-        topic = kafka_client.describe_topic(self.settings.kafka_bootstrap_servers, self.topic)
-        expected: dict[tuple[int, int], Any] = {}
-        for partition in topic.partitions:
-            for offset, value in self._events(partition):
-                expected[partition, offset] = _expected(value)
+        self.note_events()
+        for held in (*self.former, self.held):
+            in_kafka = Counter(held.values.values())
+            lost = held.acknowledged - in_kafka
+            assert not lost, f"{lost.total()} acknowledged events are not in Kafka"
+            strange = in_kafka - held.acknowledged - held.perhaps
+            assert not strange, f"{strange.total()} events are in Kafka once too often: {strange}"
+            self._check_tables(held)
+        return sum(len(held.expected) for held in (*self.former, self.held))
+
+    def _check_tables(self, held: Held) -> None:
         of_stream = "JOIN sales.streams s USING (stream_id) WHERE topic_uuid = %s"
         stored = self.query(
             f"SELECT topic_partition, kafka_offset, {', '.join(ROW)} "
             f"FROM sales.raw_sales {of_stream}",
-            topic.uuid,
+            held.uuid,
         )
         bad = self.query(
             "SELECT topic_partition, kafka_offset, reason, value "
             f"FROM sales.quarantined_events {of_stream}",
-            topic.uuid,
+            held.uuid,
         )
         found = {(row[0], row[1]): tuple(row[2:]) for row in [*stored, *bad]}
         assert len(found) == len(stored) + len(bad), "an offset is in the tables twice"
-        wrong = [key for key in expected if found.get(key) != expected[key]]
-        assert not wrong, (len(wrong), wrong[0], expected[wrong[0]], found.get(wrong[0]))
-        return len(expected)
+        wrong = [key for key in held.expected if found.get(key) != held.expected[key]]
+        assert not wrong, (len(wrong), wrong[0], held.expected[wrong[0]], found.get(wrong[0]))
+        strange = found.keys() - held.expected.keys()
+        assert not strange, f"{len(strange)} rows of events that Kafka never held: {min(strange)}"
+        expired = {
+            row[0]: row[1]
+            for row in self.query(
+                "SELECT topic_partition, expired FROM sales.stream_offsets o "
+                f"{of_stream} AND expired > 0",
+                held.uuid,
+            )
+        }
+        assert expired == dict(held.expired), (expired, held.expired)
 
-    def _events(self, partition: int) -> Iterator[tuple[int, bytes | None]]:
-        where = TopicPartition(self.topic, partition)
+    def note_events(self) -> None:
+        """Reads what Kafka holds since the last reading, before a fault can delete it."""
         with kafka_client.open_consumer(self.settings.kafka_bootstrap_servers) as consumer:
-            consumer.assign([where])
-            consumer.seek_to_beginning(where)
-            end = consumer.end_offsets([where])[where]
-            while consumer.position(where) < end:
-                for record in consumer.poll(timeout_ms=500, max_records=10_000).get(where, []):
-                    yield record.offset, record.value
+            places = [
+                TopicPartition(self.topic, partition) for partition in self._topic_now().partitions
+            ]
+            ends = consumer.end_offsets(places)
+            for where in places:
+                start = self.held.read_to.get(where.partition, 0)
+                consumer.assign([where])
+                consumer.seek(where, start)
+                while consumer.position(where) < ends[where]:
+                    for record in consumer.poll(timeout_ms=500, max_records=10_000).get(where, []):
+                        key = (where.partition, record.offset)
+                        self.held.values[key] = record.value
+                        self.held.expected[key] = _expected(record.value)
+                self.held.read_to[where.partition] = max(start, consumer.position(where))
 
 
 def _expected(value: bytes | None) -> tuple[Any, ...]:
@@ -282,11 +488,13 @@ def new_world(stack: Stack, database: dict[str, str]) -> Iterator[World]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def eventually(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def eventually(
+    condition: Callable[[], bool], seconds: float, what: str, every_seconds: float = 0.1
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.1)
+        time.sleep(every_seconds)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
