@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import psycopg
 from psycopg.rows import dict_row
 from rich.console import Console
 
-from local_stack import paths
+from benchmarks.common import say, scratch
 from local_stack.dagster_processes import DAEMON
 from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.demo import load
@@ -227,11 +226,6 @@ def summary(
     }
 
 
-def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
@@ -239,9 +233,8 @@ def main() -> None:
     parser.add_argument("--stores", type=int, default=1_115)
     parser.add_argument("--days", type=int, default=20)
     arguments = parser.parse_args()
-    paths.STACKS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
-        found = measure(arguments.data, arguments.stores, arguments.days, Path(folder))
+    with scratch() as folder:
+        found = measure(arguments.data, arguments.stores, arguments.days, folder)
     say(json.dumps(found))
 
 

@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 import psycopg
 
+from benchmarks.common import say
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 STORES = 1115
 FIRST_DAY = date(2013, 1, 1)
@@ -559,11 +561,6 @@ def summary(
 
 def _spread(values: list[float]) -> str:
     return f"p50 {statistics.median(values):.2f} s, p95 {np.quantile(values, 0.95):.2f} s"
-
-
-def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,14 +12,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from local_stack import paths
+from benchmarks.common import range_tags, say, scratch
 from local_stack.stack import Stack
 
 STORES = 1_115
@@ -75,10 +74,7 @@ def run_once(way: str, months: int) -> dict[str, float]:
         began = time.monotonic()
         result = built.resolve_job_def("all").execute_in_process(
             instance=instance,
-            tags={
-                "dagster/asset_partition_range_start": "2013-01-01|1",
-                "dagster/asset_partition_range_end": f"{last}|{STORES}",
-            },
+            tags=range_tags("2013-01-01|1", f"{last}|{STORES}"),
         )
         seconds = time.monotonic() - began
         key = dg.AssetKey(f"asset_{ASSETS - 1}")
@@ -129,11 +125,6 @@ def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.partitions", description=__doc__)
@@ -144,9 +135,8 @@ def main() -> None:
     if arguments.way:
         say(json.dumps(run_once(arguments.way, arguments.months)))
         return
-    paths.STACKS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
-        found = compare(arguments.stock_limit, Path(folder))
+    with scratch() as folder:
+        found = compare(arguments.stock_limit, folder)
     say(json.dumps(found))
 
 

@@ -12,13 +12,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import range_tags, say, scratch
 from local_stack import paths
 from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
@@ -32,22 +32,24 @@ NEWEST = "2015-08-01"
 FACTORS = (1, 3, 10)
 
 
-def _run(job: str, first: str, last: str, *, refresh: bool) -> None:
+def _execute(job: str, **what: Any) -> None:
     import dagster as dg
 
     from forecast_assets.definitions import defs
-    from forecast_assets.defs.scope import REFRESH_TAG
 
-    tags = {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": last,
-    }
-    if refresh:
-        tags[REFRESH_TAG] = "true"
     with dg.DagsterInstance.get() as instance:
         known = defs().get_repository_def().get_job(job)
-        if not known.execute_in_process(instance=instance, tags=tags).success:
+        if not known.execute_in_process(instance=instance, **what).success:
             raise SystemExit(f"{job} failed")
+
+
+def _run(job: str, first: str, last: str, *, refresh: bool) -> None:
+    from forecast_assets.defs.scope import REFRESH_TAG
+
+    tags = range_tags(first, last)
+    if refresh:
+        tags[REFRESH_TAG] = "true"
+    _execute(job, tags=tags)
 
 
 def _partitions(stores: int) -> None:
@@ -82,11 +84,11 @@ def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
     return {
         "partitions": lambda: _partitions(stores),
         "first refresh": lambda: _run("refresh", "2015-01-01|1", NEWEST + last, refresh=True),
-        "training": lambda: _train(NEWEST),
+        "training": lambda: _execute("train", partition_key=NEWEST),
         "first forecasts": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
         "one more day": lambda: _newest_day(folder),
         "refresh": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
-        "earlier training": lambda: _train(TRAINED_BEFORE),
+        "earlier training": lambda: _execute("train", partition_key=TRAINED_BEFORE),
         "backfill": lambda: _run(
             "refresh", f"{BACKFILLED[0]}|1", BACKFILLED[1] + last, refresh=False
         ),
@@ -94,17 +96,6 @@ def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
 
 
 MEASURED = ("load", "first refresh", "training", "first forecasts", "refresh", "backfill")
-
-
-def _train(month: str) -> None:
-    import dagster as dg
-
-    from forecast_assets.definitions import defs
-
-    with dg.DagsterInstance.get() as instance:
-        job = defs().get_repository_def().get_job("train")
-        if not job.execute_in_process(instance=instance, partition_key=month).success:
-            raise SystemExit("training failed")
 
 
 def one_chain(factor: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -181,11 +172,6 @@ def summary(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
@@ -197,11 +183,10 @@ def main() -> None:
     if arguments.step:
         steps(arguments.stores, arguments.folder)[arguments.step]()
         return
-    paths.STACKS.mkdir(exist_ok=True)
     found = {}
     for factor in arguments.factors:
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
-            found[factor] = one_chain(factor, Path(folder))
+        with scratch() as folder:
+            found[factor] = one_chain(factor, folder)
     say(json.dumps(summary(found)))
 
 

@@ -18,8 +18,8 @@ from mlflow.types import ColSpec, Schema
 
 from forecast_assets.core.columns import DAY_COLUMNS, FORECAST_COLUMNS
 from forecast_assets.core.pooled import PooledModel
+from forecast_assets.settings import REGISTERED_NAME
 
-REGISTERED_NAME = "sales-forecast"
 Alias = Literal["champion", "challenger"]
 
 _CODE = Path(__file__).parent

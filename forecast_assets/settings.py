@@ -26,6 +26,9 @@ Event writes are what a run over many partitions costs; with these two settings 
 in batches (one run over 1,115 partitions: about 1 s instead of 27 s).
 """
 
+REGISTERED_NAME = "sales-forecast"
+"""The registered model in MLflow."""
+
 MAX_PARTITIONS = 100_000
 """Partitions an asset, at most: the limit that Dagster's documentation recommends."""
 

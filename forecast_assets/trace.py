@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forecast_assets.core.columns import QUANTILES, quantile_column
+from forecast_assets.settings import REGISTERED_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 #: As many parts of a forecast are shown in the table; the JSON has all.
 SHOWN_PARTS = 10
-#: Days of the history that a day is compared with, and that trees look at.
-HISTORY_DAYS = 400
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ def links(row: dict[str, Any], version: PooledVersion | None, chosen: Settings) 
         if version.mlflow_run_id:
             found["mlflow_run"] = f"{base}/#/runs/{version.mlflow_run_id}"
         if version.mlflow_version:
-            found["mlflow_model"] = f"{base}/#/models/sales-forecast/versions/" + quote(
-                version.mlflow_version
+            found["mlflow_model"] = (
+                f"{base}/#/models/{REGISTERED_NAME}/versions/{quote(version.mlflow_version)}"
             )
     return found
 
@@ -181,7 +180,7 @@ def _parts(
     import pandas as pd
 
     from forecast_assets.core.explain import explain
-    from forecast_assets.core.features import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
+    from forecast_assets.core.features import FEATURE_COLUMNS
     from forecast_assets.core.model_format import MODEL_FORMAT
     from forecast_assets.core.plans import future_features
     from forecast_assets.core.pooled import PooledModel
@@ -192,23 +191,14 @@ def _parts(
     origin = row["origin"]
     pooled = PooledModel.from_bytes(version.model) if version else None
     features = sales.features(transaction, list(FEATURE_COLUMNS), origin, [asked.store])
-    days = sales.day_panel(
-        transaction,
-        [asked.store],
-        origin - timedelta(days=CONTEXT_DAYS),
-        asked.day + timedelta(days=LOOKAHEAD_DAYS),
-        sales_until=origin,
-    )
-    known = days["date"] <= pd.Timestamp(origin)
+    horizon = (asked.day - origin).days
+    past, plan = sales.known_at(transaction, [asked.store], origin, horizon)
     coming = future_features(
-        days[known],
-        days[~known],
-        pd.Series(pd.Timestamp(origin), index=[asked.store]),
-        (asked.day - origin).days,
+        past, plan, pd.Series(pd.Timestamp(origin), index=[asked.store]), horizon
     )
     fitted, source = _store_model(transaction, asked.store, row, pooled, features, chosen)
     found = explain(
-        features[features["date"] > pd.Timestamp(origin - timedelta(days=HISTORY_DAYS))],
+        features,
         fitted,
         pooled,
         coming,
@@ -278,7 +268,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
         )
         head.add_row(
             "MLflow",
-            f"run {model['mlflow_run_id']}, sales-forecast version {model['mlflow_version']}",
+            f"run {model['mlflow_run_id']}, {REGISTERED_NAME} version {model['mlflow_version']}",
         )
     run = found["run"]
     head.add_row("Dagster run", f"{run['id']}, written {run['written_at']}")

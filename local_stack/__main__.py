@@ -116,6 +116,11 @@ def _interrupt(number: int, frame: FrameType | None) -> Never:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
+def _fail(message: str) -> Never:
+    errors.print(Text.assemble(("error: ", "red"), message))
+    sys.exit(1)
+
+
 def main() -> None:
     """Runs the command line; what the user can mend ends in one line and exit code 1."""
     # `kill` and a closed terminal stop the stack like Ctrl-C does.
@@ -124,17 +129,10 @@ def main() -> None:
     try:
         app(prog_name="python -m local_stack")
     except StackError as error:
-        errors.print(Text.assemble(("error: ", "red"), str(error)))
-        sys.exit(1)
+        _fail(str(error))
     except psycopg.OperationalError as error:
         reason = (str(error).strip().splitlines() or ["no message"])[0]
-        errors.print(
-            Text.assemble(
-                ("error: ", "red"),
-                f"PostgreSQL went away ({reason}): the logs under {paths.STACKS} say why.",
-            )
-        )
-        sys.exit(1)
+        _fail(f"PostgreSQL went away ({reason}): the logs under {paths.STACKS} say why.")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: What is added up over scored forecasts; the columns of that name in `forecast_accuracy`.
+SUMS = (
+    "forecasts",
+    "sold",
+    "sales",
+    "mean",
+    "absolute_error",
+    "squared_percent_error",
+    "inside_80",
+    "inside_95",
+)
 #: Bounds of what counts as usual. Of the 15 windows in docs/forecasting.md, all but one (the
 #: first that the model ever saw a Christmas before) lie within them: a month of bad luck does not
 #: cross them, intervals or levels that no longer fit do.
@@ -48,15 +59,10 @@ class Accuracy:
         """Add up rows of sums and take the measures.
 
         Args:
-            sums: Rows with forecasts, sold, sales, mean, absolute_error, squared_percent_error,
-                inside_80 and inside_95.
+            sums: Rows with `SUMS`.
         """
-        names = ("forecasts", "sold", "sales", "mean", "absolute_error", "squared_percent_error")
         rows = list(sums)
-        total = {
-            name: math.fsum(float(row[name]) for row in rows)
-            for name in (*names, "inside_80", "inside_95")
-        }
+        total = {name: math.fsum(float(row[name]) for row in rows) for name in SUMS}
         return cls(
             forecasts=int(total["forecasts"]),
             rmspe=math.sqrt(_ratio(total["squared_percent_error"], total["sold"])),

@@ -8,16 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 
+from forecast_assets.core.columns import QUANTILES
 from forecast_assets.core.design import DESIGN_COLUMNS
+from forecast_assets.core.intervals import KINDS
 from forecast_assets.core.origins import STACK_INPUTS
 from forecast_assets.core.panel import HALF_LIVES
 
-#: Raised when the meaning of the stored bytes changes though no regressor does.
+#: Raised when the meaning of the stored bytes changes though nothing of the below does.
 _LAYOUT = 5
 
 
 def _fingerprint() -> str:
-    parts = [_LAYOUT, list(DESIGN_COLUMNS), list(STACK_INPUTS), list(HALF_LIVES)]
+    parts = [
+        _LAYOUT,
+        list(DESIGN_COLUMNS),
+        list(STACK_INPUTS),
+        list(HALF_LIVES),
+        KINDS,
+        list(QUANTILES),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

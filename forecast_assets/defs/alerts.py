@@ -5,6 +5,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 import dagster as dg
+from pydantic import HttpUrl, Secret
 
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
@@ -15,15 +16,16 @@ SHOWN_STORES = 10
 UNSET = "no FORECAST_ALERT_WEBHOOK is set: whom to tell is not known"
 
 
-def post(text: str) -> None:
-    """Sends a message to the settings' webhook, in the form that chat systems take.
+def post(webhook: Secret[HttpUrl], text: str) -> None:
+    """Sends a message to a webhook, in the form that chat systems take.
+
+    Args:
+        webhook: Where to.
+        text: The message.
 
     Raises:
         OSError: It does not answer, or with an error; the sensor's tick then fails visibly.
     """
-    webhook = settings().alert_webhook
-    if webhook is None:
-        raise ValueError(UNSET)
     request = urllib.request.Request(  # noqa: S310 - the settings allow http and https alone
         str(webhook.get_secret_value()),
         data=json.dumps({"text": text}).encode(),
@@ -40,11 +42,12 @@ def post(text: str) -> None:
 )
 def tell_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Sends the failed run's job, id and error."""
-    if settings().alert_webhook is None:
+    webhook = settings().alert_webhook
+    if webhook is None:
         return dg.SkipReason(UNSET)
     run = context.dagster_run
     reason = (context.failure_event.message or "no message").strip().splitlines()[0]
-    post(f"{run.job_name} {run.run_id} has failed: {reason}")
+    post(webhook, f"{run.job_name} {run.run_id} has failed: {reason}")
     return None
 
 
@@ -72,12 +75,13 @@ def tell_of_stale_forecasts(
         shown = [f"{row['store']} since {row['first_day']}" for row in late[:SHOWN_STORES]]
         more = ["…"] if len(late) > SHOWN_STORES else []
         post(
+            chosen.alert_webhook,
             f"forecasts of {len(late)} stores are stale: their changes have waited for more than "
-            f"{chosen.max_open_minutes:g} minutes ({', '.join([*shown, *more])})"
+            f"{chosen.max_open_minutes:g} minutes ({', '.join([*shown, *more])})",
         )
         told = datetime.now(UTC).isoformat(timespec="seconds")
     elif told and not late:
-        post(f"forecasts are fresh again; they were stale since {told}")
+        post(chosen.alert_webhook, f"forecasts are fresh again; they were stale since {told}")
         told = ""
     return dg.SensorResult(
         skip_reason=f"{len(late)} stores are late" if late else "nothing is late", cursor=told

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from forecast_assets.settings import settings
 
@@ -29,14 +30,7 @@ def removable_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[s
                 key, dg.DagsterEventType.ASSET_MATERIALIZATION
             ).values()
         )
-    finished = dg.RunsFilter(
-        statuses=[
-            dg.DagsterRunStatus.SUCCESS,
-            dg.DagsterRunStatus.FAILURE,
-            dg.DagsterRunStatus.CANCELED,
-        ],
-        created_before=before,
-    )
+    finished = dg.RunsFilter(statuses=FINISHED_STATUSES, created_before=before)
     cursor = None
     while True:
         records = instance.get_run_records(

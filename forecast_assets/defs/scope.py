@@ -42,13 +42,19 @@ class Scope:
         return store in self.first_days and self.first_days[store] <= fitted_until
 
 
+def refresh_of(context: dg.AssetExecutionContext) -> str | None:
+    """The refresh that a run is: its own id; None when partitions were asked for."""
+    return context.run.run_id if REFRESH_TAG in context.run.tags else None
+
+
 def scope_of(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Scope:
     """The cells that a run's assets compute; a refresh takes its changes when first asked."""
-    if REFRESH_TAG not in context.run.tags:
+    refresh_id = refresh_of(context)
+    if refresh_id is None:
         asked = cells_of(list(context.partition_keys))
         return Scope(None, asked, asked)
     with warehouse.transaction() as transaction:
-        return refresh_scope(context.run.run_id, transaction)
+        return refresh_scope(refresh_id, transaction)
 
 
 def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:

@@ -23,6 +23,7 @@ from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.settings import settings
 
 REFRESHES = dg.RunsFilter(tags={REFRESH_TAG: "true"})
+TRAININGS = dg.RunsFilter(job_name=train.name)
 WAITING_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 
 INTERVAL_SECONDS = 5
@@ -64,7 +65,7 @@ def refresh_when_changed(
     until = time.monotonic() + LINGER_SECONDS
     with warehouse.transaction() as transaction:
         _linger(lambda: changes.have_settled(transaction, SETTLED_SECONDS), until)
-    _linger(lambda: not _in_flight(context.instance, REFRESHES), until)
+    idle = _linger(lambda: not _in_flight(context.instance, REFRESHES), until)
     with warehouse.transaction() as transaction:
         stores = sales.stores(transaction)
         waiting = changes.open_changes(transaction)
@@ -83,7 +84,7 @@ def refresh_when_changed(
         Seen(
             cells=cells_since(waiting.first_days, newest, chosen.date_grain) if waiting else {},
             newest_change=waiting.newest_id if waiting else 0,
-            in_flight=_in_flight(context.instance, REFRESHES),
+            in_flight=not idle,
             failures=failures,
             last_failure=last_failure,
             now=datetime.now(UTC),
@@ -124,7 +125,6 @@ def train_when_untrained(
 ) -> dg.RunRequest | dg.SkipReason:
     """Asks for the first training of a model format; later ones are the schedule's."""
     from forecast_assets.core.model_format import MODEL_FORMAT
-    from forecast_assets.core.periods import period_start
     from forecast_assets.core.refresh import next_try
     from forecast_assets.warehouse import changes, models
 
@@ -137,12 +137,12 @@ def train_when_untrained(
     if waiting is not None or newest is None:
         # In the middle of a first refresh there are features, but not of the newest days yet.
         return dg.SkipReason("a refresh comes first: it makes the features to train on")
-    key = str(period_start(newest, settings().date_grain))
-    if key not in dates.get_partition_keys():
+    key = _partition_of(newest)
+    if key is None:
         return dg.SkipReason(f"the newest features, of {newest}, lie outside the calendar")
-    if _in_flight(context.instance, dg.RunsFilter(job_name=train.name)):
+    if _in_flight(context.instance, TRAININGS):
         return dg.SkipReason("training is under way")
-    failures, last_failure = _failures(context.instance, dg.RunsFilter(job_name=train.name))
+    failures, last_failure = _failures(context.instance, TRAININGS)
     again = next_try(failures, last_failure)
     if again is not None and datetime.now(UTC) < again:
         return dg.SkipReason(f"training has failed; the next try is at {again:%H:%M:%S} UTC")
@@ -163,7 +163,6 @@ def train_when_slipped(
 ) -> dg.SensorResult:
     """Asks for a training when recent forecasts were worse than promised."""
     from forecast_assets.core.accuracy import Accuracy
-    from forecast_assets.core.periods import period_start
     from forecast_assets.core.refresh import Wait
     from forecast_assets.core.retrain import Record, decide
     from forecast_assets.warehouse import accuracy, models
@@ -173,7 +172,7 @@ def train_when_slipped(
         newest = accuracy.newest_day(transaction)
         if newest is None or str(newest) == context.cursor:
             return dg.SensorResult(skip_reason=f"no day has been scored since {context.cursor}")
-        if _in_flight(context.instance, dg.RunsFilter(job_name=train.name)):
+        if _in_flight(context.instance, TRAININGS):
             return dg.SensorResult(skip_reason="training is under way")
         champion = models.pooled_for(transaction, date.max)
         trainable = models.newest_feature_day(transaction)
@@ -194,8 +193,8 @@ def train_when_slipped(
     )
     if isinstance(decision, Wait):
         return dg.SensorResult(skip_reason=decision.reason, cursor=str(newest))
-    key = str(period_start(trainable, chosen.date_grain))
-    if key not in dates.get_partition_keys():
+    key = _partition_of(trainable)
+    if key is None:
         return dg.SensorResult(
             skip_reason=f"{decision.reason}; the newest features, of {trainable}, lie outside "
             "the calendar",
@@ -212,10 +211,21 @@ def train_when_slipped(
     )
 
 
-def _linger(done: Callable[[], bool], until: float) -> None:
-    """Waits for a condition, no longer than until a time of the monotonic clock."""
-    while not done() and time.monotonic() < until:
+def _partition_of(day: date) -> str | None:
+    """The date partition that holds a day; None outside the calendar."""
+    from forecast_assets.core.periods import period_start
+
+    key = str(period_start(day, settings().date_grain))
+    return key if key in dates.get_partition_keys() else None
+
+
+def _linger(done: Callable[[], bool], until: float) -> bool:
+    """Waits for a condition until a time of the monotonic clock; whether it came to hold."""
+    while not done():
+        if time.monotonic() >= until:
+            return False
         time.sleep(LOOK_AGAIN_SECONDS)
+    return True
 
 
 def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:

@@ -1,7 +1,7 @@
 """The columns of the tables behind the assets: name, PostgreSQL type, and what they say.
 
-Here belong the words that people read, in the UI and in the schemas of frames, once. Nothing is
-imported, so that loading the definitions stays cheap.
+Here belong the words that people read, in the UI and in the schemas of frames, once. Nothing heavy
+is imported, so that loading the definitions stays cheap.
 """
 
 from __future__ import annotations

@@ -6,22 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from forecast_assets.core.accuracy import SUMS
 from forecast_assets.warehouse.connection import Transaction
 
 LONGEST_HORIZON_DAYS = 366
 """No forecast reaches further (the settings' bound): older origins need not be looked at."""
-
-SUMS = (
-    "forecasts",
-    "sold",
-    "sales",
-    "mean",
-    "absolute_error",
-    "squared_percent_error",
-    "inside_80",
-    "inside_95",
-)
-"""The columns of `forecast_accuracy` that add up."""
 
 _ADDED_UP = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
+from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS
 from forecast_assets.warehouse.connection import Transaction
 
 
@@ -174,6 +175,31 @@ def day_panel(
         """,
         (list(chosen), first_day, last_day, sales_until or date.max),
     )
+
+
+def known_at(
+    transaction: Transaction, chosen: Sequence[int], origin: date, horizon: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a forecast from an origin may know: as much as features of the coming days look at.
+
+    Args:
+        transaction: The open transaction.
+        chosen: The stores to read.
+        origin: The last day with sales.
+        horizon: Days ahead.
+
+    Returns:
+        The day panel up to the origin, and the plan of the days after it.
+    """
+    days = day_panel(
+        transaction,
+        chosen,
+        origin - timedelta(days=CONTEXT_DAYS),
+        origin + timedelta(days=horizon + LOOKAHEAD_DAYS),
+        sales_until=origin,
+    )
+    known = days["date"] <= pd.Timestamp(origin)
+    return days[known], days[~known]
 
 
 def features(

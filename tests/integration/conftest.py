@@ -5,6 +5,7 @@ Tests that need more (the stream, Dagster) start it themselves with ``stack.star
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,6 +27,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running.remove_data()
 
 
+@contextmanager
+def copied_database(stack: Stack, template: str = _TEMPLATE) -> Iterator[str]:
+    """A sales database that begins as a copy of another, by default of an empty one; its name."""
+    name = f"sales_{uuid.uuid4().hex[:12]}"
+    owner, others = postgres.DATABASES["sales"]
+    stack.postgres.create_database(name, owner, others, template=template)
+    try:
+        yield name
+    finally:
+        stack.postgres.drop_database(name)
+
+
 @pytest.fixture
 def fresh_database(stack: Stack) -> Iterator[dict[str, str]]:
     """A migrated, empty sales database of the test's own.
@@ -33,11 +46,8 @@ def fresh_database(stack: Stack) -> Iterator[dict[str, str]]:
     Yields:
         OWNER_DATABASE_URL, STREAM_DATABASE_URL, FORECAST_DATABASE_URL and READER_DATABASE_URL.
     """
-    name = f"sales_{uuid.uuid4().hex[:12]}"
-    owner, others = postgres.DATABASES["sales"]
-    stack.postgres.create_database(name, owner, others, template=_TEMPLATE)
-    yield stack.database_urls(name)
-    stack.postgres.drop_database(name)
+    with copied_database(stack) as name:
+        yield stack.database_urls(name)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +18,7 @@ import pytest
 
 from forecast_assets import kaggle, trace
 from forecast_assets.core import model_format, pooled
+from forecast_assets.core.accuracy import SUMS
 from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
@@ -26,13 +26,12 @@ from forecast_assets.defs.sensors import train_when_slipped, train_when_untraine
 from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
 from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
-from forecast_assets.warehouse.accuracy import SUMS
 from forecast_assets.warehouse.connection import Warehouse
 from forecast_assets.warehouse.errors import LoadError
 from forecast_assets.warehouse.trace import refresh as refresh_of
-from local_stack import postgres
 from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
+from tests.integration.conftest import copied_database
 
 STORES = 6
 END = date(2015, 6, 19)
@@ -148,26 +147,20 @@ def forecast_template(
     stack: Stack, kaggle_files: Path, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """A database with forecasts in force, made once: copying it takes a fraction of making it."""
-    name = f"sales_{uuid.uuid4().hex[:12]}"
-    stack.postgres.create_database(name, *postgres.DATABASES["sales"])
-    stack.migrate(name)
     workdir = tmp_path_factory.mktemp("template")
-    with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as made:
-        made.load(date(2015, 6, 12))
-        made.refresh()
-        made.train("2015-06-01")
-        made.refresh()
-    yield name
-    stack.postgres.drop_database(name)
+    with copied_database(stack) as name:
+        with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as made:
+            made.load(date(2015, 6, 12))
+            made.refresh()
+            made.train("2015-06-01")
+            made.refresh()
+        yield name
 
 
 @pytest.fixture
 def forecast_database(stack: Stack, forecast_template: str) -> Iterator[dict[str, str]]:
-    name = f"sales_{uuid.uuid4().hex[:12]}"
-    owner, others = postgres.DATABASES["sales"]
-    stack.postgres.create_database(name, owner, others, template=forecast_template)
-    yield stack.database_urls(name)
-    stack.postgres.drop_database(name)
+    with copied_database(stack, forecast_template) as name:
+        yield stack.database_urls(name)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
-    with checking(found), timed(scope, context, warehouse):
+    with checking(found), timed(scope.refresh_id, context, warehouse):
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 lock(transaction, "cleaned_sales", chunk.periods)

@@ -12,7 +12,6 @@ import dagster as dg
 
 from forecast_assets.defs.partitions import partition_key, sales_partitions
 from forecast_assets.defs.reporting import Events, report
-from forecast_assets.defs.scope import Scope
 from forecast_assets.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
 
 if TYPE_CHECKING:
@@ -75,18 +74,18 @@ Materialized = dict[str, dict[str, Any]]
 
 @contextmanager
 def timed(
-    scope: Scope, context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    refresh_id: str | None, context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[None]:
     """Notes in a refresh how long an asset took."""
     from forecast_assets.warehouse import changes
 
     started = time.perf_counter()
     yield
-    if scope.refresh_id is not None:
+    if refresh_id is not None:
         seconds = time.perf_counter() - started
         with warehouse.transaction() as transaction:
             changes.note_timing(
-                transaction, scope.refresh_id, context.asset_key.to_user_string(), seconds
+                transaction, refresh_id, context.asset_key.to_user_string(), seconds
             )
 
 

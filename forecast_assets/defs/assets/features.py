@@ -43,7 +43,7 @@ def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
     scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
-    with checking(found), timed(scope, context, warehouse):
+    with checking(found), timed(scope.refresh_id, context, warehouse):
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 lock(transaction, "features", chunk.periods)

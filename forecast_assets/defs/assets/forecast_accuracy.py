@@ -1,6 +1,7 @@
 """`forecast_accuracy`: forecasts against what happened, as soon as it is known."""
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
@@ -15,7 +16,7 @@ from forecast_assets.defs.assets.common import (
 from forecast_assets.defs.partitions import cells_of, partition_key
 from forecast_assets.defs.reporting import Events
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.scope import REFRESH_TAG, Scope
+from forecast_assets.defs.scope import refresh_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +49,13 @@ LOCK = "forecast_accuracy"
 )
 def forecast_accuracy(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Scores what became known, or the backtests of the run's partitions."""
-    is_refresh = REFRESH_TAG in context.run.tags
+    refresh_id = refresh_of(context)
     materialized: Materialized = {}
-    with timed(Scope(context.run.run_id if is_refresh else None, {}, {}), context, warehouse):
-        if not is_refresh:
+    with timed(refresh_id, context, warehouse):
+        if refresh_id is None:
             materialized = _score_backtests(list(context.partition_keys), warehouse)
         with warehouse.transaction() as transaction:
-            if is_refresh:
+            if refresh_id is not None:
                 materialized = _score_refreshes(transaction)
             verdict = _verdict(transaction)
     found = dg.AssetCheckResult(
@@ -69,8 +70,6 @@ def forecast_accuracy(context: dg.AssetExecutionContext, warehouse: WarehouseRes
 
 def _verdict(transaction: "Transaction") -> "Verdict":
     """What the newest scored days say together."""
-    from datetime import timedelta
-
     from forecast_assets.core.accuracy import RECENT_DAYS, judge
     from forecast_assets.warehouse import accuracy as table
 
@@ -118,9 +117,7 @@ def _metadata(scored: "pd.DataFrame", day: str) -> Materialized:
 
     grain = settings().date_grain
     parts: dict[str, list[dict[str, Any]]] = {}
-    names = [str(name) for name in scored.columns]
-    for values in scored.itertuples(index=False):
-        row = dict(zip(names, values, strict=True))
+    for row in cast("list[dict[str, Any]]", scored.to_dict("records")):
         key = partition_key(period_start(row[day].date(), grain), int(row["store"]))
         parts.setdefault(key, []).append(row)
     found: Materialized = {}

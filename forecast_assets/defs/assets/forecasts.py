@@ -48,7 +48,7 @@ def forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
     found: list[dg.AssetCheckResult] = []
     with (
         checking(found),
-        timed(scope, context, warehouse),
+        timed(scope.refresh_id, context, warehouse),
         warehouse.transaction() as transaction,
     ):
         # One transaction: the changes close together with the forecasts that they asked for.
@@ -157,7 +157,7 @@ def _some_stores(
     backtests: list[pd.DataFrame] = []
     replaced = set(stores)
     for (version, origin), group in groups.items():
-        rows, days = _forecast(
+        rows, past = _forecast(
             transaction, fitted.loc[group].reset_index(drop=True), version, origin
         )
         is_current = scope.refresh_id is not None and origin >= start
@@ -168,7 +168,7 @@ def _some_stores(
             replaced -= issued
         backtests.append(rows[~is_issued].assign(model_version=version))
         made.note(rows, issued, origin, version)
-        made.draw(days, rows)
+        made.draw(past, rows)
     if replaced:
         together = pd.concat(backtests) if backtests else None
         table.replace_backtest(transaction, together, sorted(replaced), period, run_id)
@@ -177,10 +177,10 @@ def _some_stores(
 def _forecast(
     transaction: "Transaction", fitted: "pd.DataFrame", version: str | None, origin: date
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Forecasts stores from one origin; returns the rows, and the days that they were made from."""
+    """Forecasts stores from one origin; returns the rows, and the known days before them."""
     import pandas as pd
 
-    from forecast_assets.core.features import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
+    from forecast_assets.core.features import FEATURE_COLUMNS
     from forecast_assets.core.forecasting import forecast
     from forecast_assets.core.model_format import MODEL_FORMAT
     from forecast_assets.core.origins import RESIDUAL_DAYS
@@ -206,14 +206,7 @@ def _forecast(
         pooled = PooledModel.from_bytes(stored.model)
     # Trees look at the same season a year before; linear models at the level of the last weeks.
     history = RESIDUAL_DAYS if pooled is not None and pooled.boosters else LEVEL_DAYS
-    days = sales.day_panel(
-        transaction,
-        stores,
-        origin - timedelta(days=CONTEXT_DAYS),
-        origin + timedelta(days=chosen.horizon + LOOKAHEAD_DAYS),
-        sales_until=origin,
-    )
-    known = days["date"] <= pd.Timestamp(origin)
+    past, plan = sales.known_at(transaction, stores, origin, chosen.horizon)
     rows = forecast(
         sales.features(
             transaction,
@@ -224,8 +217,8 @@ def _forecast(
         ),
         fitted,
         pooled,
-        future_features(days[known], days[~known], origins, chosen.horizon),
+        future_features(past, plan, origins, chosen.horizon),
         origins=origins,
         error_measure=chosen.error_measure,
     )
-    return validated(FORECASTS, rows), days
+    return validated(FORECASTS, rows), past

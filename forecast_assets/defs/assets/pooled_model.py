@@ -134,16 +134,19 @@ def _train(
             model=data,
         )
         newest = models.pooled_for(transaction, date.max)
-        if newest is not None and newest.version == version:
+        serves = newest is not None and newest.version == version
+        if serves:
             changes.note_champion(transaction)
             registry.name_version("champion", registered)
-    if contest is not None and newest is not None and newest.version == version:
-        tags = {
-            "recipe": contest.challenger,
-            "trained_until": str(contest.beaten.trained_until),
-        }
+    if contest is not None and serves:
         beaten = registry.register(
-            contest.beaten, contest.beaten.to_bytes(), name="challenger", tags=tags
+            contest.beaten,
+            contest.beaten.to_bytes(),
+            name="challenger",
+            tags={
+                "recipe": contest.challenger,
+                "trained_until": str(contest.beaten.trained_until),
+            },
         )
         registry.name_version("challenger", beaten)
     return {

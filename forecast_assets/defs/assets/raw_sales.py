@@ -50,7 +50,7 @@ def raw_sales(
         _drain(context, pyspark)
     scope = scope_of(context, warehouse)
     materialized: Materialized = {}
-    with timed(scope, context, warehouse):
+    with timed(scope.refresh_id, context, warehouse):
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)

@@ -47,7 +47,7 @@ def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     scope = scope_of(context, warehouse)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
-    with checking(found), timed(scope, context, warehouse):
+    with checking(found), timed(scope.refresh_id, context, warehouse):
         for chunk in chunks(scope.models, grain):
             for period in chunk.periods:
                 with warehouse.transaction() as transaction:

@@ -1,13 +1,11 @@
 """The graph as its users see it: a change here is a change of what they rely on."""
 
-import subprocess
-import sys
-
 import dagster as dg
 import pytest
 
 from forecast_assets.core.features import FEATURE_COLUMNS
 from forecast_assets.definitions import defs as build
+from tests.unit.forecast_assets.imports import loaded_by
 
 GRAPH = {
     "raw_sales": ("sales", [], 2),
@@ -95,25 +93,13 @@ HEAVY = ("pandas", "mlflow", "pyspark", "sktime", "lightgbm", "pandera", "matplo
 
 def test_loading_the_definitions_imports_nothing_heavy() -> None:
     """Every run is a fresh process and pays for these imports."""
-    code = (
-        "import sys; from forecast_assets.definitions import defs; defs();"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.strip() == "[]"
+    code = "from forecast_assets.definitions import defs; defs()"
+    assert loaded_by(code, *HEAVY) == []
 
 
 def test_a_refresh_imports_neither_spark_nor_what_only_training_needs() -> None:
-    code = (
-        "import sys; import forecast_assets.core.forecasting, forecast_assets.schemas.frames;"
-        "print([n for n in ('pyspark', 'lightgbm', 'scipy.stats', 'mlflow') if n in sys.modules])"
-    )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.strip() == "[]"
+    code = "import forecast_assets.core.forecasting, forecast_assets.schemas.frames"
+    assert loaded_by(code, "pyspark", "lightgbm", "scipy.stats", "mlflow") == []
 
 
 def test_the_features_have_columns_that_postgresql_knows() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import date
 
 import pandas as pd
@@ -16,6 +14,7 @@ from forecast_assets.core.pooled import (
     fit_pooled,
     training_stores,
 )
+from tests.unit.forecast_assets.imports import loaded_by
 
 
 def test_the_format_follows_the_regressors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +22,13 @@ def test_the_format_follows_the_regressors(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("DESIGN_COLUMNS", "STACK_INPUTS", "HALF_LIVES"):
         with monkeypatch.context() as patch:
             patch.setattr(model_format, name, getattr(model_format, name)[:-1])
+            assert model_format._fingerprint() != model_format.MODEL_FORMAT, name
+
+
+def test_the_format_follows_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, other in (("KINDS", {"special": 2}), ("QUANTILES", (0.5,))):
+        with monkeypatch.context() as patch:
+            patch.setattr(model_format, name, other)
             assert model_format._fingerprint() != model_format.MODEL_FORMAT, name
 
 
@@ -37,14 +43,8 @@ def test_a_model_of_another_format_is_refused(
 
 
 def test_a_sensor_can_ask_for_the_format_without_importing_what_trains() -> None:
-    code = (
-        "import sys; import forecast_assets.core.model_format;"
-        "print([name for name in ('lightgbm', 'sktime', 'sklearn') if name in sys.modules])"
-    )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert output.strip() == "[]"
+    code = "import forecast_assets.core.model_format"
+    assert loaded_by(code, "lightgbm", "sktime", "sklearn") == []
 
 
 def test_a_large_chain_is_learned_from_a_sample_that_stays_the_same() -> None:
