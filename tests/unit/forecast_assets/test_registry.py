@@ -38,6 +38,8 @@ def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    # MLflow remembers the experiment that another test set, by its number in another database.
+    mlflow.set_experiment("registry")
     with mlflow.start_run():
         yield
     mlflow.set_tracking_uri(before)
