@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
+from benchmarks import flink
 from benchmarks.common import say
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -48,6 +50,7 @@ WAYS = (
     "kafka_connect_insert",
     "sqlalchemy",
     "psycopg_copy",
+    "flink",
 )
 GUARANTEE = {
     "noop": "writes nothing: the ceiling of any Spark sink",
@@ -58,6 +61,7 @@ GUARANTEE = {
     "kafka_connect_insert": "at least once",
     "sqlalchemy": "at least once",
     "psycopg_copy": "at least once",
+    "flink": "at least once",
 }
 
 
@@ -232,7 +236,6 @@ def _psycopg_copy(settings: Any) -> Callable[[list[dict[str, Any]]], None]:
 
 def connect_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, float]:
     """Kafka Connect with Debezium's JDBC sink, in its standalone process."""
-    import shutil
     from urllib.parse import urlsplit
 
     address = urlsplit(settings.database_url)
@@ -274,24 +277,43 @@ def connect_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, f
     for name, values in (("worker", worker), ("sink", sink)):
         lines = [f"{key}={value}" for key, value in values.items()]
         (folder / f"{name}.properties").write_text("\n".join(lines) + "\n")
+    command = [
+        *("java", "-Xmx1g", "-cp", f"{jars}/*"),
+        "org.apache.kafka.connect.cli.ConnectStandalone",
+        *(str(folder / f"{name}.properties") for name in ("worker", "sink")),
+    ]
+    return _process_way(command, folder, settings, "public.bench_connect", events)
+
+
+def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
+    """Flink's SQL with its JDBC sink, in its SQL client's process."""
+    from streaming_job import drain
+
+    try:
+        home = flink.home(REPOSITORY / ".jars" / "flink")
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"left out, Flink does not install: {error.stderr[-300:]}") from error
+    drain.prepare_tables(settings)
+    folder = Path(tempfile.mkdtemp(prefix="flink-"))
+    command = flink.command(home, jars, settings, folder)
+    return _process_way(command, folder, settings, "sales.raw_sales", events)
+
+
+def _process_way(
+    command: list[str], folder: Path, settings: Any, table: str, events: int
+) -> dict[str, float]:
+    """Runs a peer that is a process of its own, and watches its table fill."""
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [
-                "java",
-                "-Xmx1g",
-                "-cp",
-                f"{jars}/*",
-                "org.apache.kafka.connect.cli.ConnectStandalone",
-                str(folder / "worker.properties"),
-                str(folder / "sink.properties"),
-            ],
+            command,
+            env={**os.environ, "FLINK_CONF_DIR": str(folder)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     try:
         with psycopg.connect(settings.database_url, autocommit=True) as connection:
-            marks = _watch(connection, process, events)
+            marks = _watch(connection, process, table, events)
     except SystemExit:
         sys.stderr.write((folder / "log").read_text()[-1500:])
         raise
@@ -316,24 +338,25 @@ def _free_port() -> int:
 
 
 def _watch(
-    connection: psycopg.Connection, process: subprocess.Popen[bytes], events: int
+    connection: psycopg.Connection, process: subprocess.Popen[bytes], table: str, events: int
 ) -> tuple[tuple[float, int], tuple[float, int]]:
     """When the first fifth and when all was there; the count is read from the statistics' side."""
     cold: tuple[float, int] | None = None
     deadline = time.monotonic() + 600
     while True:
-        if process.poll() is not None:
-            raise SystemExit("Kafka Connect ended by itself")
-        if time.monotonic() > deadline:
-            raise SystemExit("Kafka Connect did not take all events in 10 minutes")
+        ended = process.poll() is not None
         rows = 0
-        if connection.execute("SELECT to_regclass('public.bench_connect')").fetchone() != (None,):
-            (rows,) = connection.execute("SELECT count(*) FROM bench_connect").fetchone() or (0,)
+        if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
+            (rows,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         now = time.monotonic()
         if cold is None and rows >= events / PARTS:
             cold = (now, rows)
         if rows >= events and cold is not None:
             return cold, (now, rows)
+        if ended:
+            raise SystemExit(f"the process ended by itself after {rows} events")
+        if now > deadline:
+            raise SystemExit(f"only {rows} events in 10 minutes")
         time.sleep(0.25)
 
 
@@ -433,6 +456,8 @@ def _peer_jars(way: str) -> Path:
                 JDBC_JAR,
             ],
         )
+    if way == "flink":
+        return _jars(home / "bench-flink", [*flink.JARS, JDBC_JAR])
     return home
 
 
@@ -445,6 +470,8 @@ def run_way(way: str, events: int) -> dict[str, float]:
     )
     if way.startswith("kafka_connect"):
         return connect_way(way, settings, events, _peer_jars(way))
+    if way == "flink":
+        return flink_way(settings, events, _peer_jars(way))
     if way in ("sqlalchemy", "psycopg_copy"):
         return consumer_way(way, settings, min(events, SIMPLE_LIMIT))
     return spark_way(way, settings, events, _peer_jars(way))
@@ -551,6 +578,7 @@ def summary(
         "vs_kafka_connect": ratio("kafka_connect"),
         "vs_simple_consumer": ratio("sqlalchemy"),
         "vs_psycopg_copy_consumer": ratio("psycopg_copy"),
+        "vs_flink": ratio("flink"),
     }
     if latencies:
         found["latency_p50_s"] = round(statistics.median(latencies), 2)

@@ -1,0 +1,119 @@
+"""Flink's SQL with its JDBC sink, a peer of `make bench-ingest`, from files of its own.
+
+Flink comes from the wheel of its Java libraries, in an environment of its own, its connectors from
+Maven Central; its SQL client runs the query in one process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import venv
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+LIBRARIES = "apache-flink-libraries==2.0.0"
+JARS = [
+    ("org.apache.flink", "flink-sql-gateway", "2.0.0"),
+    ("org.apache.flink", "flink-sql-connector-kafka", "4.0.1-2.0"),
+    ("org.apache.flink", "flink-connector-jdbc-core", "4.0.0-2.0"),
+    ("org.apache.flink", "flink-connector-jdbc-postgres", "4.0.0-2.0"),
+]
+# What Flink's own start script gives a JVM of version 17.
+_OPEN = [
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in (
+        "java.lang",
+        "java.net",
+        "java.io",
+        "java.nio",
+        "java.text",
+        "java.time",
+        "java.util",
+        "java.util.concurrent",
+        "java.util.concurrent.atomic",
+        "java.util.concurrent.locks",
+        "sun.nio.ch",
+    )
+]
+
+
+def home(folder: Path) -> Path:
+    """Flink's own folder, installed once under `folder`.
+
+    Raises:
+        subprocess.CalledProcessError: It does not install; `stderr` says why.
+    """
+    python = folder / "bin" / "python"
+    found = sorted(folder.glob("lib/python3*/site-packages/pyflink/opt/flink-sql-client-*.jar"))
+    if not found:
+        venv.create(folder, with_pip=True, clear=True)
+        # Its setup script needs a setuptools that still brings pkg_resources.
+        for packages in (["setuptools<81", "wheel"], ["--no-build-isolation", LIBRARIES]):
+            subprocess.run(
+                [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *packages],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+        found = sorted(folder.glob("lib/python3*/site-packages/pyflink/opt/flink-sql-client-*.jar"))
+    return found[0].parent.parent
+
+
+def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[str]:
+    """The process that takes the whole topic into `sales.raw_sales` and ends.
+
+    Args:
+        flink: Flink's folder.
+        connectors: The folder of the connectors' jars, PostgreSQL's driver among them.
+        settings: The stream's settings: broker, topic, database.
+        folder: A private folder for the script, which holds the password.
+    """
+    script = folder / "flink.sql"
+    script.touch(mode=0o600)
+    script.write_text(_script(settings))
+    (folder / "config.yaml").write_text(
+        "execution.target: local\n"
+        "parallelism.default: 2\n"
+        "taskmanager.numberOfTaskSlots: 2\n"
+        # At least once, as a JDBC sink without a key is: its rows are flushed at checkpoints too.
+        "execution.checkpointing.interval: 5s\n"
+        "table.dml-sync: true\n"
+    )
+    path = f"{flink}/lib/*:{flink}/opt/*:{connectors}/*"
+    client = "org.apache.flink.table.client.SqlClient"
+    return ["java", "-Xmx2g", *_OPEN, "-cp", path, client, "embedded", "-f", str(script)]
+
+
+def _script(settings: Any) -> str:
+    address = urlsplit(settings.database_url)
+    url = f"jdbc:postgresql://{address.hostname}:{address.port}{address.path}"
+    return f"""
+CREATE TABLE events (
+    `Store` INT, `DayOfWeek` INT, `Date` DATE, `Sales` INT, `Customers` INT, `Open` INT,
+    `Promo` INT, `StateHoliday` STRING, `SchoolHoliday` INT,
+    topic_partition INT METADATA FROM 'partition' VIRTUAL,
+    kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+    event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL
+) WITH (
+    'connector' = 'kafka', 'topic' = '{settings.sales_topic}', 'format' = 'json',
+    'properties.bootstrap.servers' = '{settings.kafka_bootstrap_servers}',
+    'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'
+);
+CREATE TABLE raw_sales (
+    stream_id SMALLINT, topic_partition INT, kafka_offset BIGINT, event_time TIMESTAMP(3),
+    store INT, `date` DATE, day_of_week SMALLINT, sales INT, customers INT, `open` SMALLINT,
+    promo SMALLINT, state_holiday STRING, school_holiday SMALLINT
+) WITH (
+    'connector' = 'jdbc', 'url' = '{url}?reWriteBatchedInserts=true',
+    'table-name' = 'sales.raw_sales', 'username' = '{address.username}',
+    'password' = '{address.password}',
+    'sink.buffer-flush.max-rows' = '10000', 'sink.buffer-flush.interval' = '1s'
+);
+INSERT INTO raw_sales SELECT
+    CAST(1 AS SMALLINT), topic_partition, kafka_offset, CAST(event_time AS TIMESTAMP(3)),
+    `Store`, `Date`, CAST(`DayOfWeek` AS SMALLINT), `Sales`, `Customers`,
+    CAST(`Open` AS SMALLINT), CAST(`Promo` AS SMALLINT), `StateHoliday`,
+    CAST(`SchoolHoliday` AS SMALLINT)
+FROM events;
+"""
