@@ -1,7 +1,7 @@
 """What an event is: its field names, its limits, and the reasons for which one is quarantined.
 
-Nothing here parses or connects: `transform` turns these rules into Spark expressions, the tests
-hold them against a strict parser in plain Python, and docs/streaming.md prints them as a grammar.
+Nothing here parses or connects: `transform` and `strict` apply these rules, the tests hold them
+against another parser, and docs/streaming.md prints them as a grammar.
 """
 
 from enum import StrEnum
@@ -59,7 +59,7 @@ MIN_INTEGER = -(2**31)
 
 MAX_VALUE_BYTES = 1_000
 """An event of the nine fields takes about 150 bytes. The limit also keeps nesting and number
-lengths below those at which JSON parsers disagree (Jackson stops at 1,000 of either)."""
+lengths below those at which JSON parsers disagree."""
 
 
 class Reason(StrEnum):

@@ -177,11 +177,6 @@ def quarantined_by_reason(connection: psycopg.Connection, stream_id: int) -> dic
     return {row[0]: row[1] for row in rows}
 
 
-def known_stores(connection: psycopg.Connection) -> list[int]:
-    """The ids in sales.stores."""
-    return [row[0] for row in connection.execute("SELECT store FROM sales.stores").fetchall()]
-
-
 def ensure_months(connection: psycopg.Connection, first_day: date, last_day: date) -> None:
     """Makes the monthly child tables that events of these days go to."""
     connection.execute("SELECT sales.ensure_months(%s, %s)", (first_day, last_day))

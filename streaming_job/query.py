@@ -24,9 +24,9 @@ def calendar_of(settings: StreamSettings) -> transform.Calendar:
 
 
 def events_of(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
-    """The stream of judged events that the sink takes."""
-    return transform.parse(
-        source.read_stream(spark, start, settings), calendar_of(settings), start.known_stores
+    """The stream of events as the sink takes them: it judges them itself, beside the database."""
+    return source.read_stream(spark, start, settings).select(
+        "key", "value", "partition", "offset", "timestamp"
     )
 
 
@@ -48,6 +48,7 @@ def start_query(
         topic=start.topic,
         topic_uuid=start.topic_uuid,
         stream_id=start.stream_id,
+        calendar=calendar_of(settings),
         lock_timeout_seconds=settings.stream_lock_timeout_seconds,
         idle_timeout_seconds=settings.stream_idle_timeout_seconds,
     )

@@ -1,10 +1,8 @@
 """Puts quarantined events through again, once their cause is mended (a store was added).
 
-The events are judged by the same expressions as in the stream, outside any transaction. Those that
-are good now move to `raw_sales` under their own offsets, in one transaction for each
-topic-partition with its line of the ledger locked. What another requeue moved meanwhile is left
-out, so each event
-moves once.
+The events are judged as in the stream, outside any transaction. Those that are good now move to
+`raw_sales` under their own offsets, in one transaction for each topic-partition with its line of
+the ledger locked. What another requeue moved meanwhile is left out, so each event moves once.
 """
 
 from __future__ import annotations
@@ -14,9 +12,8 @@ from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
-from streaming_job import events, ledger, query, session, sink, transform
+from streaming_job import events, ledger, query, sink, transform
 from streaming_job.drain import prepare_tables
 from streaming_job.failures import translated
 from streaming_job.settings import StreamSettings
@@ -49,7 +46,6 @@ WHERE stream_id = $1 AND topic_partition = $2
 
 def requeue(
     settings: StreamSettings,
-    spark: SparkSession | None = None,
     *,
     reasons: Collection[str] = tuple(events.Reason),
     on_progress: Callable[[int, int], None] | None = None,
@@ -58,7 +54,6 @@ def requeue(
 
     Args:
         settings: The stream's settings.
-        spark: A running session; without it one is started and stopped again.
         reasons: Only events quarantined for one of these.
         on_progress: Called with events looked at and events stored so far.
 
@@ -77,24 +72,18 @@ def requeue(
         partitions = ledger.quarantined_partitions(connection, stream_id, list(reasons))
     if not partitions:
         return 0
-    own = spark is None
-    running = spark or session.build_session(settings)
     looked_at = stored = 0
-    try:
-        with (
-            translated(),
-            closing(Connection(_session_url(settings, stream_id))) as database,
-        ):
-            for partition in partitions:
-                for rows in _pages(database, stream_id, partition, reasons):
-                    good = _good_now(running, settings, database, rows)
-                    looked_at += rows.num_rows
-                    stored += _store(database, stream_id, partition, good)
-                    if on_progress is not None:
-                        on_progress(looked_at, stored)
-    finally:
-        if own:
-            running.stop()
+    with (
+        translated(),
+        closing(Connection(_session_url(settings, stream_id))) as database,
+    ):
+        for partition in partitions:
+            for rows in _pages(database, stream_id, partition, reasons):
+                good = _good_now(settings, database, rows)
+                looked_at += rows.num_rows
+                stored += _store(database, stream_id, partition, good)
+                if on_progress is not None:
+                    on_progress(looked_at, stored)
     return stored
 
 
@@ -105,6 +94,7 @@ def _session_url(settings: StreamSettings, stream_id: int) -> str:
         topic=settings.sales_topic,
         topic_uuid="",
         stream_id=stream_id,
+        calendar=query.calendar_of(settings),
         lock_timeout_seconds=settings.stream_lock_timeout_seconds,
         idle_timeout_seconds=settings.stream_idle_timeout_seconds,
     ).session_url
@@ -131,24 +121,12 @@ def _pages(
         after = rows.column("offset")[-1].as_py()
 
 
-def _good_now(
-    spark: SparkSession, settings: StreamSettings, database: Connection, rows: pa.Table
-) -> pa.Table:
-    """The rows that the stream's own expressions, and the stores of now, let pass."""
-    kafka = pa.table(
-        {
-            "key": rows.column("key").cast(pa.binary()),
-            "value": rows.column("value").cast(pa.binary()),
-            "partition": rows.column("partition").cast(pa.int32()),
-            "offset": rows.column("offset").cast(pa.int64()),
-            "timestamp": rows.column("timestamp").cast(pa.timestamp("us", tz="UTC")),
-        }
-    )
-    judged = transform.parse(spark.createDataFrame(kafka), query.calendar_of(settings)).toArrow()
-    known = database.fetch("SELECT store FROM sales.stores").column(0).cast(pa.int32())
+def _good_now(settings: StreamSettings, database: Connection, rows: pa.Table) -> pa.Table:
+    """The rows that the stream's own rules, and the stores of now, let pass."""
+    judged = transform.judge(rows, query.calendar_of(settings))
     good = pc.and_(
         pc.is_null(judged.column("reason")),
-        pc.is_in(judged.column("store"), value_set=known.combine_chunks()),
+        pc.is_in(judged.column("store"), value_set=sink.known_stores(database)),
     )
     return judged.filter(good)
 

@@ -14,9 +14,8 @@ from streaming_job.settings import StreamSettings
 
 APP_NAME = "sales-stream"
 KAFKA_SOURCE_JAR = "spark-sql-kafka-0-10"
-ARROW_RECORDS_PER_BATCH = 50_000
-"""Rows that cross to Python at a time: larger batches than Spark's 10,000 save per-batch work."""
-
+ARROW_BYTES_PER_BATCH = "64m"
+"""An event can be as large as the broker lets it."""
 IDLE_POLL = "100ms"
 
 
@@ -37,7 +36,7 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
         "spark.jars": ",".join(str(jar.resolve()) for jar in jars),
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ARROW_RECORDS_PER_BATCH),
+        "spark.sql.execution.arrow.maxBytesPerBatch": ARROW_BYTES_PER_BATCH,
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

@@ -1,9 +1,9 @@
 """The exactly-once sink: one task, one topic-partition's range, one PostgreSQL transaction.
 
 A PySpark Python data source. Each task locks its topic-partition's line of `stream_offsets`, drops
-what lies below `next_offset`, copies the rest into raw and quarantine, appends to `changes`, and
-advances `next_offset`, all or nothing. A retried, speculative, zombie or second stream's task
-finds its range taken and writes nothing.
+what lies below `next_offset`, judges the rest (`transform`), copies it into raw and quarantine,
+appends to `changes`, and advances `next_offset`, all or nothing. A retried, speculative, zombie or
+second stream's task finds its range taken and writes nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from pyspark.sql.datasource import (
 )
 from pyspark.sql.types import StructType
 
-from streaming_job import events
+from streaming_job import events, transform
 from streaming_job.errors import StartAgainError
 from streaming_job.events import Reason
 
@@ -34,19 +35,6 @@ BYTES_PER_COPY = 64 * 1024 * 1024
 
 START_AGAIN = "START_AGAIN"
 """Marks, in the text of a failed task, that a start from the ledger mends it."""
-
-_RAW_TYPES = {
-    "store": pa.int32(),
-    "date": pa.date32(),
-    "day_of_week": pa.int16(),
-    "sales": pa.int32(),
-    "customers": pa.int32(),
-    "open": pa.int16(),
-    "promo": pa.int16(),
-    "state_holiday": pa.string(),
-    "school_holiday": pa.int16(),
-}
-_EVENT_TIME = pa.timestamp("us", tz="UTC")
 
 _LOCK = """
 SELECT next_offset FROM sales.stream_offsets
@@ -77,6 +65,7 @@ class SinkOptions:
     topic: str
     topic_uuid: str
     stream_id: int
+    calendar: transform.Calendar
     lock_timeout_seconds: int
     idle_timeout_seconds: int
 
@@ -88,6 +77,8 @@ class SinkOptions:
             "topic": self.topic,
             "topicUuid": self.topic_uuid,
             "streamId": str(self.stream_id),
+            "calendarStart": str(self.calendar.start),
+            "calendarEnd": str(self.calendar.end or ""),
             "lockTimeoutSeconds": str(self.lock_timeout_seconds),
             "idleTimeoutSeconds": str(self.idle_timeout_seconds),
         }
@@ -101,6 +92,10 @@ class SinkOptions:
             options["topic"],
             options["topicUuid"],
             int(options["streamId"]),
+            transform.Calendar(
+                date.fromisoformat(options["calendarStart"]),
+                date.fromisoformat(options["calendarEnd"]) if options["calendarEnd"] else None,
+            ),
             int(options["lockTimeoutSeconds"]),
             int(options["idleTimeoutSeconds"]),
         )
@@ -155,8 +150,8 @@ class ExactlyOnceWriter(DataSourceStreamArrowWriter):
         """Writes one task's range; see the module.
 
         Raises:
-            StartAgainError: The rows do not continue the ledger, the topic is another one now, or
-                a store was removed: only a start from the ledger is right.
+            StartAgainError: The rows do not continue the ledger, or the topic is another one now:
+                only a start from the ledger is right.
         """
         first = next((batch for batch in iterator if batch.num_rows), None)
         if first is None:
@@ -250,16 +245,19 @@ def _where(stream_id: int, rows: pa.Table) -> dict[str, Any]:
         "stream_id": pa.repeat(pa.scalar(stream_id, pa.int16()), rows.num_rows),
         "topic_partition": rows.column("topic_partition"),
         "kafka_offset": rows.column("kafka_offset"),
-        "event_time": rows.column("event_time").cast(_EVENT_TIME),
+        "event_time": rows.column("event_time"),
     }
 
 
 def raw_rows(stream_id: int, rows: pa.Table) -> pa.Table:
-    """Good events as rows of `raw_sales`, in its column types."""
-    columns = _where(stream_id, rows)
-    for name, kind in _RAW_TYPES.items():
-        columns[name] = rows.column(name).cast(kind)
-    return pa.table(columns)
+    """Good events, a table of `transform.JUDGED`, as rows of `raw_sales`."""
+    return pa.table(_where(stream_id, rows) | {name: rows.column(name) for name in transform.TYPES})
+
+
+def known_stores(connection: Connection) -> pa.Array:
+    """The stores whose events count, as they are in the connection's transaction."""
+    found = connection.fetch("SELECT store FROM sales.stores").column(0)
+    return found.cast(transform.TYPES["store"]).combine_chunks()
 
 
 def append_change(
@@ -334,12 +332,11 @@ class _Task:
     done: Committed = field(default_factory=Committed)
 
     def run(self, rest: Iterator[pa.RecordBatch]) -> Committed:
-        self.partition = int(self.first.column("topic_partition")[0].as_py())
+        self.partition = int(self.first.column("partition")[0].as_py())
         self.taken = self._lock()
         self.next_offset = self.taken
-        self.known = self.connection.fetch("SELECT store FROM sales.stores").column(0)
-        self.known = pc.cast(self.known, pa.int32()).combine_chunks()
-        self._prove_leading_gap(int(self.first.column("kafka_offset")[0].as_py()))
+        self.known = known_stores(self.connection)
+        self._prove_leading_gap(int(self.first.column("offset")[0].as_py()))
         self._take(self.first)
         for batch in rest:
             if batch.num_rows:
@@ -381,8 +378,8 @@ class _Task:
             )
 
     def _take(self, batch: pa.RecordBatch) -> None:
-        offsets = batch.column("kafka_offset")
-        if pc.any(pc.not_equal(batch.column("topic_partition"), self.partition)).as_py():
+        offsets = batch.column("offset")
+        if pc.any(pc.not_equal(batch.column("partition"), self.partition)).as_py():
             raise StartAgainError(f"{START_AGAIN}: one task got several topic-partitions")
         below = pc.sum(pc.less(offsets, self.next_offset)).as_py()
         if below:
@@ -390,7 +387,7 @@ class _Task:
             batch = batch.slice(below)
             if batch.num_rows == 0:
                 return
-            offsets = batch.column("kafka_offset")
+            offsets = batch.column("offset")
         steps = pc.pairwise_diff(offsets)
         if batch.num_rows > 1 and pc.min(steps).as_py() < 1:
             raise StartAgainError(f"{START_AGAIN}: offsets of one task do not ascend")
@@ -405,26 +402,17 @@ class _Task:
             self._flush()
 
     def _flush(self) -> None:
-        """Judges the stores, and copies what is held into the two tables."""
+        """Judges what is held, and copies it into the two tables."""
         if not self.raw:
             return
-        held = pa.Table.from_batches(self.raw)
+        held = transform.judge(pa.Table.from_batches(self.raw), self.options.calendar)
         self.raw = []
-        judged = pc.is_valid(held.column("reason"))
-        stranger = pc.and_(
-            pc.invert(judged), pc.invert(pc.is_in(held.column("store"), value_set=self.known))
-        )
-        if pc.any(stranger).as_py():
-            lost = pc.and_(stranger, pc.is_null(held.column("value")))
-            if pc.any(lost).as_py():
-                raise StartAgainError(f"{START_AGAIN}: a store was removed from sales.stores")
-            self._quarantine_strangers(held.filter(stranger))
-            held = held.filter(pc.invert(stranger))
-            judged = pc.is_valid(held.column("reason"))
-        any_judged = pc.any(judged).as_py()
-        if any_judged:
-            self._quarantine(held.filter(judged))
-            held = held.filter(pc.invert(judged))
+        is_good = pc.is_null(held.column("reason"))
+        stays = pc.and_(is_good, pc.is_in(held.column("store"), value_set=self.known))
+        if not pc.all(stays).as_py():
+            self._quarantine(held.filter(pc.invert(is_good)))
+            self._quarantine_strangers(held.filter(pc.and_(is_good, pc.invert(stays))))
+            held = held.filter(stays)
         self._store(held)
 
     def _store(self, rows: pa.Table) -> None:
@@ -449,11 +437,10 @@ class _Task:
         )
 
     def _quarantine(self, rows: pa.Table) -> None:
+        if rows.num_rows == 0:
+            return
         columns = _where(self.options.stream_id, rows)
-        for name in ("key", "value"):
-            columns[name] = rows.column(name).cast(pa.binary())
-        for name in ("reason", "detail"):
-            columns[name] = rows.column(name).cast(pa.string())
+        columns |= {name: rows.column(name) for name in ("key", "value", "reason", "detail")}
         self.connection.copy("quarantined_events", pa.table(columns))
         self.done.quarantined += rows.num_rows
 

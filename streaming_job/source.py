@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 REFUSED_OPTIONS = ("minpartitions", "maxrecordsperpartition")
 """They split one topic-partition over several tasks, which could hide a gap from the ledger."""
 
+# Kafka's defaults (1 MB, 500 records) make a backlog wait for the broker between small answers.
+FETCH_BYTES = str(8 * 1024 * 1024)
+FETCH_RECORDS = "5000"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -29,7 +33,6 @@ class Start:
     topic: str
     topic_uuid: str
     offsets: dict[int, int]
-    known_stores: tuple[int, ...]
 
     @property
     def starting_offsets(self) -> str:
@@ -76,7 +79,6 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
                     beginning,
                 )
         rows = ledger.offsets(connection, stream_id)
-        stores = ledger.known_stores(connection)
     for partition, row in rows.items():
         if row.next_offset > ends.get(partition, 0):
             raise RefusedError(
@@ -89,7 +91,6 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
         topic.name,
         topic.uuid,
         {partition: row.next_offset for partition, row in rows.items()},
-        tuple(stores),
     )
 
 
@@ -108,6 +109,8 @@ def read_stream(
         "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
         "subscribe": start.topic,
         "startingOffsets": start.starting_offsets,
+        "kafka.max.partition.fetch.bytes": FETCH_BYTES,
+        "kafka.max.poll.records": FETCH_RECORDS,
         "kafka.isolation.level": kafka_client.READ_COMMITTED,
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": str(settings.stream_max_offsets_per_trigger),

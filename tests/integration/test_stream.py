@@ -351,9 +351,9 @@ def test_requeue_moves_each_mended_event_once(bench: Bench, spark: SparkSession)
         "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
         f"VALUES ({STORES + 1}, 'a', 'a', 0)"
     )
-    assert requeue.requeue(bench.settings, spark, reasons=[Reason.NEGATIVE_SALES]) == 0
-    assert requeue.requeue(bench.settings, spark) == 1
-    assert requeue.requeue(bench.settings, spark) == 0
+    assert requeue.requeue(bench.settings, reasons=[Reason.NEGATIVE_SALES]) == 0
+    assert requeue.requeue(bench.settings) == 1
+    assert requeue.requeue(bench.settings) == 0
     assert bench.query("SELECT store FROM sales.raw_sales ORDER BY store") == [(1,), (STORES + 1,)]
     assert bench.query("SELECT stores FROM sales.changes WHERE kind = 'requeue'") == [
         ([STORES + 1],)

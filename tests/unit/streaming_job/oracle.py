@@ -1,6 +1,6 @@
 """The grammar of events once more, strictly, in plain Python: what `transform` is held against.
 
-Shares nothing with the Spark expressions but the field names and reason codes.
+Shares nothing with the stream's code but the field names and reason codes.
 """
 
 import json

@@ -45,7 +45,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], list[float]
     monkeypatch.setattr(query, "start_query", fail)
 
     def measured(ledger: list[int]) -> list[float]:
-        starts = (Start(1, "sales", "uuid", {0: offset}, ()) for offset in ledger)
+        starts = (Start(1, "sales", "uuid", {0: offset}) for offset in ledger)
         monkeypatch.setattr(Supervisor, "_plan", lambda _self: next(starts))
         stopping = Pauses(until=len(ledger))
         Supervisor(SETTINGS, stopping=stopping)._supervise(None)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from streaming_job.errors import RefusedError, SettingsError
 from streaming_job.session import spark_config
 from streaming_job.settings import load_settings
 from streaming_job.sink import SinkOptions
+from streaming_job.transform import Calendar
 
 URL = "postgresql://u:s3cret@127.0.0.1/sales"
 
@@ -48,7 +49,7 @@ def test_a_wrong_database_does_not_show_its_password(environment: pytest.MonkeyP
 @pytest.mark.parametrize("option", ["minPartitions", "maxRecordsPerPartition"])
 def test_options_that_split_a_topic_partition_are_refused(option: str) -> None:
     settings = load_settings(stream_database_url=URL, kafka_bootstrap_servers="127.0.0.1:1")
-    start = source.Start(1, "sales", "uuid", {0: 5}, ())
+    start = source.Start(1, "sales", "uuid", {0: 5})
     with pytest.raises(RefusedError, match=option):
         source.read_stream(None, start, settings, {option: "8"})  # type: ignore[arg-type]
     assert start.starting_offsets == '{"sales": {"0": 5}}'
@@ -63,7 +64,8 @@ def test_missing_jars_say_what_to_do(tmp_path) -> None:  # type: ignore[no-untyp
 
 
 def test_sink_options_travel_and_hide_the_password() -> None:
-    options = SinkOptions(URL, "h:1", "sales", "uuid", 3, 30, 60)
+    calendar = Calendar(date(2013, 1, 1), None)
+    options = SinkOptions(URL, "h:1", "sales", "uuid", 3, calendar, 30, 60)
     assert SinkOptions.from_options(options.as_options()) == options
     (name,) = [key for key, value in options.as_options().items() if "s3cret" in value]
     assert "secret" in name.lower()

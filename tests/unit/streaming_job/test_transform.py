@@ -1,4 +1,4 @@
-"""The verdicts of the Spark expressions, each reason at both sides of its border."""
+"""The verdicts on events, each reason at both sides of its border."""
 
 import json
 import random
@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
 
-from streaming_job import events, transform
+from streaming_job import events, strict, transform
 from streaming_job.events import Reason
 from tests.unit.streaming_job import mutations, oracle
 
@@ -33,26 +32,23 @@ PLAN = {name: GOOD[name] for name in GOOD if name not in ("Sales", "Customers")}
 
 
 def judged(
-    spark: SparkSession,
     values: list[bytes | None],
     *,
     calendar: transform.Calendar = CALENDAR,
-    known_stores: tuple[int, ...] = (),
-    use_fast_path: bool = True,
+    use_fast_way: bool = True,
 ) -> list[dict[str, Any]]:
-    kafka = spark.createDataFrame(
-        pa.table(
-            {
-                "key": pa.array([b"1"] * len(values), pa.binary()),
-                "value": pa.array(values, pa.binary()),
-                "partition": pa.array([0] * len(values), pa.int32()),
-                "offset": pa.array(range(len(values)), pa.int64()),
-                "timestamp": pa.array([NOW] * len(values), pa.timestamp("us", tz="UTC")),
-            }
-        )
+    kafka = pa.table(
+        {
+            "key": pa.array([b"1"] * len(values), pa.binary()),
+            "value": pa.array(values, pa.binary()),
+            "partition": pa.array([0] * len(values), pa.int32()),
+            "offset": pa.array(range(len(values)), pa.int64()),
+            "timestamp": pa.array([NOW] * len(values), pa.timestamp("us", tz="UTC")),
+        }
     )
-    parsed = transform.parse(kafka, calendar, known_stores, use_fast_path=use_fast_path)
-    rows: list[dict[str, Any]] = parsed.toArrow().sort_by("kafka_offset").to_pylist()
+    found = transform.judge(kafka, calendar, use_fast_way=use_fast_way)
+    assert found.schema == transform.JUDGED
+    rows: list[dict[str, Any]] = found.to_pylist()
     return rows
 
 
@@ -138,9 +134,9 @@ BORDERS: list[tuple[bytes | None, Reason | None]] = [
 ]
 
 
-@pytest.mark.parametrize("use_fast_path", [True, False])
-def test_each_reason_at_its_border(spark: SparkSession, use_fast_path: bool) -> None:
-    rows = judged(spark, [value for value, _ in BORDERS], use_fast_path=use_fast_path)
+@pytest.mark.parametrize("use_fast_way", [True, False])
+def test_each_reason_at_its_border(use_fast_way: bool) -> None:
+    rows = judged([value for value, _ in BORDERS], use_fast_way=use_fast_way)
     for (value, reason), row in zip(BORDERS, rows, strict=True):
         assert row["reason"] == reason, value
         assert oracle.judge(value, FIRST, LAST).reason == reason, value
@@ -150,46 +146,58 @@ def test_every_reason_but_the_sinks_has_a_border() -> None:
     assert {reason for _, reason in BORDERS} == {*Reason, None} - {Reason.UNKNOWN_STORE}
 
 
-def test_good_event_is_typed(spark: SparkSession) -> None:
-    (row,) = judged(spark, [event(StateHoliday="a")])
+def test_good_event_is_typed() -> None:
+    (row,) = judged([event(StateHoliday="a")])
     assert row["date"] == date(2015, 6, 12)
     assert (row["store"], row["sales"], row["customers"], row["open"]) == (1, 5263, 555, 1)
     assert (row["promo"], row["state_holiday"], row["school_holiday"]) == (1, "a", 1)
     assert row["event_time"] == NOW
 
 
-def test_detail_is_printable_and_names_the_field(spark: SparkSession) -> None:
-    rows = judged(spark, [event(Date="2015\u0000\u001b[31m"), event(Customers=None)])
+def test_detail_is_printable_and_names_the_field() -> None:
+    rows = judged([event(Date="2015\u0000\u001b[31m"), event(Customers=None)])
     assert rows[0]["detail"] == "2015??[31m"
     assert rows[1]["detail"] == "Customers"
 
 
-def test_bytes_travel_unless_the_event_is_good_and_its_store_known(spark: SparkSession) -> None:
-    values = [event(), event(Store=2), event(Sales=-1)]
-    rows = judged(spark, values, known_stores=(1,))
-    assert [row["value"] for row in rows] == [None, values[1], values[2]]
-    assert [row["key"] for row in rows] == [None, b"1", b"1"]
+def test_an_events_bytes_and_place_stay_with_it() -> None:
+    values = [event(), b"x", None, event(Sales=-1)]
+    rows = judged(values)
+    assert [row["value"] for row in rows] == values
+    assert [row["kafka_offset"] for row in rows] == [0, 1, 2, 3]
+    assert [row["store"] for row in rows] == [1, None, None, None]
 
 
-def test_open_ended_calendar_reaches_a_year_ahead(spark: SparkSession) -> None:
+# As the producer and Python's own json.dumps write them.
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("left_out", [(), ("Sales", "Customers"), ("Sales", "Customers", "Open")])
+def test_events_as_they_are_usually_written_take_the_fast_way(
+    monkeypatch: pytest.MonkeyPatch, separators: tuple[str, str], left_out: tuple[str, ...]
+) -> None:
+    monkeypatch.delattr(strict, "row_of")
+    fields = {name: GOOD[name] for name in GOOD if name not in left_out}
+    (row,) = judged([json.dumps(fields, separators=separators).encode()])
+    assert row["reason"] is None
+    assert (row["sales"], row["open"]) == (fields.get("Sales"), fields.get("Open"))
+
+
+def test_open_ended_calendar_reaches_a_year_ahead() -> None:
     today = datetime.now(UTC).date()
     days = [today + timedelta(days=ahead) for ahead in (365, 368)]
     values = [event(Date=day.isoformat(), DayOfWeek=day.isoweekday()) for day in days]
-    rows = judged(spark, values, calendar=transform.Calendar(FIRST, None))
+    rows = judged(values, calendar=transform.Calendar(FIRST, None))
     assert [row["reason"] for row in rows] == [None, Reason.OUTSIDE_CALENDAR]
 
 
-def same_as_oracle(
-    spark: SparkSession, values: list[bytes | None], slow_way_too: int | None = None
-) -> None:
-    for use_fast_path, share in ((True, values), (False, values[:slow_way_too])):
-        rows = judged(spark, share, use_fast_path=use_fast_path)
-        for value, row in zip(share, rows, strict=True):
-            verdict = oracle.judge(value, FIRST, LAST)
-            assert row["reason"] == verdict.reason, (use_fast_path, value)
+def same_as_oracle(values: list[bytes | None]) -> None:
+    verdicts = [oracle.judge(value, FIRST, LAST) for value in values]
+    for use_fast_way in (True, False):
+        rows = judged(values, use_fast_way=use_fast_way)
+        for value, row, verdict in zip(values, rows, verdicts, strict=True):
+            assert row["reason"] == verdict.reason, (use_fast_way, value)
             if verdict.reason is None:
                 got = {name: row[name] for name in verdict.row}
-                assert got == verdict.row, (use_fast_path, value)
+                assert got == verdict.row, (use_fast_way, value)
 
 
 # No shrinking: a smaller seed is not a simpler event, and the message names the event itself.
@@ -201,12 +209,11 @@ def same_as_oracle(
     suppress_health_check=list(HealthCheck),
 )
 @given(seed=st.integers(0, 2**32))
-def test_mutated_events_are_judged_as_by_a_strict_parser(spark: SparkSession, seed: int) -> None:
+def test_mutated_events_are_judged_as_by_a_strict_parser(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     values = [mutations.event_value(rng) for _ in range(25_000)]
     assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 5_000
-    # Most of these take the slow way anyhow.
-    same_as_oracle(spark, values, slow_way_too=3_000)
+    same_as_oracle(values)
 
 
 JSON = st.recursive(
@@ -223,9 +230,9 @@ ODD_EVENTS = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 @given(values=st.lists(ODD_EVENTS | st.binary(max_size=40), min_size=1, max_size=60))
-def test_any_json_in_any_field_is_judged_as_by_a_strict_parser(
-    spark: SparkSession, values: list[bytes]
-) -> None:
-    same_as_oracle(spark, list(values))
+def test_any_json_in_any_field_is_judged_as_by_a_strict_parser(values: list[bytes]) -> None:
+    same_as_oracle(list(values))
