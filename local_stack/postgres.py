@@ -189,13 +189,19 @@ class Postgres:
             name: Name of the database.
             owner: Role that owns it.
             others: Further roles that may connect.
-            template: Database to copy, with its tables and rows (nobody may be connected to it).
+            template: Database to copy, with its tables and rows; sessions in it are ended.
         """
         with self.admin_connection() as connection:
             statement = sql.SQL("CREATE DATABASE {} OWNER {}").format(
                 sql.Identifier(name), sql.Identifier(owner)
             )
             if template is not None:
+                # PostgreSQL copies no database in which somebody keeps a connection.
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE datname = %s",
+                    (template,),
+                )
                 statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
             connection.execute(statement)
             connection.execute(

@@ -80,5 +80,5 @@ def resources() -> dg.Definitions:
                 }
             ),
             "pyspark": StreamSparkResource(),
-        }
+        },
     )

@@ -6,11 +6,13 @@ deletes and locks, so a replace is all or nothing.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pandas as pd
 import pyarrow as pa
+from sqlalchemy.pool import QueuePool
 
 from forecast_assets.warehouse.errors import UnreachableError
 
@@ -100,22 +102,59 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction that commits at the end of the block and rolls back on an exception."""
-        try:
-            connection = adbc.connect(self._url)
-        except adbc.Error as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UnreachableError(f"the sales database does not answer: {reason}") from error
+        """A transaction that commits at the end of the block and rolls back on an exception.
+
+        Raises:
+            UnreachableError: PostgreSQL does not answer.
+        """
+        connection = _connection(self._url)
         try:
             cursor = connection.cursor()
             try:
-                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 yield Transaction(cursor)
             finally:
                 cursor.close()
             connection.commit()
         except BaseException:
-            connection.rollback()
+            # Whatever went wrong may have been the connection: the next transaction gets another.
+            connection.invalidate()
             raise
         finally:
             connection.close()
+
+
+@cache
+def _pool(url: str) -> QueuePool:
+    """The connections of this process to a database: one is kept open between transactions.
+
+    A connection of ADBC's own reads PostgreSQL's catalogue of types first; clones share it.
+    """
+    source = adbc.connect(url, autocommit=True)
+    return QueuePool(source.adbc_clone, pool_size=1, max_overflow=-1)
+
+
+def _connection(url: str) -> Any:
+    """A connection from the pool, with a transaction that has begun.
+
+    Raises:
+        UnreachableError: PostgreSQL does not answer.
+    """
+    error: Exception | None = None
+    # A kept connection may have been lost since it was last used, the next one is new.
+    for _ in range(2):
+        try:
+            connection = _pool(url).connect()
+        except adbc.Error as refused:
+            error = refused
+            break
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            cursor.close()
+            return connection
+        except adbc.Error as lost:
+            error = lost
+            connection.invalidate()
+            connection.close()
+    reason = str(error).strip().splitlines()[0]
+    raise UnreachableError(f"the sales database does not answer: {reason}") from error
