@@ -45,8 +45,14 @@ COEFFICIENT_REACH = 0.2
 NOISE_INFLATION = 3.0
 TREND_REACH = 0.05
 
-#: Columns of the result of :func:`fit_stores`.
-STORE_MODEL_COLUMNS = ("store", "trained_until", "n_days", "coefficients", "residual_scale")
+#: Columns of the result of :func:`fit_stores`, with NumPy's type names.
+STORE_MODEL_COLUMNS = {
+    "store": "int32",
+    "trained_until": "datetime64[ns]",
+    "n_days": "int32",
+    "coefficients": "object",
+    "residual_scale": "float64",
+}
 
 
 @dataclass(frozen=True)
@@ -207,9 +213,10 @@ def fit_stores(
         origin: One last day for all stores, or a Series of last days by store id.
 
     Returns:
-        One row a store with sales up to its origin: store (int32), trained_until
-        (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of half-lives ×
-        regressors floats, one half-life after the other), residual_scale (float64, log units).
+        One row a store with sales up to its origin, none when no store has any: store (int32),
+        trained_until (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of
+        half-lives × regressors floats, one half-life after the other), residual_scale (float64,
+        log units).
 
     Raises:
         ValueError: A store has no origin, or the pooled model was trained later than an origin.
@@ -223,6 +230,8 @@ def fit_stores(
         )
     until = features["store"].map(pd.Series(origins.astype("datetime64[ns]"), stores_seen))
     panel = Panel.of(features[(features["date"] <= until) & features["log_sales"].notna()])
+    if not len(panel.stores):
+        return pd.DataFrame(columns=list(STORE_MODEL_COLUMNS)).astype(STORE_MODEL_COLUMNS)
     origins = origins[np.isin(stores_seen, panel.stores)]
     rolling = RollingMoments(panel)
     moments = rolling.add_until(origins)

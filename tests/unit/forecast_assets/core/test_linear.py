@@ -17,6 +17,7 @@ from forecast_assets.core.linear import (
 )
 from forecast_assets.core.panel import HALF_LIVES, Panel, RollingMoments
 from forecast_assets.core.store_models import coefficients_of, fit_stores
+from forecast_assets.schemas.frames import STORE_MODELS
 
 
 def _problem(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, Population]:
@@ -106,3 +107,16 @@ def test_store_coefficients_equal_a_dense_solve(features: pd.DataFrame) -> None:
     np.testing.assert_allclose(
         shrunk_coefficients(moments[0], population)[4], expected, rtol=1e-3, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("rows", ["of stores that never sold", "none"])
+def test_without_sales_there_are_no_models_but_their_columns(
+    features: pd.DataFrame, rows: str
+) -> None:
+    origin = features["date"].max().date()
+    unsold = features.assign(log_sales=np.float32("nan"))
+    models = fit_stores(unsold.iloc[:0] if rows == "none" else unsold, None, origin=origin)
+    some = fit_stores(features, None, origin=origin)
+    assert models.empty
+    pd.testing.assert_series_equal(models.dtypes, some.dtypes)
+    STORE_MODELS.validate(models)
