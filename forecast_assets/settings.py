@@ -11,7 +11,6 @@ from pydantic import (
     Secret,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,7 +40,7 @@ class Settings(BaseSettings):
     """The settings; a field's alias is the name of its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", populate_by_name=True, frozen=True
+        env_file=".env", extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
     )
 
     database_url: SecretStr | None = Field(
@@ -124,21 +123,19 @@ class Settings(BaseSettings):
         alias="FORECAST_KEEP_RUNS_DAYS",
         description="Dagster's records of older runs are removed every night.",
     )
-    mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
-
-    @field_validator(
-        "calendar_end",
-        "database_url",
-        "reader_database_url",
-        "dagster_url",
-        "mlflow_tracking_uri",
-        "alert_webhook",
-        "challenger",
-        mode="before",
+    spark_from_cells: int | None = Field(
+        None,
+        ge=1,
+        alias="FORECAST_SPARK_FROM_CELLS",
+        description=(
+            "A run over at least so many cells (a store in a period) that somebody asked for "
+            "computes on Spark's executors; without it, and in refreshes, none does."
+        ),
     )
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+    spark_master: str = Field(
+        "local[2,4]", alias="SPARK_MASTER", description="The master of those executors."
+    )
+    mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
     @model_validator(mode="after")
     def _calendar_is_ordered(self) -> "Settings":

@@ -33,7 +33,7 @@ _DAGSTER = (
     *_BATCHING,
     "MLFLOW_TRACKING_URI",
     "DAGSTER_WEBSERVER_URL",
-    # `raw_sales` can drain the topic in a Spark run of its own.
+    # `raw_sales` can drain the topic in a Spark run of its own; large backfills compute on Spark.
     *_STREAM,
 )
 COMPONENTS: dict[str, tuple[str, ...]] = {

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
+    from dagster_pyspark import LazyPySparkResource
+    from pyspark.sql import SparkSession
+
     from forecast_assets.warehouse.connection import Transaction
 
 
@@ -46,25 +50,47 @@ def mlflow_tracking(context: dg.InitResourceContext) -> Iterator[Any]:
     yield from make(context)
 
 
-class StreamSparkResource(dg.ConfigurableResource):
-    """Spark for a bounded drain, by dagster-pyspark, with the stream's own configuration."""
+class SparkResource(dg.ConfigurableResource):
+    """Spark by dagster-pyspark: for a bounded drain, and for runs too large for this process."""
+
+    _computing: Any = PrivateAttr(default=None)
 
     @contextmanager
-    def session(self) -> Iterator[Any]:
-        """A Spark session that ends with the block; nothing is started before."""
-        from dagster_pyspark import LazyPySparkResource
-
-        from streaming_job.session import prepare_environment, spark_config
+    def draining(self) -> Iterator[SparkSession]:
+        """A session with the stream's own configuration, which ends with the block."""
+        from streaming_job.session import spark_config
         from streaming_job.settings import load_settings
 
         chosen = load_settings()
-        prepare_environment()
         config = {"spark.master": chosen.spark_master, "spark.app.name": "raw_sales drain"}
-        spark = LazyPySparkResource(spark_config=config | spark_config(chosen)).spark_session
+        spark = _lazy_spark(config | spark_config(chosen)).spark_session
         try:
             yield spark
         finally:
             spark.stop()
+
+    def computing(self) -> SparkSession:
+        """The run's session for core's functions: started when first asked for, ends with it."""
+        if self._computing is None:
+            from forecast_assets.defs.executors import spark_config
+
+            self._computing = _lazy_spark(spark_config(settings().spark_master))
+        session: SparkSession = self._computing.spark_session
+        return session
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Ends the session, if the run started one."""
+        if self._computing is not None:
+            self._computing.spark_session.stop()
+
+
+def _lazy_spark(config: dict[str, str]) -> LazyPySparkResource:
+    from dagster_pyspark import LazyPySparkResource
+
+    from streaming_job.session import prepare_environment
+
+    prepare_environment()
+    return LazyPySparkResource(spark_config=config)
 
 
 @dg.definitions
@@ -79,6 +105,6 @@ def resources() -> dg.Definitions:
                     "mlflow_tracking_uri": {"env": "MLFLOW_TRACKING_URI"},
                 }
             ),
-            "pyspark": StreamSparkResource(),
+            "pyspark": SparkResource(),
         },
     )

@@ -1,6 +1,7 @@
 """`features`: what a model may know of each store and day."""
 
 from datetime import timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -14,8 +15,9 @@ from forecast_assets.defs.assets.common import (
     lock,
     timed,
 )
+from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.resources import SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -31,7 +33,9 @@ from forecast_assets.defs.scope import scope_of
         "how far each lies. Looks ahead in the plan only, never in sales."
     ),
 )
-def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def features(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+) -> Events:
     """Replaces the features of the run's partitions."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
@@ -44,6 +48,7 @@ def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope.refresh_id, context, warehouse):
+        spark = spark_for(context, pyspark, scope, scope.data)
         for chunk in chunks(scope.data, grain):
             with warehouse.transaction() as transaction:
                 lock(transaction, "features", chunk.periods)
@@ -54,10 +59,8 @@ def features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
                     chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
                     sales_until=chunk.last_day,
                 )
-                rows = validated(
-                    FEATURES,
-                    day_features(days, start=chunk.first_day, end=chunk.last_day),
-                )
+                of_days = partial(day_features, start=chunk.first_day, end=chunk.last_day)
+                rows = validated(FEATURES, run_by_stores(spark, of_days, days, FEATURES))
                 sold = days.loc[days["sales"].notna(), ["store", "date"]]
                 rows = rows.merge(sold, on=["store", "date"])
                 sales.replace_days(

@@ -15,13 +15,15 @@ from forecast_assets.defs.assets.common import (
     lock,
     timed,
 )
+from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.resources import SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyspark.sql import SparkSession
 
     from forecast_assets.warehouse.connection import Transaction
 
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
         "sales after the partition's end, and takes the days' real openings and promos as plan."
     ),
 )
-def forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def forecasts(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+) -> Events:
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
 
@@ -53,10 +57,11 @@ def forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
     ):
         # One transaction: the changes close together with the forecasts that they asked for.
         lock(transaction, "forecasts", tuple(scope.models))
+        spark = spark_for(context, pyspark, scope, scope.models)
         newest_origin, newest_version = None, None
         for period, stores in scope.models.items():
             made = _period(
-                transaction, scope, context.run.run_id, stores, period, settings().date_grain
+                transaction, scope, context.run.run_id, stores, period, settings().date_grain, spark
             )
             for store in stores:
                 materialized[partition_key(period, store)] = made.metadata.get(
@@ -117,6 +122,7 @@ def _period(
     stores: list[int],
     period: date,
     grain: str,
+    spark: "SparkSession | None",
 ) -> _Made:
     """Forecasts some stores from their origins in a period.
 
@@ -128,7 +134,8 @@ def _period(
     made = _Made()
     for begin in range(0, len(stores), CHUNK_STORES):
         some = stores[begin : begin + CHUNK_STORES]
-        _some_stores(transaction, scope, run_id, some, (period, period_end(period, grain)), made)
+        days = (period, period_end(period, grain))
+        _some_stores(transaction, scope, run_id, some, days, made, spark)
     return made
 
 
@@ -139,6 +146,7 @@ def _some_stores(
     stores: list[int],
     period: tuple[date, date],
     made: _Made,
+    spark: "SparkSession | None",
 ) -> None:
     """Forecasts some stores from a period, together where origin and pooled model agree."""
     import pandas as pd
@@ -158,7 +166,7 @@ def _some_stores(
     replaced = set(stores)
     for (version, origin), group in groups.items():
         rows, past = _forecast(
-            transaction, fitted.loc[group].reset_index(drop=True), version, origin
+            transaction, fitted.loc[group].reset_index(drop=True), version, origin, spark
         )
         is_current = scope.refresh_id is not None and origin >= start
         issued = {store for store in group if is_current and newest[store] == origin}
@@ -175,7 +183,11 @@ def _some_stores(
 
 
 def _forecast(
-    transaction: "Transaction", fitted: "pd.DataFrame", version: str | None, origin: date
+    transaction: "Transaction",
+    fitted: "pd.DataFrame",
+    version: str | None,
+    origin: date,
+    spark: "SparkSession | None",
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Forecasts stores from one origin; returns the rows, and the known days before them."""
     import pandas as pd
@@ -207,18 +219,20 @@ def _forecast(
     # Trees look at the same season a year before; linear models at the level of the last weeks.
     history = RESIDUAL_DAYS if pooled is not None and pooled.boosters else LEVEL_DAYS
     past, plan = sales.known_at(transaction, stores, origin, chosen.horizon)
-    rows = forecast(
-        sales.features(
-            transaction,
-            list(FEATURE_COLUMNS),
-            origin,
-            stores,
-            since=origin - timedelta(days=history),
-        ),
-        fitted,
-        pooled,
-        future_features(past, plan, origins, chosen.horizon),
-        origins=origins,
-        error_measure=chosen.error_measure,
+    known = sales.features(
+        transaction,
+        list(FEATURE_COLUMNS),
+        origin,
+        stores,
+        since=origin - timedelta(days=history),
     )
+    # Made here: a day that nobody planned takes the promo of the chain, not of a group of stores.
+    coming = future_features(past, plan, origins, chosen.horizon)
+    measure = chosen.error_measure
+
+    def of_stores(days: "pd.DataFrame") -> "pd.DataFrame":
+        # Each takes its own side of the origin.
+        return forecast(days, fitted, pooled, days, origins=origins, error_measure=measure)
+
+    rows = run_by_stores(spark, of_stores, pd.concat([known, coming]), FORECASTS)
     return validated(FORECASTS, rows), past

@@ -12,7 +12,7 @@ from forecast_assets.defs.assets.common import (
     timed,
 )
 from forecast_assets.defs.reporting import Events
-from forecast_assets.defs.resources import StreamSparkResource, WarehouseResource
+from forecast_assets.defs.resources import SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -38,7 +38,7 @@ def raw_sales(
     context: dg.AssetExecutionContext,
     config: RawSalesConfig,
     warehouse: WarehouseResource,
-    pyspark: StreamSparkResource,
+    pyspark: SparkResource,
 ) -> Events:
     """Reports the events that each partition holds."""
     from forecast_assets.core.cells import chunks
@@ -58,10 +58,10 @@ def raw_sales(
     yield from finish(context, materialized)
 
 
-def _drain(context: dg.AssetExecutionContext, pyspark: StreamSparkResource) -> None:
+def _drain(context: dg.AssetExecutionContext, pyspark: SparkResource) -> None:
     from streaming_job.drain import drain
     from streaming_job.settings import load_settings
 
-    with pyspark.session() as spark:
+    with pyspark.draining() as spark:
         counts = drain(load_settings(), spark)
     context.log.info(f"Drained the topic: {counts}")

@@ -1,6 +1,7 @@
 """`store_models`: each store's own coefficients, drawn towards the pooled ones."""
 
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,12 +16,15 @@ from forecast_assets.defs.assets.common import (
     lock,
     timed,
 )
+from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.resources import SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from forecast_assets.warehouse.connection import Transaction
     from forecast_assets.warehouse.models import PooledVersion
 
@@ -38,7 +42,9 @@ if TYPE_CHECKING:
         "once a week, and whenever its past or the pooled model changes."
     ),
 )
-def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def store_models(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+) -> Events:
     """Fits the models of the run's partitions; a refresh leaves those that still hold."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
@@ -48,12 +54,18 @@ def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope.refresh_id, context, warehouse):
+        spark = spark_for(context, pyspark, scope, scope.models)
         for chunk in chunks(scope.models, grain):
             for period in chunk.periods:
                 with warehouse.transaction() as transaction:
                     lock(transaction, "store_models", (period,))
                     fitted = _period(
-                        transaction, scope, list(chunk.stores), period, period_end(period, grain)
+                        transaction,
+                        scope,
+                        list(chunk.stores),
+                        period,
+                        period_end(period, grain),
+                        spark,
                     )
                 materialized |= {
                     partition_key(period, store): metadata for store, metadata in fitted.items()
@@ -62,7 +74,12 @@ def store_models(context: dg.AssetExecutionContext, warehouse: WarehouseResource
 
 
 def _period(
-    transaction: "Transaction", scope: Scope, stores: list[int], start: date, end: date
+    transaction: "Transaction",
+    scope: Scope,
+    stores: list[int],
+    start: date,
+    end: date,
+    spark: "SparkSession | None",
 ) -> dict[int, dict[str, Any]]:
     """Fits some stores for a period; returns the metadata of those that were computed."""
     from forecast_assets.core.refit import fit_day
@@ -86,7 +103,7 @@ def _period(
             for store, day in wanted.items()
             if kept.get(store) != (day, name) or scope.changed_since(store, day)
         }
-        for store, days in _fit(transaction, version, to_fit, start).items():
+        for store, days in _fit(transaction, version, to_fit, start, spark).items():
             computed[store] = {
                 ROW_COUNT: 1,
                 "days": days,
@@ -102,6 +119,7 @@ def _fit(
     version: "PooledVersion | None",
     to_fit: dict[int, date],
     start: date,
+    spark: "SparkSession | None",
 ) -> dict[int, int]:
     """Fits and replaces the models of stores; returns the days of sales of each."""
     import pandas as pd
@@ -115,14 +133,14 @@ def _fit(
     if not to_fit:
         return {}
     rows = sales.features(transaction, list(FEATURE_COLUMNS), max(to_fit.values()), list(to_fit))
-    fitted = validated(
-        STORE_MODELS,
-        fit_stores(
-            rows,
-            PooledModel.from_bytes(version.model) if version else None,
-            origin=pd.to_datetime(pd.Series(to_fit)),
-        ),
+    fit = partial(
+        fit_stores,
+        pooled=PooledModel.from_bytes(version.model) if version else None,
+        origin=pd.to_datetime(pd.Series(to_fit)),
     )
+    # Without a pooled model, what the stores have in common is estimated from all of them.
+    fitted = run_by_stores(spark if version else None, fit, rows, STORE_MODELS)
+    fitted = validated(STORE_MODELS, fitted)
     models.replace_store_models(
         transaction,
         fitted.assign(pooled_version=version.version if version else None),

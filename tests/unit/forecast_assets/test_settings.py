@@ -39,6 +39,10 @@ def test_a_missing_address_says_what_to_do() -> None:
 def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALES_CALENDAR_END", "")
     monkeypatch.setenv("FORECAST_DATABASE_URL", "")
+    monkeypatch.setenv("FORECAST_SPARK_FROM_CELLS", "")
+    monkeypatch.setenv("SPARK_MASTER", "")
+    assert settings().spark_from_cells is None
+    assert settings().spark_master == "local[2,4]"
     assert settings().calendar_end is None
     assert settings().database_url is None
 
@@ -49,6 +53,7 @@ def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SALES_CALENDAR_START", "yesterday"),
         ("FORECAST_DATE_GRAIN", "yearly"),
         ("FORECAST_HORIZON", "0"),
+        ("FORECAST_SPARK_FROM_CELLS", "0"),
         ("SALES_CALENDAR_END", "2012-01-01"),
     ],
 )
