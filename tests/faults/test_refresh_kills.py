@@ -1,0 +1,259 @@
+"""Kills in the middle of a refresh: at the end the tables are those of an undisturbed run.
+
+Each refresh is held where the test wants it by the lock of an asset's month, is struck there, and
+let go. No stream runs: its faults are the other tests' here, and what it writes is loaded.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import psutil
+import psycopg
+import pytest
+
+from forecast_assets import kaggle
+from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.settings import settings
+from forecast_assets.warehouse import loading
+from forecast_assets.warehouse.connection import SCHEMA, Warehouse
+from local_stack import postgres
+from local_stack.dagster_processes import DAEMON, WEBSERVER
+from local_stack.postgres import NAME as POSTGRES
+from local_stack.processes import MARKER
+from local_stack.sample_data import sample_files
+from local_stack.stack import Stack
+
+STORES = 4
+DAYS = 430
+END = date(2015, 6, 19)
+HISTORY_UNTIL = END - timedelta(days=5)
+CALENDAR = (date(2014, 4, 1), date(2015, 8, 31))
+PERIOD = date(2015, 6, 1)
+
+REFRESHED_SECONDS = 120.0
+"""What a refresh may take after a fault, with the waits before it is tried again."""
+
+TABLES = {
+    "cleaned_sales": "SELECT * FROM sales.cleaned_sales ORDER BY store, date",
+    "features": "SELECT * FROM sales.features ORDER BY store, date",
+    "models": "SELECT * FROM sales.models ORDER BY period_start, store",
+    "forecasts": "SELECT * FROM sales.current_forecasts ORDER BY store, date",
+    "backtests": "SELECT * FROM sales.forecasts_backtest ORDER BY store, origin, date",
+    "accuracy": "SELECT * FROM sales.forecast_accuracy "
+    "ORDER BY kind, store, date, lead_week, origin, model_version",
+    "plans": "SELECT * FROM sales.planned_days ORDER BY store, date",
+}
+
+
+@dataclass
+class Disturbed:
+    """A stack whose Dagster refreshes one database, and a copy that is refreshed in peace."""
+
+    stack: Stack
+    folder: Path
+    warehouse: Warehouse
+    peaceful: Warehouse
+    day: date = HISTORY_UNTIL
+
+    def load_next_day(self) -> None:
+        self.day += timedelta(days=1)
+        load(self.warehouse, self.folder, self.day, self.day)
+
+    def is_fresh(self) -> bool:
+        try:
+            with self.warehouse.transaction() as transaction:
+                return bool(
+                    transaction.value(
+                        """
+                        SELECT NOT EXISTS (SELECT FROM sales.changes WHERE done_at IS NULL)
+                            AND NOT EXISTS (SELECT FROM sales.refreshes
+                                WHERE finished_at IS NOT NULL AND scored_at IS NULL)
+                            AND $1 = (SELECT count(*) FROM sales.current_forecasts
+                                WHERE horizon = 1 AND origin = $2)
+                        """,
+                        (STORES, self.day),
+                    )
+                )
+        except Exception as error:
+            assert "does not answer" in str(error) or "SQLSTATE" in str(error), error
+            return False
+
+
+def load(warehouse: Warehouse, folder: Path, first: date, last: date) -> None:
+    train = kaggle.read_train(folder)
+    rows = train[train["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
+    loading.load(
+        warehouse,
+        stores=kaggle.read_stores(folder),
+        sales=rows,
+        plans=loading.plans_of(train, kaggle.read_test(folder), last),
+        calendar=CALENDAR,
+    )
+
+
+@contextmanager
+def in_this_process(url: str, workdir: Path) -> Iterator[Callable[[str], None]]:
+    """A function that runs a job here, with a Dagster instance that remembers nothing."""
+    from forecast_assets.definitions import defs
+
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        patch.setenv("FORECAST_DATABASE_URL", url)
+        patch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
+        patch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workdir}/mlflow.db")
+        patch.chdir(workdir)
+        settings.cache_clear()
+        repository = defs().get_repository_def()
+        instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
+
+        def run(job: str) -> None:
+            tags = {
+                "dagster/asset_partition_range_start": f"{CALENDAR[0]}|1",
+                "dagster/asset_partition_range_end": f"{PERIOD}|{STORES}",
+                REFRESH_TAG: "true",
+            }
+            chosen = {"tags": tags} if job == "refresh" else {"partition_key": str(PERIOD)}
+            assert repository.get_job(job).execute_in_process(instance=instance, **chosen).success
+
+        yield run
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
+    folder = tmp_path_factory.mktemp("refreshes")
+    sample_files(STORES, DAYS, END, seed=7).write(folder / "data")
+    # A stack of its own: these tests kill its services.
+    with Stack.start(folder / "stack", {POSTGRES}, calendar=CALENDAR) as stack:
+        url = stack.database_urls("sales")["FORECAST_DATABASE_URL"]
+        warehouse = Warehouse(url)
+        load(warehouse, folder / "data", date.min, HISTORY_UNTIL)
+        with in_this_process(url, folder) as run:
+            for job in ("refresh", "train", "refresh"):
+                run(job)
+        owner, others = postgres.DATABASES["sales"]
+        stack.postgres.create_database("peaceful", owner, others, template="sales")
+        stack.start_services({WEBSERVER, DAEMON})
+        peaceful = stack.database_urls("peaceful")["FORECAST_DATABASE_URL"]
+        yield Disturbed(stack, folder / "data", warehouse, Warehouse(peaceful))
+    stack.remove_data()
+
+
+def wait(done: Callable[[], bool], what: str, seconds: float = REFRESHED_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+@contextmanager
+def held_at(world: Disturbed, asset: str) -> Iterator[int]:
+    """Holds the next refresh in the middle of an asset; gives the number of its process."""
+    key = "hashtext(%s), hashtext(%s)"
+    held = psycopg.connect(world.stack.postgres.url("sales_assets", "sales"), autocommit=True)
+    try:
+        held.execute(f"SELECT pg_advisory_lock({key})".encode(), (SCHEMA, f"{asset} {PERIOD}"))
+        world.load_next_day()
+        found: list[int] = []
+
+        def waits() -> bool:
+            # The reader does not see others' addresses.
+            with world.stack.postgres.admin_connection("sales") as admin:
+                found[:] = [
+                    port
+                    for (port,) in admin.execute(
+                        "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                        "WHERE l.locktype = 'advisory' AND NOT l.granted"
+                    ).fetchall()
+                ]
+            return bool(found)
+
+        wait(waits, f"a refresh in {asset}")
+        (pid,) = {
+            connection.pid
+            for connection in psutil.net_connections("tcp4")
+            if connection.laddr.port == found[0] and connection.pid is not None
+            # The server's end of the connection has the same two ports, the other way round.
+        }
+        yield pid
+    finally:
+        held.close()
+
+
+def run_killed(world: Disturbed) -> None:
+    """Signal 9 for the process of the run."""
+    with held_at(world, "features") as pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def dagster_killed(world: Disturbed) -> None:
+    """Signal 9 for the daemon and the webserver: the run goes on, the next ones need them."""
+    with held_at(world, "store_models"):
+        for service in (DAEMON, WEBSERVER):
+            world.stack.kill_service(service)
+    world.stack.start_services({DAEMON, WEBSERVER})
+
+
+def postgres_killed(world: Disturbed) -> None:
+    """Signal 9 for PostgreSQL, under the run, the daemon and the webserver."""
+    with held_at(world, "forecasts"):
+        world.stack.kill_service(POSTGRES)
+        time.sleep(2)
+        world.stack.restart_service(POSTGRES)
+
+
+def machine_killed(world: Disturbed) -> None:
+    """Signal 9 for all of Dagster at once, the run and its code server included."""
+    with held_at(world, "cleaned_sales"):
+        mine = [p for p in psutil.process_iter() if _belongs_to(world.stack, p)]
+        for process in mine:
+            process.kill()
+        psutil.wait_procs(mine, 10)
+    for service in (DAEMON, WEBSERVER):
+        world.stack.restart_service(service)
+
+
+def _belongs_to(stack: Stack, process: psutil.Process) -> bool:
+    """Whether a process is the daemon's, the webserver's, or one that either has started."""
+    try:
+        line = " ".join(process.cmdline())
+        mine = process.environ().get(MARKER) == str(stack.folder)
+    except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+    return mine and "mlflow" not in line and "python" in line
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("strike", [run_killed, dagster_killed, postgres_killed, machine_killed])
+def test_a_refresh_survives(
+    disturbed: Disturbed, strike: Callable[[Disturbed], None], tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    strike(disturbed)
+    struck = time.monotonic()
+    wait(disturbed.is_fresh, f"forecasts from {disturbed.day}")
+    print(strike.__name__, struck - began, time.monotonic() - struck)
+    load(disturbed.peaceful, disturbed.folder, disturbed.day, disturbed.day)
+    with in_this_process(disturbed.peaceful._url, tmp_path) as run:
+        run("refresh")
+    for table, query in TABLES.items():
+        found, expected = (
+            read(warehouse, query) for warehouse in (disturbed.warehouse, disturbed.peaceful)
+        )
+        assert len(expected) or table == "backtests", table
+        pd.testing.assert_frame_equal(found, expected, obj=table)
+
+
+def read(warehouse: Warehouse, query: str) -> pd.DataFrame:
+    """The rows of a query, without what says when and by which run they were written."""
+    with warehouse.transaction() as transaction:
+        rows = transaction.frame(query)
+    return rows.drop(columns=["written_at", "refresh_id", "event_time"], errors="ignore")
