@@ -123,6 +123,18 @@ class Settings(BaseSettings):
         alias="FORECAST_KEEP_RUNS_DAYS",
         description="Dagster's records of older runs are removed every night.",
     )
+    keep_superseded_days: int | None = Field(
+        None,
+        ge=366,
+        alias="FORECAST_KEEP_SUPERSEDED_DAYS",
+        description="Events of older days that were corrected since are removed; empty: never.",
+    )
+    keep_origins_days: int | None = Field(
+        None,
+        ge=366,
+        alias="FORECAST_KEEP_ORIGINS_DAYS",
+        description="Issued forecasts from older origins are removed; empty: never.",
+    )
     spark_from_cells: int | None = Field(
         None,
         ge=1,

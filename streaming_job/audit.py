@@ -22,6 +22,8 @@ _TABLES = """
 WITH rows AS (
     SELECT stream_id, topic_partition, kafka_offset, 1 AS stored FROM sales.raw_sales
     UNION ALL
+    SELECT stream_id, topic_partition, kafka_offset, 1 FROM sales.removed_events
+    UNION ALL
     SELECT stream_id, topic_partition, kafka_offset, 0 FROM sales.quarantined_events
 ),
 found AS (
@@ -196,10 +198,11 @@ def _offsets_in_tables(
     connection: psycopg.Connection, stream_id: int, partition: int, start: int, end: int
 ) -> set[int]:
     rows = connection.execute(
-        "SELECT kafka_offset FROM sales.raw_sales WHERE stream_id = %(s)s "
-        "AND topic_partition = %(p)s AND kafka_offset >= %(a)s AND kafka_offset < %(b)s "
-        "UNION ALL SELECT kafka_offset FROM sales.quarantined_events WHERE stream_id = %(s)s "
-        "AND topic_partition = %(p)s AND kafka_offset >= %(a)s AND kafka_offset < %(b)s",
+        " UNION ALL ".join(
+            f"SELECT kafka_offset FROM sales.{table} WHERE stream_id = %(s)s "
+            "AND topic_partition = %(p)s AND kafka_offset >= %(a)s AND kafka_offset < %(b)s"
+            for table in ("raw_sales", "removed_events", "quarantined_events")
+        ).encode(),
         {"s": stream_id, "p": partition, "a": start, "b": end},
     )
     return {row[0] for row in rows}

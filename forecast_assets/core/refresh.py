@@ -9,6 +9,9 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=10)
 """Waits before trying again after failures: doubled for each in a row, up to the longest."""
 
+STORES_LONGEST_WAIT = timedelta(hours=1)
+"""The same for a store that fails by itself: each try costs a run, and mending it takes people."""
+
 
 @dataclass(frozen=True)
 class Seen:

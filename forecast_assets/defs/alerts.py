@@ -76,8 +76,8 @@ def tell_of_stale_forecasts(
         more = ["…"] if len(late) > SHOWN_STORES else []
         post(
             chosen.alert_webhook,
-            f"forecasts of {len(late)} stores are stale: their changes have waited for more than "
-            f"{chosen.max_open_minutes:g} minutes ({', '.join([*shown, *more])})",
+            f"forecasts of {len(late)} stores are stale: their changes have failed, or have waited "
+            f"for more than {chosen.max_open_minutes:g} minutes ({', '.join([*shown, *more])})",
         )
         told = datetime.now(UTC).isoformat(timespec="seconds")
     elif told and not late:

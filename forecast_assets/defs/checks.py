@@ -2,8 +2,12 @@
 
 import dagster as dg
 
+from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
+
+SHOWN = 20
+"""So many names are readable in a check's words."""
 
 
 @dg.asset_check(
@@ -56,26 +60,38 @@ def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset="forecasts",
-    description="Nothing that changed has waited for longer than the settings allow.",
+    description="Nothing that changed has failed or waited for longer than the settings allow.",
 )
 def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Names the stores whose changes no refresh has worked off in time."""
-    from forecast_assets.warehouse import changes
+    """Names the partitions whose changes no refresh has worked off in time."""
+    from forecast_assets.core.cells import cells_since
+    from forecast_assets.warehouse import changes, sales
 
     minutes = settings().max_open_minutes
     with warehouse.transaction() as transaction:
         late = changes.overdue(transaction, minutes)
-    shown = ", ".join(f"{row['store']} since {row['first_day']}" for row in late[:20])
+        newest = sales.newest_days(transaction, "raw_sales", [row["store"] for row in late])
+    errors = {row["store"]: row["error"] for row in late if row["error"]}
+    stale = cells_since(
+        {row["store"]: row["first_day"] for row in late}, newest, settings().date_grain
+    )
+    keys = [partition_key(period, store) for period, stores in stale.items() for store in stores]
+    words = [f"{len(keys)} partitions of {len(late)} stores are stale: {_some(keys)}"]
+    if errors:
+        words.append(_some([f"store {store} has failed: {why}" for store, why in errors.items()]))
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(late)} stores have waited for more than {minutes:g} minutes: {shown}"
-            if late
-            else f"no change is older than {minutes:g} minutes"
+            "; ".join(words) if late else f"nothing has failed or waited for {minutes:g} minutes"
         ),
-        metadata={"stores_late": len(late)},
+        metadata={"stores_late": len(late), "partitions_stale": dg.MetadataValue.json(keys)},
     )
+
+
+def _some(words: list[str]) -> str:
+    """The first of many."""
+    return ", ".join(words[:SHOWN]) + (" …" if len(words) > SHOWN else "")
 
 
 @dg.asset_check(

@@ -8,16 +8,18 @@ REFRESH_LIMIT_SECONDS = 30 * 60
 TRAIN_LIMIT_SECONDS = 60 * 60
 """A run that lasts longer is orphaned or hung; Dagster's run monitoring ends it."""
 
+REFRESHED = (
+    "raw_sales",
+    "cleaned_sales",
+    "features",
+    "store_models",
+    "forecasts",
+    "forecast_accuracy",
+)
+
 refresh = dg.define_asset_job(
     "refresh",
-    selection=[
-        "raw_sales",
-        "cleaned_sales",
-        "features",
-        "store_models",
-        "forecasts",
-        "forecast_accuracy",
-    ],
+    selection=list(REFRESHED),
     executor_def=dg.in_process_executor,
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
@@ -33,4 +35,11 @@ train = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags={MAX_RUNTIME_TAG: str(TRAIN_LIMIT_SECONDS)},
     description="Trains the pooled model on everything up to the end of a month.",
+)
+
+freshness = dg.define_asset_job(
+    "freshness",
+    selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("forecasts"), "fresh")),
+    executor_def=dg.in_process_executor,
+    description="Looks whether forecasts are stale; a refresh that fails cannot say so itself.",
 )

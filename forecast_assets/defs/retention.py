@@ -1,8 +1,6 @@
 """Retention: old runs are removed, unless they hold a partition's newest materialization.
 
-A day's refresh of 1,115 stores writes about 6 x 1,115 materializations of 2.5 kB, or 17 MB. With
-90 days kept, and one refresh a month that still holds its month's newest, the event log of a chain
-that is refreshed daily stays below 2 GB.
+With them go, where the settings say so, superseded events and issued forecasts of old origins.
 """
 
 from collections.abc import Iterator
@@ -11,9 +9,36 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
+from forecast_assets.defs.jobs import REFRESHED
+from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
 
 RUNS_AT_ONCE = 200
+
+MATERIALIZATION_BYTES = 2_500
+"""Of the event log for one materialization, with its indexes and its share of a run's other events.
+
+tests/faults/test_refresh_kills.py measures it.
+"""
+
+DAYS_A_MONTH = 30
+
+
+def event_log_bytes(stores: int, days: int, keep_days: int) -> int:
+    """How large the event log of a chain becomes that is refreshed daily, month by month.
+
+    Of the days that are no longer kept, the last refresh of each month stays: it holds its month's
+    newest materializations. For 1,115 stores, a year and 90 days: 100 of 365 refreshes of
+    6 x 1,115 x 2.5 kB = 17 MB, or 1.7 GB.
+
+    Args:
+        stores: Stores, each of which is refreshed every day.
+        days: Days since the first refresh.
+        keep_days: Days that runs are kept for.
+    """
+    kept = min(days, keep_days)
+    pinned = -(-(days - kept) // DAYS_A_MONTH)
+    return (kept + pinned) * len(REFRESHED) * stores * MATERIALIZATION_BYTES
 
 
 def removable_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
@@ -69,15 +94,35 @@ def remove_old_runs(context: dg.OpExecutionContext) -> None:
     context.log.info(f"Removed {len(runs)} runs from before {before:%Y-%m-%d}")
 
 
+@dg.op(description="Removes events and forecasts that the settings do not keep for ever.")
+def remove_old_rows(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    """Removes superseded events and issued forecasts of old origins; says how many."""
+    from forecast_assets.warehouse import retention
+
+    chosen = settings()
+    for days, remove, what in (
+        (chosen.keep_superseded_days, retention.remove_superseded_events, "superseded events"),
+        (chosen.keep_origins_days, retention.remove_old_origins, "forecasts of old origins"),
+    ):
+        if days is None:
+            context.log.info(f"All {what} are kept")
+            continue
+        with warehouse.transaction() as transaction:
+            removed = remove(transaction, days)
+        context.log.info(f"Removed {removed} {what}, older than {days} days")
+
+
 @dg.job(
     executor_def=dg.in_process_executor,
     description=(
-        "Removes Dagster's records of old runs; a partition's newest materialization always stays."
+        "Removes Dagster's records of old runs (a partition's newest materialization always "
+        "stays), and, where the settings say so, superseded events and forecasts of old origins."
     ),
 )
 def clean_up() -> None:
-    """Removes old runs."""
+    """Removes old runs and old rows."""
     remove_old_runs()
+    remove_old_rows()
 
 
 clean_up_nightly = dg.ScheduleDefinition(
@@ -85,5 +130,5 @@ clean_up_nightly = dg.ScheduleDefinition(
     job=clean_up,
     cron_schedule="30 2 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Removes Dagster's records of old runs every night.",
+    description="Removes Dagster's records of old runs, and old rows, every night.",
 )

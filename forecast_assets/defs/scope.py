@@ -30,12 +30,14 @@ class Scope:
         data: Cells of sales and features.
         models: Cells of store models and forecasts.
         first_days: Store -> the earliest day whose sales or plan changed.
+        suspects: Stores with which an earlier refresh has failed.
     """
 
     refresh_id: str | None
     data: Cells
     models: Cells
     first_days: dict[int, date] = field(default_factory=dict)
+    suspects: frozenset[int] = frozenset()
 
     def changed_since(self, store: int, fitted_until: date) -> bool:
         """Whether something has changed that a model fitted up to a day has seen."""
@@ -72,15 +74,18 @@ def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
         if changes.has_begun(transaction, refresh_id)
         else changes.take(transaction, refresh_id)
     )
-    touched = sorted({*taken.data_first_days, *taken.model_stores})
+    # A store that an earlier asset has failed with is left as it was.
+    failed = changes.failed(transaction, refresh_id)
+    first_days = {s: day for s, day in taken.data_first_days.items() if s not in failed}
+    touched = sorted({*first_days, *taken.model_stores} - failed.keys())
     newest = sales.newest_days(transaction, "raw_sales", touched)
-    data = cells_since(taken.data_first_days, newest, grain)
+    data = cells_since(first_days, newest, grain)
     current: Cells = {}
     for store in touched:
         if store in newest:
             current.setdefault(period_start(newest[store], grain), []).append(store)
-    stale = models.modelled_cells(transaction, taken.data_first_days)
+    stale = models.modelled_cells(transaction, first_days)
     if not models.count_pooled(transaction):
         # The first pooled model is trained next, and asks for every store's forecast.
         current = {}
-    return Scope(refresh_id, data, merge(current, stale), taken.data_first_days)
+    return Scope(refresh_id, data, merge(current, stale), first_days, taken.suspects)

@@ -1,5 +1,6 @@
 """Sensors: they look at the `changes` ledger and ask for runs; they compute nothing."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -9,9 +10,10 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES, IN_PROGRESS_RUN
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
+    PRIORITY_TAG,
 )
 
-from forecast_assets.defs.jobs import refresh, train
+from forecast_assets.defs.jobs import freshness, refresh, train
 from forecast_assets.defs.partitions import (
     STORE_DIMENSION,
     dates,
@@ -39,6 +41,9 @@ SETTLED_SECONDS = 0.8
 
 SLIPPED_INTERVAL_SECONDS = 60
 """Days of sales arrive once a day: no need to ask more often."""
+
+STALE_INTERVAL_SECONDS = 60
+"""Forecasts become stale after minutes: no need to look more often."""
 
 SLIPPED_TAG = "forecast/slipped"
 """Says on a training run why it was asked for."""
@@ -105,6 +110,8 @@ def refresh_when_changed(
                         decision.last_period, decision.last_store
                     ),
                     REFRESH_TAG: "true",
+                    # Before the runs of a backfill that wait in the queue.
+                    PRIORITY_TAG: "1",
                 },
             )
         ]
@@ -209,6 +216,30 @@ def train_when_slipped(
         ],
         cursor=str(newest),
     )
+
+
+@dg.sensor(
+    job=freshness,
+    minimum_interval_seconds=STALE_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Has the freshness check made again when other stores' forecasts have become stale, or "
+        "when they are fresh again: a refresh that fails does not come to its checks."
+    ),
+)
+def look_when_stale(
+    context: dg.SensorEvaluationContext, warehouse: WarehouseResource
+) -> dg.SensorResult:
+    """Asks for the freshness check when what it would say has changed."""
+    from forecast_assets.warehouse import changes
+
+    with warehouse.transaction() as transaction:
+        late = changes.overdue(transaction, settings().max_open_minutes)
+    seen = ",".join(f"{row['store']}:{row['first_day']}:{row['error'] or ''}" for row in late)
+    cursor = hashlib.sha256(seen.encode()).hexdigest() if late else ""
+    if cursor == (context.cursor or ""):
+        return dg.SensorResult(skip_reason=f"{len(late)} stores are late, as before")
+    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
 
 
 def _partition_of(day: date) -> str | None:

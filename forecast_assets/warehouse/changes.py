@@ -1,17 +1,21 @@
 """The `changes` ledger and the refreshes that work it off."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from forecast_assets.core.refresh import FIRST_WAIT, STORES_LONGEST_WAIT
 from forecast_assets.warehouse.connection import Transaction
+
+DUE = "done_at IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())"
+"""What a refresh may take: a store that has failed by itself waits for its next try."""
 
 
 @dataclass(frozen=True)
 class OpenChanges:
-    """What waits for a refresh: the newest change's number and each store's earliest day."""
+    """What a refresh may take now: the newest change's number and each store's earliest day."""
 
     count: int
     newest_id: int
@@ -27,11 +31,13 @@ class Taken:
         count: How many they are.
         data_first_days: Store -> the earliest day whose sales or plan changed.
         model_stores: The stores that only need newer models.
+        suspects: The stores with which an earlier refresh has failed.
     """
 
     count: int
     data_first_days: dict[int, date]
     model_stores: list[int]
+    suspects: frozenset[int] = frozenset()
 
 
 def have_settled(transaction: Transaction, seconds: float) -> bool:
@@ -40,9 +46,9 @@ def have_settled(transaction: Transaction, seconds: float) -> bool:
     A look so cheap that it may be repeated often.
     """
     found = transaction.value(
-        """
+        f"""
         SELECT coalesce(max(made_at) <= clock_timestamp() - make_interval(secs => $1), false)
-        FROM sales.changes WHERE done_at IS NULL
+        FROM sales.changes WHERE {DUE}
         """,
         (seconds,),
     )
@@ -50,20 +56,20 @@ def have_settled(transaction: Transaction, seconds: float) -> bool:
 
 
 def open_changes(transaction: Transaction) -> OpenChanges | None:
-    """What no refresh has closed yet; None when nothing is open."""
+    """What no refresh has closed yet and one may take now; None when there is nothing."""
     (row,) = transaction.rows(
-        """
+        f"""
         SELECT count(*) AS count, max(change_id) AS newest_id, min(made_at) AS oldest_made_at
-        FROM sales.changes WHERE done_at IS NULL
+        FROM sales.changes WHERE {DUE}
         """
     )
     if not row["count"]:
         return None
     stores = transaction.rows(
-        """
+        f"""
         SELECT t.store, min(t.first_day) AS first_day
         FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
-        WHERE c.done_at IS NULL GROUP BY t.store
+        WHERE {DUE} GROUP BY t.store
         """
     )
     return OpenChanges(
@@ -78,13 +84,20 @@ def take(transaction: Transaction, refresh_id: str) -> Taken:
     """Takes every open change for a refresh, and records which offsets it will have seen.
 
     A change that an earlier refresh took and never closed is open still: its run has failed.
+    A store that waits for its next try is taken at once when something else of it has changed.
 
     Args:
         transaction: The open transaction.
         refresh_id: The Dagster run that refreshes; a retry of the same run takes again.
     """
     transaction.execute(
-        "UPDATE sales.changes SET refresh_id = $1 WHERE done_at IS NULL", (refresh_id,)
+        f"""
+        UPDATE sales.changes SET refresh_id = $1
+        WHERE done_at IS NULL AND stores && (
+            SELECT coalesce(array_agg(store), '{{}}')
+            FROM sales.changes c, unnest(c.stores) AS store WHERE {DUE})
+        """,
+        (refresh_id,),
     )
     taken = taken_by(transaction, refresh_id)
     first_days = list(taken.data_first_days.values())
@@ -131,7 +144,8 @@ def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
     )
     rows = transaction.rows(
         """
-        SELECT t.store, min(t.first_day) FILTER (WHERE c.kind <> 'champion') AS first_day
+        SELECT t.store, min(t.first_day) FILTER (WHERE c.kind <> 'champion') AS first_day,
+            max(c.tries) AS tries
         FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
         WHERE c.refresh_id = $1 AND c.done_at IS NULL
         GROUP BY t.store ORDER BY t.store
@@ -144,7 +158,28 @@ def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
             row["store"]: row["first_day"] for row in rows if row["first_day"] is not None
         },
         model_stores=[row["store"] for row in rows if row["first_day"] is None],
+        suspects=frozenset(row["store"] for row in rows if row["tries"]),
     )
+
+
+def note_failed(transaction: Transaction, refresh_id: str, failed: Mapping[int, str]) -> None:
+    """Notes the stores that a refresh has failed with, and why; the first reason of each stays."""
+    transaction.execute(
+        "UPDATE sales.refreshes SET failed = $2::text::jsonb || failed WHERE refresh_id = $1",
+        (refresh_id, json.dumps(failed)),
+    )
+
+
+def failed(transaction: Transaction, refresh_id: str) -> dict[int, str]:
+    """The stores that a refresh has failed with so far, and why."""
+    rows = transaction.rows(
+        """
+        SELECT e.key::int4 AS store, e.value AS reason
+        FROM sales.refreshes, jsonb_each_text(failed) AS e WHERE refresh_id = $1
+        """,
+        (refresh_id,),
+    )
+    return {row["store"]: row["reason"] for row in rows}
 
 
 def close(
@@ -154,7 +189,27 @@ def close(
     newest_origin: date | None,
     model_version: str | None,
 ) -> None:
-    """Closes a refresh's changes, in the transaction that commits its forecasts."""
+    """Closes a refresh's changes, in the transaction that commits its forecasts.
+
+    What it has failed with is open again, a store by itself, with the time of the change that it
+    comes from.
+    """
+    transaction.execute(
+        """
+        INSERT INTO sales.changes
+            (kind, made_at, stores, first_days, tries, not_before, error)
+        SELECT min(c.kind), min(c.made_at), ARRAY[t.store], ARRAY[min(t.first_day)],
+            max(c.tries) + 1,
+            clock_timestamp() + make_interval(secs => least($2 * power(2, max(c.tries)), $3)),
+            r.failed ->> t.store::text
+        FROM sales.refreshes r
+        JOIN sales.changes c USING (refresh_id),
+            unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE r.refresh_id = $1 AND c.done_at IS NULL AND r.failed ? t.store::text
+        GROUP BY t.store, c.kind = 'champion', r.failed
+        """,
+        (refresh_id, FIRST_WAIT.total_seconds(), STORES_LONGEST_WAIT.total_seconds()),
+    )
     transaction.execute(
         """
         UPDATE sales.changes SET done_at = clock_timestamp()
@@ -235,12 +290,18 @@ def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: 
 
 
 def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
-    """Stores whose changes have been open for longer than a bound, with the time of the oldest."""
+    """Stores whose changes have been open for longer than a bound, or have failed by themselves.
+
+    Returns:
+        Rows with store, first_day, made_at (of the oldest) and error (None for those that wait).
+    """
     return transaction.rows(
         """
-        SELECT t.store, min(t.first_day) AS first_day, min(c.made_at) AS made_at
+        SELECT t.store, min(t.first_day) AS first_day, min(c.made_at) AS made_at,
+            max(c.error) AS error
         FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
-        WHERE c.done_at IS NULL AND c.made_at < clock_timestamp() - make_interval(secs => $1)
+        WHERE c.done_at IS NULL
+            AND (c.tries > 0 OR c.made_at < clock_timestamp() - make_interval(secs => $1))
         GROUP BY t.store ORDER BY t.store
         """,
         (minutes * 60.0,),

@@ -12,7 +12,11 @@ def unbalanced(transaction: Transaction) -> list[str]:
         """
         WITH stored AS (
             SELECT stream_id, topic_partition, count(*) AS rows
-            FROM sales.raw_sales GROUP BY stream_id, topic_partition
+            FROM (
+                SELECT stream_id, topic_partition FROM sales.raw_sales
+                UNION ALL
+                SELECT stream_id, topic_partition FROM sales.removed_events
+            ) AS events GROUP BY stream_id, topic_partition
         ), quarantined AS (
             SELECT stream_id, topic_partition, count(*) AS rows
             FROM sales.quarantined_events GROUP BY stream_id, topic_partition

@@ -21,6 +21,9 @@ SCHEMA = "sales"
 LOCK_TIMEOUT = "120s"
 """How long a transaction waits for a lock before it fails: longer than any replace takes."""
 
+SERVERS_FAULT = (adbc.OperationalError, adbc.InternalError, UnreachableError)
+"""What the database raises when it is away, full or held up: no row is at fault."""
+
 
 class Transaction:
     """An open transaction; `Warehouse.transaction` makes and ends it."""
@@ -86,6 +89,19 @@ class Transaction:
             return rows.cast(schema)
         arrays = [pa.Array.from_pandas(rows[field.name], type=field.type) for field in schema]
         return pa.Table.from_arrays(arrays, schema=pa.schema([(f.name, f.type) for f in schema]))
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that is taken back by itself when its block raises."""
+        self.execute("SAVEPOINT part")
+        try:
+            yield
+        except SERVERS_FAULT:
+            raise
+        except BaseException:
+            self.execute("ROLLBACK TO SAVEPOINT part")
+            raise
+        self.execute("RELEASE SAVEPOINT part")
 
     def lock(self, *names: str) -> None:
         """Takes advisory locks until the transaction ends, in sorted order against deadlocks."""

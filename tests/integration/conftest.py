@@ -6,11 +6,15 @@ Tests that need more (the stream, Dagster) start it themselves with ``stack.star
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
 
 import pytest
 
 from local_stack import postgres
+from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
+from tests.integration.chain import END, STORES, Chain, chain_on
 
 _TEMPLATE = "sales_template"
 
@@ -57,3 +61,55 @@ def fresh_topic(stack: Stack) -> Iterator[str]:
     stack.kafka.create_topic(name)
     yield name
     stack.kafka.delete_topic(name)
+
+
+@pytest.fixture(scope="module")
+def kaggle_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kaggle")
+    sample_files(STORES, 500, END, seed=3).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow database for the module: making it takes longer than a training."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def chain(
+    fresh_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
+) -> Iterator[Chain]:
+    """A graph over an empty database."""
+    with chain_on(fresh_database, kaggle_files, mlflow_uri, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def forecast_template(
+    stack: Stack, kaggle_files: Path, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database with forecasts in force, made once: copying it takes a fraction of making it."""
+    workdir = tmp_path_factory.mktemp("template")
+    with copied_database(stack) as name:
+        with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as made:
+            made.load(date(2015, 6, 12))
+            made.refresh()
+            made.train("2015-06-01")
+            made.refresh()
+        yield name
+
+
+@pytest.fixture
+def forecast_database(stack: Stack, forecast_template: str) -> Iterator[dict[str, str]]:
+    with copied_database(stack, forecast_template) as name:
+        yield stack.database_urls(name)
+
+
+@pytest.fixture
+def forecast_chain(
+    forecast_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
+) -> Iterator[Chain]:
+    """A graph over a database with forecasts in force."""
+    with chain_on(forecast_database, kaggle_files, mlflow_uri, tmp_path) as made:
+        yield made

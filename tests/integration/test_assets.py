@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from forecast_assets.core import model_format, pooled
 from forecast_assets.core.accuracy import SUMS
 from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
 from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
@@ -29,148 +26,7 @@ from forecast_assets.warehouse import accuracy, changes, checks, loading, models
 from forecast_assets.warehouse.connection import Warehouse
 from forecast_assets.warehouse.errors import LoadError
 from forecast_assets.warehouse.trace import refresh as refresh_of
-from local_stack.sample_data import sample_files
-from local_stack.stack import Stack
-from tests.integration.conftest import copied_database
-
-STORES = 6
-END = date(2015, 6, 19)
-CALENDAR = (date(2014, 1, 1), date(2015, 8, 31))
-"""A bounded calendar: twenty months, so that the last one with sales is not the calendar's."""
-
-
-@pytest.fixture(scope="module")
-def kaggle_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kaggle")
-    sample_files(STORES, 500, END, seed=3).write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow database for the module: making it takes longer than a training."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
-
-
-class Chain:
-    """A sales database, the graph over it, and what a test does to both."""
-
-    def __init__(self, warehouse: Warehouse, instance: dg.DagsterInstance, folder: Path) -> None:
-        from forecast_assets.definitions import defs
-
-        self.warehouse, self.instance = warehouse, instance
-        self.repository = defs().get_repository_def()
-        self.folder = folder
-        instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
-
-    def load(self, until: date, as_of: datetime | None = None, **sales_change: float):
-        train = kaggle.read_train(self.folder)
-        for key, factor in sales_change.items():
-            store, day = key.removeprefix("s").split("_", 1)
-            row = (train["store"] == int(store)) & (train["date"] == day.replace("_", "-"))
-            assert row.sum() == 1
-            train.loc[row, "sales"] *= factor
-            train = train[row] if as_of else train
-        return loading.load(
-            self.warehouse,
-            stores=kaggle.read_stores(self.folder),
-            sales=train[train["date"] <= pd.Timestamp(until)],
-            plans=loading.plans_of(train, kaggle.read_test(self.folder), until),
-            as_of=as_of,
-            calendar=CALENDAR,
-        )
-
-    def run(self, job: str, first: str, last: str | None = None, *, refresh: bool = False):
-        tags = {"dagster/asset_partition_range_start": first}
-        tags["dagster/asset_partition_range_end"] = last or first
-        if refresh:
-            tags[REFRESH_TAG] = "true"
-        result = self.repository.get_job(job).execute_in_process(instance=self.instance, tags=tags)
-        assert result.success
-        return result
-
-    def refresh(self):
-        return self.run("refresh", "2014-01-01|1", f"2015-06-01|{STORES}", refresh=True)
-
-    def train(self, month: str):
-        result = self.repository.get_job("train").execute_in_process(
-            instance=self.instance, partition_key=month
-        )
-        assert result.success
-
-    def materialized(self, run_id: str) -> dict[str, dict[str, int]]:
-        """Asset -> partition -> rows, as a run reported them."""
-        found: dict[str, dict[str, int]] = {}
-        records = self.instance.get_records_for_run(
-            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-        ).records
-        for record in records:
-            event = record.event_log_entry.asset_materialization
-            assert event is not None
-            rows = event.metadata["dagster/row_count"].value
-            found.setdefault(event.asset_key.to_user_string(), {})[event.partition] = rows
-        return found
-
-    def frame(self, query: str) -> pd.DataFrame:
-        with self.warehouse.transaction() as transaction:
-            return transaction.frame(query)
-
-
-@contextmanager
-def chain_on(
-    database: dict[str, str], folder: Path, mlflow_uri: str, workdir: Path
-) -> Iterator[Chain]:
-    """The graph over a database, with an instance of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FORECAST_DATABASE_URL", database["FORECAST_DATABASE_URL"])
-        patch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))
-        patch.setenv("SALES_CALENDAR_END", str(CALENDAR[1]))
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-        patch.chdir(workdir)
-        settings.cache_clear()
-        with dg.DagsterInstance.ephemeral() as instance:
-            yield Chain(Warehouse(database["FORECAST_DATABASE_URL"]), instance, folder)
-    settings.cache_clear()
-
-
-@pytest.fixture
-def chain(
-    fresh_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
-) -> Iterator[Chain]:
-    """A graph over an empty database."""
-    with chain_on(fresh_database, kaggle_files, mlflow_uri, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def forecast_template(
-    stack: Stack, kaggle_files: Path, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A database with forecasts in force, made once: copying it takes a fraction of making it."""
-    workdir = tmp_path_factory.mktemp("template")
-    with copied_database(stack) as name:
-        with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as made:
-            made.load(date(2015, 6, 12))
-            made.refresh()
-            made.train("2015-06-01")
-            made.refresh()
-        yield name
-
-
-@pytest.fixture
-def forecast_database(stack: Stack, forecast_template: str) -> Iterator[dict[str, str]]:
-    with copied_database(stack, forecast_template) as name:
-        yield stack.database_urls(name)
-
-
-@pytest.fixture
-def forecast_chain(
-    forecast_database: dict[str, str], kaggle_files: Path, mlflow_uri: str, tmp_path: Path
-) -> Iterator[Chain]:
-    """A graph over a database with forecasts in force."""
-    with chain_on(forecast_database, kaggle_files, mlflow_uri, tmp_path) as made:
-        yield made
-
+from tests.integration.chain import CALENDAR, END, STORES, Chain
 
 ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
 

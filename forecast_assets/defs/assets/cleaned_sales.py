@@ -4,10 +4,12 @@ from datetime import date
 
 import dagster as dg
 
+from forecast_assets.core.cells import Chunk
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    chunk_by_chunk,
     count_cells,
     described,
     finish,
@@ -34,40 +36,40 @@ from forecast_assets.defs.scope import scope_of
 def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Replaces the winning events of the run's partitions."""
     from forecast_assets.core import cleaning
-    from forecast_assets.core.cells import chunks
     from forecast_assets.schemas.frames import DAYS
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import loading, sales
 
     grain = settings().date_grain
     scope = scope_of(context, warehouse)
+
+    def replace(chunk: Chunk) -> Materialized:
+        with warehouse.transaction() as transaction:
+            lock(transaction, "cleaned_sales", chunk.periods)
+            events = sales.raw_events(
+                transaction,
+                chunk.stores,
+                chunk.first_day,
+                chunk.last_day,
+                # A refresh is told of plans by the newest period with sales, wherever they lie.
+                plans_until=date.max if scope.refresh_id else None,
+            )
+            winners = cleaning.winning_events(events)
+            validated(DAYS, cleaning.days_of(winners))
+            sales.replace_days(
+                transaction,
+                "cleaned_sales",
+                winners.drop(columns="topic"),
+                chunk.stores,
+                chunk.first_day,
+                chunk.last_day,
+            )
+            plans = cleaning.plans(events)[[*loading.PLAN_COLUMNS, "event_time"]]
+            loading.merge_plans(transaction, plans, note=scope.refresh_id is None)
+        return count_cells(chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"})
+
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope.refresh_id, context, warehouse):
-        for chunk in chunks(scope.data, grain):
-            with warehouse.transaction() as transaction:
-                lock(transaction, "cleaned_sales", chunk.periods)
-                events = sales.raw_events(
-                    transaction,
-                    chunk.stores,
-                    chunk.first_day,
-                    chunk.last_day,
-                    # A refresh is told of plans by the newest period with sales, wherever they lie.
-                    plans_until=date.max if scope.refresh_id else None,
-                )
-                winners = cleaning.winning_events(events)
-                validated(DAYS, cleaning.days_of(winners))
-                sales.replace_days(
-                    transaction,
-                    "cleaned_sales",
-                    winners.drop(columns="topic"),
-                    chunk.stores,
-                    chunk.first_day,
-                    chunk.last_day,
-                )
-                plans = cleaning.plans(events)[[*loading.PLAN_COLUMNS, "event_time"]]
-                loading.merge_plans(transaction, plans, note=scope.refresh_id is None)
-            materialized |= count_cells(
-                chunk, winners, grain, {ROW_COUNT: None, "corrections": "corrections"}
-            )
+        materialized = chunk_by_chunk(context, scope, scope.data, warehouse, replace)
     yield from finish(context, materialized, found)

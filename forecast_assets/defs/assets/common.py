@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
@@ -17,9 +18,12 @@ from forecast_assets.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecast_assets.core.cells import Chunk
+    from forecast_assets.core.cells import Cells, Chunk
     from forecast_assets.defs.resources import WarehouseResource
+    from forecast_assets.defs.scope import Scope
     from forecast_assets.warehouse.connection import Transaction
+
+T = TypeVar("T")
 
 OWNERS = ["team:forecasting"]
 
@@ -87,6 +91,64 @@ def timed(
             changes.note_timing(
                 transaction, refresh_id, context.asset_key.to_user_string(), seconds
             )
+
+
+def chunk_by_chunk(
+    context: dg.AssetExecutionContext,
+    scope: Scope,
+    cells: Cells,
+    warehouse: WarehouseResource,
+    work: Callable[[Chunk], Materialized],
+) -> Materialized:
+    """Does an asset's work for all cells; in a refresh, a store that fails fails alone.
+
+    Args:
+        context: The asset's context.
+        scope: What the run computes.
+        cells: The cells of this asset.
+        warehouse: Where a store's failure is noted.
+        work: Replaces a chunk's rows in a transaction of its own.
+    """
+    from forecast_assets.core.cells import chunks
+    from forecast_assets.settings import settings
+    from forecast_assets.warehouse import changes
+
+    materialized: Materialized = {}
+    for chunk in chunks(cells, settings().date_grain):
+
+        def some_of_it(some: list[int], chunk: Chunk = chunk) -> Materialized:
+            return work(replace(chunk, stores=tuple(some)))
+
+        done, failed = apart_in_refresh(scope, chunk.stores, some_of_it)
+        for part in done:
+            materialized |= part
+        if scope.refresh_id is not None and failed:
+            with warehouse.transaction() as transaction:
+                changes.note_failed(transaction, scope.refresh_id, named(context, failed))
+    return materialized
+
+
+def apart_in_refresh(
+    scope: Scope, stores: Sequence[int], work: Callable[[list[int]], T]
+) -> tuple[list[T], dict[int, str]]:
+    """Does a work for some stores; in a refresh, those that fail are named and the others done.
+
+    Partitions that somebody asked for fail together: whoever asked is there to see it.
+    """
+    from forecast_assets.core.apart import apart
+    from forecast_assets.warehouse.connection import SERVERS_FAULT
+
+    if scope.refresh_id is None:
+        return [work(list(stores))], {}
+    return apart(stores, work, SERVERS_FAULT, scope.suspects)
+
+
+def named(context: dg.AssetExecutionContext, failed: Mapping[int, str]) -> dict[int, str]:
+    """The reasons of failed stores with the asset's name before them; they are logged too."""
+    asset = context.asset_key.to_user_string()
+    for store, reason in failed.items():
+        context.log.error(f"Store {store} is left as it was, and tried again later: {reason}")
+    return {store: f"{asset}: {reason}" for store, reason in failed.items()}
 
 
 def lock(transaction: Transaction, asset: str, periods: tuple[date, ...]) -> None:

@@ -5,10 +5,12 @@ from functools import partial
 
 import dagster as dg
 
+from forecast_assets.core.cells import Chunk
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    chunk_by_chunk,
     count_cells,
     described,
     finish,
@@ -37,7 +39,6 @@ def features(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
 ) -> Events:
     """Replaces the features of the run's partitions."""
-    from forecast_assets.core.cells import chunks
     from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
     from forecast_assets.schemas.frames import FEATURES
     from forecast_assets.settings import settings
@@ -45,26 +46,29 @@ def features(
 
     grain = settings().date_grain
     scope = scope_of(context, warehouse)
+    spark = spark_for(context, pyspark, scope, scope.data)
+
+    def replace(chunk: Chunk) -> Materialized:
+        with warehouse.transaction() as transaction:
+            lock(transaction, "features", chunk.periods)
+            days = sales.day_panel(
+                transaction,
+                chunk.stores,
+                chunk.first_day - timedelta(days=CONTEXT_DAYS),
+                chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
+                sales_until=chunk.last_day,
+            )
+            of_days = partial(day_features, start=chunk.first_day, end=chunk.last_day)
+            rows = validated(FEATURES, run_by_stores(spark, of_days, days, FEATURES))
+            sold = days.loc[days["sales"].notna(), ["store", "date"]]
+            rows = rows.merge(sold, on=["store", "date"])
+            sales.replace_days(
+                transaction, "features", rows, chunk.stores, chunk.first_day, chunk.last_day
+            )
+        return count_cells(chunk, rows, grain, {ROW_COUNT: None})
+
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope.refresh_id, context, warehouse):
-        spark = spark_for(context, pyspark, scope, scope.data)
-        for chunk in chunks(scope.data, grain):
-            with warehouse.transaction() as transaction:
-                lock(transaction, "features", chunk.periods)
-                days = sales.day_panel(
-                    transaction,
-                    chunk.stores,
-                    chunk.first_day - timedelta(days=CONTEXT_DAYS),
-                    chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
-                    sales_until=chunk.last_day,
-                )
-                of_days = partial(day_features, start=chunk.first_day, end=chunk.last_day)
-                rows = validated(FEATURES, run_by_stores(spark, of_days, days, FEATURES))
-                sold = days.loc[days["sales"].notna(), ["store", "date"]]
-                rows = rows.merge(sold, on=["store", "date"])
-                sales.replace_days(
-                    transaction, "features", rows, chunk.stores, chunk.first_day, chunk.last_day
-                )
-            materialized |= count_cells(chunk, rows, grain, {ROW_COUNT: None})
+        materialized = chunk_by_chunk(context, scope, scope.data, warehouse, replace)
     yield from finish(context, materialized, found)

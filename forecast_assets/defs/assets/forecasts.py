@@ -10,9 +10,11 @@ from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    apart_in_refresh,
     described,
     finish,
     lock,
+    named,
     timed,
 )
 from forecast_assets.defs.executors import run_by_stores, spark_for
@@ -46,6 +48,7 @@ def forecasts(
 ) -> Events:
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
+    from forecast_assets.warehouse import changes
 
     scope = scope_of(context, warehouse)
     materialized: Materialized = {}
@@ -60,18 +63,20 @@ def forecasts(
         spark = spark_for(context, pyspark, scope, scope.models)
         newest_origin, newest_version = None, None
         for period, stores in scope.models.items():
-            made = _period(
-                transaction, scope, context.run.run_id, stores, period, settings().date_grain, spark
+            made, grain = _Made(), settings().date_grain
+            failed = _period(
+                transaction, scope, context.run.run_id, stores, period, grain, made, spark
             )
             for store in stores:
-                materialized[partition_key(period, store)] = made.metadata.get(
-                    store, {ROW_COUNT: 0}
-                )
+                if store not in failed:
+                    materialized[partition_key(period, store)] = made.metadata.get(
+                        store, {ROW_COUNT: 0}
+                    )
+            if failed:
+                changes.note_failed(transaction, context.run.run_id, named(context, failed))
             if made.origin is not None and (newest_origin is None or made.origin >= newest_origin):
                 newest_origin, newest_version = made.origin, made.version
         if scope.refresh_id is not None:
-            from forecast_assets.warehouse import changes
-
             changes.close(
                 transaction,
                 scope.refresh_id,
@@ -122,21 +127,25 @@ def _period(
     stores: list[int],
     period: date,
     grain: str,
+    made: _Made,
     spark: "SparkSession | None",
-) -> _Made:
-    """Forecasts some stores from their origins in a period.
+) -> dict[int, str]:
+    """Forecasts some stores from their origins in a period; returns those that failed, and why.
 
     In a refresh, a store whose newest day lies in the period is issued; everything else is a
     backtest, which replaces the one before.
     """
     from forecast_assets.core.cells import CHUNK_STORES
 
-    made = _Made()
+    def work(some: list[int]) -> None:
+        with transaction.savepoint():
+            span = (period, period_end(period, grain))
+            _some_stores(transaction, scope, run_id, some, span, made, spark)
+
+    failed: dict[int, str] = {}
     for begin in range(0, len(stores), CHUNK_STORES):
-        some = stores[begin : begin + CHUNK_STORES]
-        days = (period, period_end(period, grain))
-        _some_stores(transaction, scope, run_id, some, days, made, spark)
-    return made
+        failed |= apart_in_refresh(scope, stores[begin : begin + CHUNK_STORES], work)[1]
+    return failed
 
 
 def _some_stores(

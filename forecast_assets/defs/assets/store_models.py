@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from forecast_assets.core.cells import Chunk
 from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
     Materialized,
+    chunk_by_chunk,
     described,
     finish,
     lock,
@@ -46,30 +48,26 @@ def store_models(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
 ) -> Events:
     """Fits the models of the run's partitions; a refresh leaves those that still hold."""
-    from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
 
     grain = settings().date_grain
     scope = scope_of(context, warehouse)
+    spark = spark_for(context, pyspark, scope, scope.models)
+
+    def fit(chunk: Chunk) -> Materialized:
+        made: Materialized = {}
+        for period in chunk.periods:
+            with warehouse.transaction() as transaction:
+                lock(transaction, "store_models", (period,))
+                end = period_end(period, grain)
+                fitted = _period(transaction, scope, list(chunk.stores), period, end, spark)
+            made |= {partition_key(period, store): metadata for store, metadata in fitted.items()}
+        return made
+
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with checking(found), timed(scope.refresh_id, context, warehouse):
-        spark = spark_for(context, pyspark, scope, scope.models)
-        for chunk in chunks(scope.models, grain):
-            for period in chunk.periods:
-                with warehouse.transaction() as transaction:
-                    lock(transaction, "store_models", (period,))
-                    fitted = _period(
-                        transaction,
-                        scope,
-                        list(chunk.stores),
-                        period,
-                        period_end(period, grain),
-                        spark,
-                    )
-                materialized |= {
-                    partition_key(period, store): metadata for store, metadata in fitted.items()
-                }
+        materialized = chunk_by_chunk(context, scope, scope.models, warehouse, fit)
     yield from finish(context, materialized, found)
 
 

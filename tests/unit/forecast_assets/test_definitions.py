@@ -59,11 +59,12 @@ def test_every_asset_names_its_table_and_columns(defs: dg.Definitions) -> None:
 def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     names = {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"}
-    assert names == {"refresh", "train", "clean_up"}
+    assert names == {"refresh", "train", "freshness", "clean_up"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "refresh_when_changed",
         "train_when_untrained",
         "train_when_slipped",
+        "look_when_stale",
         "tell_of_failures",
         "tell_of_stale_forecasts",
     }

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from forecast_assets.defs.retention import removable_runs, remove_old_runs
+from forecast_assets.defs.retention import event_log_bytes, removable_runs, remove_old_runs
+from forecast_assets.settings import Settings
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
@@ -50,3 +51,19 @@ def test_the_nightly_job_removes_only_what_is_old(
     assert not instance.has_run(first)
     assert instance.has_run(second)
     assert instance.get_materialized_partitions(made.key) == {"a"}
+
+
+def test_a_year_of_daily_refreshes_of_1115_stores_takes_less_than_3_gb() -> None:
+    keep = Settings.model_fields["keep_runs_days"].default
+    assert event_log_bytes(1_115, 365, keep) == (90 + 10) * 6 * 1_115 * 2_500
+    assert event_log_bytes(1_115, 365, keep) < 3e9
+    assert event_log_bytes(1_115, 365, 365) > 6e9, "without retention"
+    assert event_log_bytes(10, 5, keep) == 5 * 6 * 10 * 2_500
+
+
+def test_a_months_last_run_stays_and_nothing_else_of_what_is_old(
+    instance: dg.DagsterInstance,
+) -> None:
+    days = [run(instance, month) for month in "aaabbb"]
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    assert list(removable_runs(instance, later)) == [*days[:2], *days[3:5]]
