@@ -4,8 +4,8 @@ set -eu
 
 create() {
     psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
-        --set role="$1" --set password="$2" <<'SQL'
-CREATE ROLE :"role" LOGIN PASSWORD :'password';
+        --set role="$1" --set password="$2" --set connections="$3" <<'SQL'
+CREATE ROLE :"role" LOGIN PASSWORD :'password' CONNECTION LIMIT :connections;
 SQL
 }
 
@@ -17,12 +17,12 @@ REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
 }
 
-create sales_owner "$SALES_OWNER_PASSWORD"
-create sales_stream "$SALES_STREAM_PASSWORD"
-create sales_assets "$SALES_ASSETS_PASSWORD"
-create sales_reader "$SALES_READER_PASSWORD"
-create dagster "$DAGSTER_PASSWORD"
-create mlflow "$MLFLOW_PASSWORD"
+create sales_owner "$SALES_OWNER_PASSWORD" 10
+create sales_stream "$SALES_STREAM_PASSWORD" 40
+create sales_assets "$SALES_ASSETS_PASSWORD" 60
+create sales_reader "$SALES_READER_PASSWORD" 20
+create dagster "$DAGSTER_PASSWORD" 130
+create mlflow "$MLFLOW_PASSWORD" 30
 database sales sales_owner
 database dagster dagster
 database mlflow mlflow

@@ -138,7 +138,12 @@ def test_what_is_loaded_beforehand_exists_and_starts_no_thread() -> None:
     assert loaded_by(code, "pandas", "dagster_postgres", *project) == ["pandas", "dagster_postgres"]
 
 
-def test_the_instance_watches_its_runs() -> None:
+def test_the_instance_watches_its_runs_and_keeps_room_for_a_refresh() -> None:
     config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     assert config["run_monitoring"]["enabled"]
+    assert config["run_monitoring"]["poll_interval_seconds"] <= 10
     assert ForkingRunLauncher().supports_check_run_worker_health
+    runs = config["concurrency"]["runs"]
+    limits = {limit["key"]: limit["limit"] for limit in runs["tag_concurrency_limits"]}
+    assert limits["forecast/refresh"] == 1
+    assert limits["dagster/backfill"] + limits["forecast/refresh"] < runs["max_concurrent_runs"]

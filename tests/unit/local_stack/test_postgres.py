@@ -1,6 +1,7 @@
 """Where PostgreSQL's data goes, and who may enter."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,16 @@ def test_every_role_gets_a_password_of_its_own() -> None:
     assert set(passwords) == {"postgres", *postgres.ROLES}
     assert len(set(passwords.values())) == len(passwords)
     assert all(len(password) >= 32 for password in passwords.values())
+
+
+def test_all_roles_together_stay_below_the_servers_connections() -> None:
+    superusers = 3
+    assert postgres.CONNECTIONS.keys() == set(postgres.ROLES)
+    assert sum(postgres.CONNECTIONS.values()) <= postgres.MAX_CONNECTIONS - superusers
+    root = Path(postgres.__file__).parents[1]
+    composed = (root / "docker" / "roles.sh").read_text()
+    found = re.findall(r"^create (\w+) .* (\d+)$", composed, re.MULTILINE)
+    assert {role: int(limit) for role, limit in found} == postgres.CONNECTIONS
+    assert (
+        f"max_connections={postgres.MAX_CONNECTIONS}" in (root / "docker-compose.yml").read_text()
+    )
