@@ -51,6 +51,17 @@ class Chain:
             calendar=CALENDAR,
         )
 
+    def load_day(self, day: date):
+        """The sales of one day: nothing older changes."""
+        train = kaggle.read_train(self.folder)
+        return loading.load(
+            self.warehouse,
+            stores=kaggle.read_stores(self.folder),
+            sales=train[train["date"] == pd.Timestamp(day)],
+            plans=train.iloc[:0],
+            calendar=CALENDAR,
+        )
+
     def run(self, job: str, first: str, last: str | None = None, *, refresh: bool = False):
         tags = {"dagster/asset_partition_range_start": first}
         tags["dagster/asset_partition_range_end"] = last or first

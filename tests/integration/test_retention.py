@@ -20,7 +20,7 @@ def aged(forecast_chain: Chain, forecast_database: dict[str, str]) -> Chain:
     chain = forecast_chain
     chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s2_2015_04_14=3)
     chain.refresh()
-    chain.load(date(2015, 6, 13))
+    chain.load_day(date(2015, 6, 13))
     chain.refresh()
     with psycopg.connect(forecast_database["OWNER_DATABASE_URL"]) as owner:
         owner.execute("UPDATE sales.raw_sales SET ingest_time = now() - interval '2 years'")
@@ -91,7 +91,7 @@ def test_what_is_young_stays_whatever_the_assets_ask_for(
     forecast_chain: Chain, forecast_database: dict[str, str]
 ) -> None:
     chain = forecast_chain
-    chain.load(date(2015, 6, 13))
+    chain.load_day(date(2015, 6, 13))
     chain.refresh()
     before = held(chain)
     with chain.warehouse.transaction() as transaction:

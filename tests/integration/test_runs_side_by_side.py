@@ -76,7 +76,8 @@ def test_a_refresh_and_a_run_by_hand_do_not_interleave(
     forecast_chain: Chain, forecast_database: dict[str, str], asset: str
 ) -> None:
     chain = forecast_chain
-    chain.load(date(2015, 6, 19))
+    for day in range(13, 20):
+        chain.load_day(date(2015, 6, day))
     with holding(forecast_database, f"{asset} 2015-06-01") as waiting:
         runs = [Beside(chain, june), Beside(chain, lambda own: own.refresh())]
         until(lambda: waiting() == 2, *runs)
@@ -104,7 +105,7 @@ def test_a_long_backfill_of_old_months_does_not_hold_up_a_refresh(
     def old_months(own: Chain) -> None:
         own.run("refresh", "2014-06-01|1", f"2015-05-01|{STORES}")
 
-    chain.load(date(2015, 6, 13))
+    chain.load_day(date(2015, 6, 13))
     with holding(forecast_database, "features 2014-10-01") as waiting:
         backfill = Beside(chain, old_months)
         until(lambda: waiting() == 1, backfill)

@@ -67,7 +67,7 @@ def test_a_store_that_fails_holds_nobody_up(
     before = origins(chain)
     # A day that belongs to another week than the one fitted last, so that models are fitted too.
     day = NEXT_DAY + timedelta(days=6)
-    chain.load(day)
+    chain.load_day(day)
     with monkeypatch.context() as patch:
         patch.setattr(module, name, breaking(getattr(module, name)))
         result = chain.refresh()
@@ -104,7 +104,7 @@ def test_waits_grow_and_another_change_of_the_store_tries_at_once(
     forecast_chain: Chain, forecast_database: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = forecast_chain
-    chain.load(NEXT_DAY)
+    chain.load_day(NEXT_DAY)
     with monkeypatch.context() as patch:
         patch.setattr(features, "day_features", breaking(features.day_features))
         waits = []
@@ -118,7 +118,7 @@ def test_waits_grow_and_another_change_of_the_store_tries_at_once(
         assert tries == 3
         assert waits == [1, 2, 4]
         chain.refresh()
-    chain.load(NEXT_DAY + timedelta(days=1))
+    chain.load_day(NEXT_DAY + timedelta(days=1))
     chain.refresh()
     assert open_stores(chain) == {}, "the failed change went along with the new one"
     assert origins(chain) == dict.fromkeys(EVERYBODY, NEXT_DAY + timedelta(days=1))
@@ -131,7 +131,7 @@ def test_what_fails_for_all_stores_fails_the_run(
         raise ZeroDivisionError("no sense at all")
 
     chain = forecast_chain
-    chain.load(NEXT_DAY)
+    chain.load_day(NEXT_DAY)
     monkeypatch.setattr(features, "day_features", broken)
     with pytest.raises(ZeroDivisionError, match="no sense at all"):
         chain.refresh()
@@ -166,7 +166,7 @@ def test_the_freshness_check_is_made_when_a_refresh_does_not_come_to_it(
         return check_of(job.execute_in_process(instance=chain.instance), "fresh")
 
     assert look(None)[0] == []
-    chain.load(NEXT_DAY)
+    chain.load_day(NEXT_DAY)
     with psycopg.connect(forecast_database["OWNER_DATABASE_URL"]) as owner:
         owner.execute("UPDATE sales.changes SET made_at = now() - interval '1 hour'")
     asked, cursor = look(None)
