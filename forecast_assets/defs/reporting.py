@@ -84,15 +84,12 @@ def checking(found: list[dg.AssetCheckResult]) -> Iterator[None]:
 def report(
     context: dg.AssetExecutionContext,
     materialized: Mapping[str, Mapping[str, Any]],
-) -> Iterator[dg.Output[None]]:
-    """Reports partitions as materialized, and lets what lies downstream run.
+) -> None:
+    """Reports partitions as materialized.
 
     Args:
         context: The asset's context.
         materialized: Partition key -> its metadata.
-
-    Yields:
-        The one output of the asset.
     """
     step = context.op_execution_context._step_execution_context
     batch, last = generate_event_batch_id(), len(materialized) - 1
@@ -102,4 +99,27 @@ def report(
             dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata),
             DagsterEventBatchMetadata(batch, index == last),
         )
-    yield dg.Output(None, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
+
+
+_postponed: list[tuple[dg.AssetExecutionContext, Mapping[str, Mapping[str, Any]]]] = []
+
+
+def postpone(
+    context: dg.AssetExecutionContext, materialized: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Keeps a report for a later step of the same run, in the same process."""
+    _postponed.append((context, materialized))
+
+
+def report_postponed(context: dg.AssetExecutionContext) -> None:
+    """Makes the reports that earlier steps of this run have postponed, in their order."""
+    while _postponed:
+        earlier, materialized = _postponed.pop(0)
+        # Of a run that has failed in this process (in tests), nothing is reported.
+        if earlier.run.run_id == context.run.run_id:
+            report(earlier, materialized)
+
+
+def computed() -> dg.Output[None]:
+    """The output of an asset, which marks no partition and lets what lies downstream run."""
+    return dg.Output(None, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,26 @@ class Scope:
     first_days: dict[int, date] = field(default_factory=dict)
     suspects: frozenset[int] = frozenset()
 
+    def without(self, stores: Collection[int]) -> Scope:
+        """The scope without some stores."""
+        if not stores:
+            return self
+        return replace(
+            self,
+            data=_others(self.data, stores),
+            models=_others(self.models, stores),
+            first_days={s: day for s, day in self.first_days.items() if s not in stores},
+        )
+
     def changed_since(self, store: int, fitted_until: date) -> bool:
         """Whether something has changed that a model fitted up to a day has seen."""
         return store in self.first_days and self.first_days[store] <= fitted_until
+
+
+def _others(cells: Cells, stores: Collection[int]) -> Cells:
+    """The cells of other stores."""
+    left = {p: [s for s in inside if s not in stores] for p, inside in cells.items()}
+    return {period: inside for period, inside in left.items() if inside}
 
 
 def refresh_of(context: dg.AssetExecutionContext) -> str | None:
@@ -50,13 +68,26 @@ def refresh_of(context: dg.AssetExecutionContext) -> str | None:
 
 
 def scope_of(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Scope:
-    """The cells that a run's assets compute; a refresh takes its changes when first asked."""
+    """The cells that a run's assets compute; a refresh takes its changes when first asked.
+
+    A store that an earlier asset of a refresh has failed with is left as it was.
+    """
+    from forecast_assets.warehouse import changes
+
     refresh_id = refresh_of(context)
     if refresh_id is None:
         asked = cells_of(list(context.partition_keys))
         return Scope(None, asked, asked)
     with warehouse.transaction() as transaction:
-        return refresh_scope(refresh_id, transaction)
+        whole = _scopes.get(refresh_id)
+        if whole is None:
+            _scopes.clear()
+            whole = _scopes[refresh_id] = refresh_scope(refresh_id, transaction)
+        return whole.without(changes.failed(transaction, refresh_id))
+
+
+_scopes: dict[str, Scope] = {}
+"""The scope of the refresh in this process: what arrives while it runs is the next one's."""
 
 
 def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
@@ -74,10 +105,8 @@ def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
         if changes.has_begun(transaction, refresh_id)
         else changes.take(transaction, refresh_id)
     )
-    # A store that an earlier asset has failed with is left as it was.
-    failed = changes.failed(transaction, refresh_id)
-    first_days = {s: day for s, day in taken.data_first_days.items() if s not in failed}
-    touched = sorted({*first_days, *taken.model_stores} - failed.keys())
+    first_days = taken.data_first_days
+    touched = sorted({*first_days, *taken.model_stores})
     newest = sales.newest_days(transaction, "raw_sales", touched)
     data = cells_since(first_days, newest, grain)
     current: Cells = {}

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dagster as dg
 
 from forecast_assets.defs.partitions import partition_key, sales_partitions
-from forecast_assets.defs.reporting import Events, report
+from forecast_assets.defs.reporting import (
+    Events,
+    computed,
+    postpone,
+    report,
+    report_postponed,
+)
+from forecast_assets.defs.scope import refresh_of
 from forecast_assets.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
 
 if TYPE_CHECKING:
@@ -68,6 +75,8 @@ def column_lineage(asset: str) -> dict[str, Any]:
         )
     }
 
+
+BEFORE_FORECASTS = ("raw_sales", "cleaned_sales", "features", "store_models")
 
 ROW_COUNT = "dagster/row_count"
 """Dagster's own name for the number of rows: the UI plots it."""
@@ -199,11 +208,21 @@ def finish(
     materialized: Materialized,
     found: Iterable[dg.AssetCheckResult] = (),
 ) -> Events:
-    """Ends an asset: says what was empty, what its check found, and what it materialized."""
+    """Ends an asset: says what was empty, what its check found, and what it materialized.
+
+    In a refresh, what lies before `forecasts` is reported after them: planners wait for forecasts,
+    nobody for the records of how they came to be. A refresh that fails before is done again.
+    """
     say_empty(context, materialized)
+    asset = context.asset_key.to_user_string()
     if materialized:
         # The UI looks at an asset's newest materialization only: once a run is enough.
         last = next(reversed(materialized))
-        materialized[last] = materialized[last] | column_lineage(context.asset_key.to_user_string())
+        materialized[last] = materialized[last] | column_lineage(asset)
     yield from found
-    yield from report(context, materialized)
+    if refresh_of(context) is not None and asset in BEFORE_FORECASTS:
+        postpone(context, materialized)
+    else:
+        report_postponed(context)
+        report(context, materialized)
+    yield computed()

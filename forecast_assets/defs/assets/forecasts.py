@@ -17,6 +17,12 @@ from forecast_assets.defs.assets.common import (
     named,
     timed,
 )
+from forecast_assets.defs.checks import (
+    DAY_COMPLETE,
+    NO_FUTURE_DATA,
+    day_complete,
+    no_future_data,
+)
 from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 
 @dg.asset(
     **STORE_LEVEL,
-    check_specs=[schema_check("forecasts")],
+    check_specs=[schema_check("forecasts"), NO_FUTURE_DATA, DAY_COMPLETE],
     group_name="forecasts",
     deps=["store_models", "features"],
     metadata=described("forecasts"),
@@ -83,6 +89,7 @@ def forecasts(
                 newest_origin=newest_origin,
                 model_version=newest_version,
             )
+    found += [no_future_data(warehouse), day_complete(warehouse)]
     yield from finish(context, materialized, found)
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized, described
 from forecast_assets.defs.partitions import dates
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import computed, report
 from forecast_assets.defs.resources import WarehouseResource
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def pooled_model(
             context, warehouse, mlflow, start, period_end(start, grain), nested=bool(materialized)
         )
     mlflow.end_run()
-    yield from report(context, materialized)
+    report(context, materialized)
+    yield computed()
 
 
 def _train(

@@ -11,6 +11,7 @@ from forecast_assets.defs.assets.common import (
     finish,
     timed,
 )
+from forecast_assets.defs.checks import LEDGER_BALANCES, ledger_balances
 from forecast_assets.defs.reporting import Events
 from forecast_assets.defs.resources import SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
@@ -25,6 +26,7 @@ class RawSalesConfig(dg.Config):
 
 @dg.asset(
     **STORE_LEVEL,
+    check_specs=[LEDGER_BALANCES],
     group_name="sales",
     metadata=described("raw_sales"),
     kinds={"postgres", "kafka", "spark"},
@@ -55,7 +57,7 @@ def raw_sales(
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
             materialized |= count_cells(chunk, days, grain, {ROW_COUNT: "events"})
-    yield from finish(context, materialized)
+    yield from finish(context, materialized, [ledger_balances(warehouse)])
 
 
 def _drain(context: dg.AssetExecutionContext, pyspark: SparkResource) -> None:

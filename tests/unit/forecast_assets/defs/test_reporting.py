@@ -6,7 +6,7 @@ from unittest.mock import patch
 import dagster as dg
 import pytest
 
-from forecast_assets.defs.reporting import report
+from forecast_assets.defs.reporting import computed, postpone, report, report_postponed
 
 PARTITIONS = dg.MultiPartitionsDefinition(
     {
@@ -23,7 +23,8 @@ COMPUTED = ["2015-06-01|3", "2015-06-01|40", "2015-07-01|7"]
     dagster_type=dg.Nothing,
 )
 def upstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    yield from report(context, {key: {"dagster/row_count": 5} for key in COMPUTED})
+    report(context, {key: {"dagster/row_count": 5} for key in COMPUTED})
+    yield computed()
 
 
 @dg.asset(
@@ -33,7 +34,8 @@ def upstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     deps=[upstream],
 )
 def downstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    yield from report(context, {})
+    report(context, {})
+    yield computed()
 
 
 RANGE = {
@@ -81,3 +83,51 @@ def test_materializations_are_written_in_one_batch(
         if call.args[0][0].get_dagster_event().event_type_value == "ASSET_MATERIALIZATION"
     ]
     assert sizes == [len(COMPUTED)]
+
+
+@dg.asset(
+    partitions_def=PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_type=dg.Nothing,
+)
+def early(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+    postpone(context, {key: {} for key in COMPUTED})
+    yield computed()
+
+
+@dg.asset(
+    partitions_def=PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_type=dg.Nothing,
+    deps=[early],
+)
+def late(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+    if "fails" in context.run.tags:
+        raise RuntimeError
+    assert not context.instance.get_materialized_partitions(early.key)
+    report_postponed(context)
+    report(context, {COMPUTED[0]: {}})
+    yield computed()
+
+
+def test_a_postponed_report_comes_before_those_of_what_lies_downstream(
+    instance: dg.DagsterInstance,
+) -> None:
+    result = dg.materialize([early, late], instance=instance, tags=RANGE)
+    assert result.success
+    assert instance.get_materialized_partitions(early.key) == set(COMPUTED)
+    reported = instance.all_logs(result.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    steps = [entry.get_dagster_event().step_key for entry in reported]
+    assert steps == [early.key.to_user_string()] * len(COMPUTED) + [late.key.to_user_string()]
+
+
+def test_what_a_failed_run_has_postponed_is_not_reported_by_the_next(
+    instance: dg.DagsterInstance,
+) -> None:
+    failing = RANGE | {"fails": "yes"}
+    failed = dg.materialize([early, late], instance=instance, tags=failing, raise_on_error=False)
+    assert not failed.success
+    assert dg.materialize([early, late], instance=instance, tags=RANGE).success
+    assert not instance.all_logs(failed.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    records = instance.fetch_materializations(early.key, limit=10).records
+    assert len(records) == len(COMPUTED)
