@@ -60,7 +60,8 @@ bench-forecast: setup ## The forecasts beside their peers on Kaggle's files in D
 	@test -n "$(DATA)" || { echo "DATA=dir names the folder of Kaggle's files." >&2; exit 1; }
 	$(RUN) -m benchmarks.forecast --data "$(DATA)"
 
-chaos: setup ## Faults on a stack that stays up: ROUNDS=100 SEED=1
+chaos: setup ## Faults in refreshes, then on a stream that stays up: ROUNDS=100 SEED=1
+	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py
 	$(RUN) -m tests.faults --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 lock: setup ## Resolve pyproject.toml into requirements.lock again

@@ -231,7 +231,15 @@ def machine_killed(world: Disturbed) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("strike", [run_killed, dagster_killed, postgres_killed, machine_killed])
+@pytest.mark.parametrize(
+    "strike",
+    [
+        pytest.param(run_killed, marks=pytest.mark.chaos),
+        pytest.param(dagster_killed, marks=pytest.mark.chaos),
+        postgres_killed,
+        machine_killed,
+    ],
+)
 def test_a_refresh_survives(
     disturbed: Disturbed, strike: Callable[[Disturbed], None], tmp_path: Path
 ) -> None:

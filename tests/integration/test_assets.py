@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import adbc_driver_manager as adbc
 import dagster as dg
 import pandas as pd
 import psycopg
@@ -543,11 +544,11 @@ def test_a_failed_refresh_leaves_its_changes_open(
     chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s4_2015_06_10=2)
     from forecast_assets.warehouse import forecasts
 
-    def broken(*args: object, **kwargs: object) -> int:
-        raise RuntimeError("no disk")
+    def full(*args: object, **kwargs: object) -> int:
+        raise adbc.OperationalError("no disk", status_code=adbc.AdbcStatusCode.IO)
 
     with monkeypatch.context() as patch:
-        patch.setattr(forecasts, "issue", broken)
+        patch.setattr(forecasts, "issue", full)
         with pytest.raises(Exception, match="no disk"):
             chain.refresh()
     with chain.warehouse.transaction() as transaction:
