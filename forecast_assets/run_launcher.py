@@ -26,8 +26,9 @@ from dagster._core.launcher.base import (
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-PROCESS_TAG = "forecast/process"
-"""Where a run lives: machine, process number, and when it was launched (epoch seconds)."""
+PROCESS_TAG = ".dagster/process"
+"""Where a run lives: machine, process number, and when it was launched (epoch seconds). The UI
+does not show tags that begin like this."""
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 """A process's start is counted from the machine's, whose own time wobbles by a second."""

@@ -47,13 +47,8 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     assert open_changes["kind"].tolist() == ["champion"]
     chain.refresh()
 
-    newest = chain.instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey("forecasts"), asset_partitions=["2015-06-01|1"]
-        ),
-        limit=1,
-    ).records[0]
-    assert newest.asset_materialization is not None
+    newest = chain.instance.get_latest_materialization_event(dg.AssetKey("forecasts"))
+    assert newest is not None and newest.asset_materialization is not None
     assert "data:image/svg+xml" in str(newest.asset_materialization.metadata["example"].value)
 
     lineage = chain.instance.get_latest_materialization_event(dg.AssetKey("forecasts"))

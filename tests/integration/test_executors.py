@@ -17,8 +17,8 @@ from forecast_assets.schemas.lean import pa
 from forecast_assets.settings import settings
 from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
+from tests.integration.chain import STORES, Chain, chain_on
 from tests.integration.conftest import copied_database
-from tests.integration.test_assets import STORES, Chain, chain_on
 
 MASTER = "local-cluster[2,1,1024]"
 """Two executors of one core, each a Java process of its own, with Python processes below it."""

@@ -79,7 +79,8 @@ def test_a_store_that_fails_holds_nobody_up(
     ((store, (tries, error, not_before)),) = open_stores(chain).items()
     assert (store, tries) == (BROKEN, 1)
     assert error == f"{asset}: ZeroDivisionError: a store without a past"
-    fresh = check_of(result, "fresh")
+    look = chain.repository.get_job("freshness")
+    fresh = check_of(look.execute_in_process(instance=chain.instance), "fresh")
     assert not fresh.passed
     assert fresh.description is not None
     assert f"1 partitions of 1 stores are stale: 2015-06-01|{BROKEN}" in fresh.description

@@ -213,8 +213,10 @@ def finish(
     In a refresh, what lies before `forecasts` is reported after them: planners wait for forecasts,
     nobody for the records of how they came to be. A refresh that fails before is done again.
     """
-    say_empty(context, materialized)
     asset = context.asset_key.to_user_string()
+    rows = sum(metadata[ROW_COUNT] for metadata in materialized.values())
+    context.log.info(f"{len(materialized):,} partitions, {rows:,} rows")
+    say_empty(context, materialized)
     if materialized:
         # The UI looks at an asset's newest materialization only: once a run is enough.
         last = next(reversed(materialized))

@@ -100,17 +100,14 @@ class _Made:
         self.metadata: dict[int, dict[str, Any]] = {}
         self.origin: date | None = None
         self.version: str | None = None
-        self.drawn = False
 
-    def draw(self, days: "pd.DataFrame", rows: "pd.DataFrame") -> None:
-        """Shows one store of the period: a picture of each would swell the event log."""
-        if self.drawn or rows.empty:
+    def draw(self, days: "pd.DataFrame", rows: "pd.DataFrame", store: int) -> None:
+        """Shows one store, if it is among the rows: pictures of all would swell the event log."""
+        if not (rows["store"] == store).any():
             return
         from forecast_assets.defs.pictures import forecast_picture
 
-        store = int(rows["store"].iloc[0])
         self.metadata[store]["example"] = dg.MetadataValue.md(forecast_picture(days, rows, store))
-        self.drawn = True
 
     def note(
         self, rows: "pd.DataFrame", issued: set[int], origin: date, version: str | None
@@ -192,7 +189,8 @@ def _some_stores(
             replaced -= issued
         backtests.append(rows[~is_issued].assign(model_version=version))
         made.note(rows, issued, origin, version)
-        made.draw(past, rows)
+        # The UI shows the newest materialization of an asset: that of the last store.
+        made.draw(past, rows, stores[-1])
     if replaced:
         together = pd.concat(backtests) if backtests else None
         table.replace_backtest(transaction, together, sorted(replaced), period, run_id)
