@@ -163,7 +163,8 @@ def log_points(
             log_point[mine] = ridge_log_point(panel, fit, origin, rows[mine])
             continue
         x, linear = stack_inputs(panel, fit, origin, rows[mine])
-        correction = pooled.stack_weight * stack_correction(pooled.boosters, x)
+        correction = stack_correction(pooled.boosters, x) - pooled.stack_offset
+        correction *= pooled.stack_weight
         # Trees have learnt from stores with a history only.
         log_point[mine] = linear + np.where(
             fit.n_days[panel.store[rows[mine]]] >= MIN_HISTORY_DAYS, correction, 0.0

@@ -32,8 +32,9 @@ _CHRISTMAS_DAYS = 10
 #: With fewer residuals than this, the normal distribution's quantiles are used, widened.
 MIN_RESIDUALS = 300
 _UNCALIBRATED_WIDENING = 1.3
-#: Residuals that a kind of day must bring to weigh as much as the factor 1.
-_FACTOR_PRIOR = 200.0
+#: Share of all residuals that a kind of day must bring to weigh as much as the factor 1. Those
+#: of one day go together, so this is counted in days of the chain: about five of 6 × 42.
+_FACTOR_PRIOR = 0.02
 #: Corrections of centre are kept within this range: beyond, something else is wrong.
 _POINT_RANGE = (0.97, 1.02)
 _MEAN_RANGE = (0.97, 1.03)
@@ -103,6 +104,11 @@ class Calibration:
         )
 
 
+def _centred(unit: Array) -> Array:
+    out: Array = unit - np.median(unit)
+    return out
+
+
 def _normal_quantiles(levels: Iterable[float]) -> Array:
     # The standard library's: SciPy's statistics take a second to import, in every run's process.
     return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
@@ -155,6 +161,9 @@ def calibrate(
 ) -> Calibration:
     """Learn quantile positions and centre corrections from forecasts of past origins.
 
+    Quantiles are centred on the log point: by how much all stores together were above or below
+    their forecasts over a few months is chance, and says nothing about the next.
+
     Args:
         log_actual: Log of what was sold, shape (rows,).
         log_point: Log forecasts, made without knowing it.
@@ -166,9 +175,9 @@ def calibrate(
     """
     if len(log_actual) < MIN_RESIDUALS:
         return Calibration.default()
-    residual = log_actual - log_point
+    n = len(log_actual)
     factors: dict[str, Array] = {name: np.ones(size) for name, size in KINDS.items()}
-    unit = residual / scale
+    unit = _centred((log_actual - log_point) / scale)
     # Kinds are not independent: a second pass lets each factor see the others'.
     for _ in range(2):
         for name, index in kinds.items():
@@ -178,14 +187,14 @@ def calibrate(
                 if len(mine) == 0 or overall == 0.0:
                     continue
                 ratio = float(np.quantile(mine, 0.8)) / overall
-                weight = len(mine) / (len(mine) + _FACTOR_PRIOR)
+                weight = len(mine) / (len(mine) + _FACTOR_PRIOR * n)
                 change = max(ratio, 0.1) ** weight
                 factors[name][k] *= change
                 unit = np.where(index == k, unit / change, unit)
     if not (kinds["special"] == _CHRISTMAS).any():
         # No Christmas among the past origins: it is at least as uncertain as other special days.
         factors["special"][_CHRISTMAS] = factors["special"][_SPECIAL]
-    n = len(unit)
+    unit = _centred(unit)
     levels = np.array(QUANTILES)
     # Split-conformal's finite-sample ranks: outwards by one residual.
     outer = np.clip(np.where(levels > 0.5, levels * (n + 1) / n, (levels * (n + 1) - 1) / n), 0, 1)
@@ -193,9 +202,10 @@ def calibrate(
     shape = np.quantile(unit, SHAPE_LEVELS)
     first = Calibration(z, shape, factors, 1.0, 1.0, n)
     scale = row_scale(first, scale, kinds)
-    actual = np.exp(log_actual)
-    relative = np.minimum(point_of(first, log_point, scale, "rmspe") / actual, _RELATIVE_CAP)
+    centred = np.exp(log_point + scale * unit)
+    relative = np.minimum(point_of(first, log_point, scale, "rmspe") / centred, _RELATIVE_CAP)
     point = float(relative.sum() / (relative**2).sum())
+    actual = np.exp(log_actual)
     total = float(actual.sum() / point_of(first, log_point, scale, "mean").sum())
     mean = total**_MEAN_TRUST
     return replace(

@@ -15,7 +15,7 @@ from forecast_assets.core.origins import STACK_INPUTS
 from forecast_assets.core.panel import HALF_LIVES
 
 #: Raised when the meaning of the stored bytes changes though nothing of the below does.
-_LAYOUT = 5
+_LAYOUT = 6
 
 
 def _fingerprint() -> str:

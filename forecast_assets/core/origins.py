@@ -37,7 +37,6 @@ WILD = 0.5
 #: Days without residual that are added to an average.
 KIND_PRIOR_DAYS = 2.0
 SINCE_SALE_CAP = 120
-HISTORY_CAP = 900
 #: How much history tells the sales per customer.
 CUSTOMER_DAYS = 56
 #: Day-level features that are passed on as they are. Christmas and Easter are left to the linear
@@ -83,6 +82,8 @@ COEFFICIENT_INPUTS = (
     "before_christmas_2_3",
 )
 
+#: The length of a store's history is none of them: it grows with time, so that trees, which have
+#: only met shorter ones, take every store for one of those that had the longest.
 STACK_INPUTS: tuple[str, ...] = (
     "step",
     "day_of_month",
@@ -96,7 +97,6 @@ STACK_INPUTS: tuple[str, ...] = (
     *(f"year_ago_{side}" for side in YEAR_SIDES),
     "year_ago_before",
     "scale",
-    "history_days",
     "sales_per_customer",
     "days_since_sale",
     *(f"coefficient_{name}" for name in COEFFICIENT_INPUTS),
@@ -228,7 +228,6 @@ def stack_inputs(
     last = np.where(residuals.known.any(axis=1), residuals.known[:, ::-1].argmax(axis=1), end)
     values["days_since_sale"] = np.minimum(last, SINCE_SALE_CAP)[store]
     values["scale"] = fit.scale[store]
-    values["history_days"] = np.minimum(fit.n_days, HISTORY_CAP)[store]
     values["sales_per_customer"] = _sales_per_customer(panel, origin)[store]
     middle = fit.coefficients[:, len(HALF_LIVES) // 2]
     for name in COEFFICIENT_INPUTS:

@@ -30,7 +30,12 @@ from forecast_assets.core.intervals import (
 )
 from forecast_assets.core.linear import Array, Population
 from forecast_assets.core.model_format import MODEL_FORMAT
-from forecast_assets.core.origins import ridge_log_point, stack_inputs
+from forecast_assets.core.origins import (
+    RESIDUAL_DAYS,
+    YEAR_DAYS,
+    ridge_log_point,
+    stack_inputs,
+)
 from forecast_assets.core.panel import Panel, RollingMoments
 from forecast_assets.core.scoring import bias, coverage, rmspe, wape
 from forecast_assets.core.stack import (
@@ -52,13 +57,19 @@ from forecast_assets.core.store_models import (
 )
 
 Recipe = Literal["ridge", "stack"]
+#: Gives the trees' corrections of rows of inputs, shape (rows,).
+Correct = Callable[[npt.NDArray[np.float32]], Array]
 
 #: Stores that a pooled model learns from, at most.
 TRAINING_STORES = 1_500
 #: Past origins that quantiles are calibrated on.
-CALIBRATION_ORIGINS = 8
-#: History that an origin needs before it is used to calibrate.
+CALIBRATION_ORIGINS = 6
+#: History that an origin needs before it is used to calibrate, ...
 MIN_HISTORY_DAYS = 90
+#: ... and that it needs when so many origins have it: with less than a year the linear models
+#: have not met the season to come, and their errors there tell nothing about later ones.
+FULL_HISTORY_DAYS = 365
+MIN_FULL_ORIGINS = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class PooledModel:
         calibration: Positions of the quantiles.
         boosters: Trees that correct the linear models, in LightGBM's text form; none for ``ridge``.
         stack_weight: How much their correction counts.
+        stack_offset: What they say about all stores at once, which is taken off (log units).
         metrics: Accuracy on the calibration origins (``rmspe``, ``wape``, ``bias``, ...).
         by_origin: The same for each calibration origin, oldest first, with ``origin`` (ISO date).
     """
@@ -90,6 +102,7 @@ class PooledModel:
     calibration: Calibration
     boosters: tuple[str, ...] = ()
     stack_weight: float = 0.0
+    stack_offset: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     by_origin: tuple[dict[str, Any], ...] = ()
 
@@ -110,6 +123,7 @@ class PooledModel:
             "calibration": self.calibration.to_dict(),
             "boosters": list(self.boosters),
             "stack_weight": self.stack_weight,
+            "stack_offset": self.stack_offset,
             "metrics": self.metrics,
             "by_origin": list(self.by_origin),
         }
@@ -145,6 +159,7 @@ class PooledModel:
             calibration=Calibration.from_dict(content["calibration"]),
             boosters=tuple(content["boosters"]),
             stack_weight=content["stack_weight"],
+            stack_offset=content["stack_offset"],
             metrics=content["metrics"],
             by_origin=tuple(content["by_origin"]),
         )
@@ -193,6 +208,9 @@ def past_origins(
         for o in grid[newest - 1 : newest - 1 + CALIBRATION_ORIGINS]
         if history[o] >= MIN_HISTORY_DAYS
     ]
+    full = [o for o in calibrating if history[o] >= FULL_HISTORY_DAYS]
+    if len(full) >= MIN_FULL_ORIGINS:
+        calibrating = full
     training = []
     if recipe == "stack":
         training = [o for o in grid[:MAX_ORIGINS] if history[o] >= ORIGIN_HISTORY_DAYS]
@@ -270,6 +288,45 @@ def _boosters(
         chosen = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
         x, target = x[chosen], target[chosen]
     return fit_boosters(x, target, trees=trees, seed=seed, threads=threads), weight
+
+
+def stack_offset(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, correct: Correct
+) -> float:
+    """Tell what trees say about all stores at once on the days after an origin.
+
+    Trees learn from errors that lack what all stores had in common on a day, so they know
+    nothing about it; what they say on average over the chain comes from inputs that have moved
+    as a whole since the days that they learned from. The plan of the coming days need not be
+    known: the days a year before, which have the same weekdays and much the same season, promos
+    and holidays, stand for them.
+
+    Args:
+        panel: The panel up to the origin.
+        fit: Models fitted at the origin, for the panel's stores.
+        origin: The newest origin.
+        horizon: Days ahead.
+        correct: The trees' corrections of rows of inputs.
+    """
+    n = len(panel.stores)
+    recent = panel.frame[panel.day > origin - RESIDUAL_DAYS]
+    start = np.full(n, origin - YEAR_DAYS)
+    a_year_ago = panel.frame[
+        panel.days_between(start, start + min(horizon, YEAR_DAYS))
+        & (fit.n_days >= MIN_HISTORY_DAYS)[panel.store]
+    ]
+    moved = a_year_ago.assign(
+        date=a_year_ago["date"] + pd.Timedelta(days=YEAR_DAYS),
+        log_sales=np.float32("nan"),
+        log_customers=np.float32("nan"),
+    )
+    if moved.empty:
+        return 0.0
+    both = Panel.of(pd.concat([recent, moved], ignore_index=True))
+    known = np.isin(fit.stores, both.stores)
+    part = StoreFit(both.stores, fit.coefficients[known], fit.scale[known], fit.n_days[known])
+    x, _ = stack_inputs(both, part, origin, np.flatnonzero(both.day > origin))
+    return float(correct(x).mean())
 
 
 def _measures(
@@ -376,7 +433,7 @@ def fit_pooled(
     )
 
     boosters: tuple[str, ...] = ()
-    weight = 0.0
+    weight = offset = 0.0
     held_out = [part for part in seen if part.origin in set(calibrating)]
     log_points = [part.log_point for part in held_out]
     if training:
@@ -386,13 +443,18 @@ def fit_pooled(
             past_boosters, past_weight = _boosters(
                 learned, held_out[0].origin, trees, seed, threads
             )
-            log_points = [
-                part.log_point
-                + past_weight * stack_correction(past_boosters, part.x, threads=threads)
-                for part in held_out
-            ]
+            for k, part in enumerate(held_out):
+                if len(part.day) == 0:
+                    continue
+                correction = stack_correction(past_boosters, part.x, threads=threads)
+                log_points[k] = part.log_point + past_weight * (correction - correction.mean())
         say("trees on all rows")
         boosters, weight = _boosters(learned, end, trees, seed, threads)
+        if boosters:
+            fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
+            offset = stack_offset(
+                panel, fit, end, horizon, lambda x: stack_correction(boosters, x, threads=threads)
+            )
     calibration, metrics, by_origin = _calibrated(held_out, log_points)
     return PooledModel(
         recipe=recipe,
@@ -405,6 +467,7 @@ def fit_pooled(
         calibration=calibration,
         boosters=boosters,
         stack_weight=weight,
+        stack_offset=offset,
         metrics=metrics,
         by_origin=by_origin,
     )

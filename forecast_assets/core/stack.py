@@ -10,6 +10,9 @@ most of a second for it.
 
 from __future__ import annotations
 
+import os
+from types import ModuleType
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,13 +27,25 @@ MAX_ORIGINS = 36
 ORIGIN_HISTORY_DAYS = 365
 #: The trees' correction counts for nothing while training origins span fewer days than the
 #: first of these, then ever more, and as much as ``FULL_WEIGHT`` from the second on.
-SPAN_DAYS = (190, 290)
+SPAN_DAYS = (90, 180)
 FULL_WEIGHT = 0.8
 #: Training rows, at most; more change the accuracy by less than its noise.
 MAX_ROWS = 500_000
 DEFAULT_TREES = 300
 #: Boosters that are averaged, each with a seed and a number of leaves of its own.
 LEAVES = (63, 31)
+
+
+def _lightgbm() -> ModuleType:
+    """Import LightGBM such that its threads sleep while they wait for each other.
+
+    By default they spin: where other work wants the processors too, the spinning keeps from
+    them the very thread that is waited for, and a training takes many times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import lightgbm
+
+    return lightgbm
 
 
 def stack_weight(span_days: int) -> float:
@@ -76,7 +91,7 @@ def fit_boosters(
     Returns:
         The boosters in LightGBM's text form.
     """
-    import lightgbm as lgb
+    lgb = _lightgbm()
 
     boosters = []
     for k, leaves in enumerate(LEAVES):
@@ -107,7 +122,7 @@ def stack_correction(
     """Average the boosters' corrections of log forecasts: shape (rows,)."""
     if not boosters or len(x) == 0:
         return np.zeros(len(x))
-    import lightgbm as lgb
+    lgb = _lightgbm()
 
     total = np.zeros(len(x))
     for text in boosters:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from forecast_assets.core.forecasting import forecast
 from forecast_assets.core.origins import RESIDUAL_DAYS, STACK_INPUTS, stack_inputs
 from forecast_assets.core.panel import Panel, RollingMoments
 from forecast_assets.core.plans import future_features
-from forecast_assets.core.pooled import PooledModel, fit_pooled
+from forecast_assets.core.pooled import PooledModel, fit_pooled, past_origins, stack_offset
 from forecast_assets.core.stack import FULL_WEIGHT, own_errors, stack_weight
 from forecast_assets.core.store_models import (
     estimate_populations,
@@ -130,13 +132,54 @@ def test_training_and_forecasting_see_the_same_inputs(long_days: pd.DataFrame) -
     assert RESIDUAL_DAYS >= 392
 
 
+def test_the_offset_is_what_trees_say_of_all_stores_on_the_coming_days(
+    long_days: pd.DataFrame,
+) -> None:
+    whole = Panel.of(day_features(long_days))
+    rolling = RollingMoments(whole)
+    moments = rolling.advance(DAY)
+    fit = fit_arrays(
+        whole.stores,
+        moments,
+        estimate_populations(moments, iterations=2),
+        typical_square(moments),
+        rolling.n_days,
+    )
+    coming = np.flatnonzero(whole.days_between(np.full(STORES, DAY), np.full(STORES, DAY + 28)))
+    real, _ = stack_inputs(whole, fit, DAY, coming)
+    features = day_features(long_days)
+    past = Panel.of(features[features["date"] <= ORIGIN])
+    for name in ("step", "level_28", "day_of_week", "promo", "coefficient_promo"):
+        column = STACK_INPUTS.index(name)
+        offset = stack_offset(past, fit, DAY, 28, lambda x, j=column: x[:, j])  # type: ignore[misc]
+        np.testing.assert_allclose(offset, real[:, column].mean(), rtol=1e-5, err_msg=name)
+
+
+def test_the_offset_is_taken_off(long_days: pd.DataFrame, pooled: PooledModel) -> None:
+    lower = replace(pooled, stack_offset=pooled.stack_offset + 0.1)
+    with_more, as_it_is = _forecast(long_days, lower), _forecast(long_days, pooled)
+    sold = as_it_is["open"] == 1
+    ratio = (with_more["q0_5"] / as_it_is["q0_5"])[sold]
+    np.testing.assert_allclose(ratio, np.exp(-0.1 * pooled.stack_weight), rtol=1e-9)
+
+
+def test_origins_with_less_than_a_year_calibrate_only_where_there_are_no_others() -> None:
+    origin = np.datetime64("2014-06-01")
+    for first, expected in (("2013-01-01", 6), ("2013-03-20", 3), ("2013-04-15", 6)):
+        calibrating, _ = past_origins(np.datetime64(first), origin, HORIZON, "ridge")
+        days = [int((past - np.datetime64(first)).astype(int)) for past in calibrating]
+        assert len(days) == expected, first
+        assert max(days) == int((origin - np.datetime64(first)).astype(int)) - HORIZON
+
+
 def test_short_history_leaves_the_trees_out(days: pd.DataFrame) -> None:
     model = fit_pooled(
         day_features(days), origin=pd.Timestamp("2015-01-16").date(), recipe="stack", trees=5
     )
     assert model.boosters == () and model.stack_weight == 0.0
-    assert stack_weight(100) == 0.0
-    assert stack_weight(400) == FULL_WEIGHT
+    assert stack_weight(80) == 0.0
+    assert 0.0 < stack_weight(135) < FULL_WEIGHT
+    assert stack_weight(200) == FULL_WEIGHT
 
 
 def test_trees_learn_nothing_that_all_stores_shared_on_a_day() -> None:
