@@ -3,6 +3,9 @@
 `python -m benchmarks.scale` makes sales of each chain, loads them, and lets the jobs run on
 Dagster's PostgreSQL storage, each step in a process of its own: seconds, peak memory of the
 process, and size of the sales database. The last line is one JSON object.
+
+`python -m benchmarks.scale --backtest [DATA]` measures one run over twelve months of 1,115 stores
+instead, on made-up sales or on Kaggle's files, with a pooled model from before those months.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ BACKFILLED = ("2015-06-01", "2015-07-01")
 TRAINED_BEFORE = "2015-05-01"
 NEWEST = "2015-08-01"
 FACTORS = (1, 3, 10)
+
+BACKTEST_CALENDAR = (date(2013, 1, 1), date(2015, 7, 31))
+BACKTEST_MONTHS = ("2014-08-01", "2015-07-01")
+BACKTEST_TRAINED = "2014-07-01"
 
 
 def _execute(job: str, **what: Any) -> None:
@@ -95,27 +102,74 @@ def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
     }
 
 
+def backtest_steps(stores: int) -> dict[str, Callable[[], None]]:
+    """The steps that end in twelve months' backtests."""
+    first, last = BACKTEST_MONTHS
+    return {
+        "partitions": lambda: _partitions(stores),
+        "history": lambda: _run(
+            "refresh", f"{BACKTEST_CALENDAR[0]}|1", f"{last}|{stores}", refresh=True
+        ),
+        "pooled model": lambda: _execute("train", partition_key=BACKTEST_TRAINED),
+        "backtest": lambda: _run("refresh", f"{first}|1", f"{last}|{stores}", refresh=False),
+        "backtest again": lambda: _run("refresh", f"{first}|1", f"{last}|{stores}", refresh=False),
+    }
+
+
 MEASURED = ("load", "first refresh", "training", "first forecasts", "refresh", "backfill")
+UNMEASURED = ("partitions", "one more day", "earlier training")
 
 
 def one_chain(factor: int, folder: Path) -> dict[str, dict[str, float]]:
     """All steps on one chain; returns seconds and peak MB of each."""
     stores = STORES * factor
-    data = folder / "data"
-    sample_files(stores, (LAST_DAY - FIRST_DAY).days + 1, LAST_DAY, seed=1).write(data)
+    calendar = (FIRST_DAY, LAST_DAY)
+    data = _made_up(stores, calendar, folder)
+    return _chain(stores, data, folder, calendar, HISTORY_UNTIL, list(steps(stores, data)))
+
+
+def backtest(data: Path | None, folder: Path) -> dict[str, Any]:
+    """Twelve months of 1,115 stores in one run; returns the JSON object."""
+    data = data or _made_up(STORES, BACKTEST_CALENDAR, folder)
+    until = BACKTEST_CALENDAR[1]
+    found = _chain(STORES, data, folder, BACKTEST_CALENDAR, until, list(backtest_steps(STORES)))
+    return {
+        name: {key: round(value, 1) for key, value in measured.items()}
+        for name, measured in found.items()
+    }
+
+
+def _made_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
+    first, last = calendar
+    sample_files(stores, (last - first).days + 1, last, seed=1).write(folder / "data")
+    return folder / "data"
+
+
+def _chain(
+    stores: int,
+    data: Path,
+    folder: Path,
+    calendar: tuple[date, date],
+    until: date,
+    names: list[str],
+) -> dict[str, dict[str, float]]:
+    """Loads sales into a stack of its own, then does some steps; seconds and peak MB of each."""
     found: dict[str, dict[str, float]] = {}
-    with Stack.start(folder / "stack", {"postgres"}, calendar=(FIRST_DAY, LAST_DAY)) as stack:
+    with Stack.start(folder / "stack", {"postgres"}, calendar=calendar) as stack:
         stack.dagster.prepare()
         environment = stack.component_environment("dagster") | {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"
         }
-        load = ["forecast_assets", "load", f"--data={data}", f"--until={HISTORY_UNTIL}"]
+        load = ["forecast_assets", "load", f"--data={data}", f"--until={until}"]
         found["load"] = _measured(load, stack.component_environment("loader"), folder)
-        for name in steps(stores, data):
+        for name in names:
             step = [__spec__.name, "--step", name, "--stores", str(stores), "--folder", str(data)]
             found[name] = _measured(step, environment, folder)
-            if name in MEASURED:
-                say(f"{stores:>7,} stores: {name}: {found[name]['seconds']:.1f} s")
+            if name not in UNMEASURED:
+                say(
+                    f"{stores:>7,} stores: {name}: {found[name]['seconds']:.1f} s, "
+                    f"{found[name]['mb']:,.0f} MB"
+                )
         with stack.postgres.admin_connection("sales") as connection:
             row = connection.execute("SELECT pg_database_size('sales')").fetchone()
         found["database"] = {"mb": row[0] / 1e6 if row else float("nan")}
@@ -176,12 +230,24 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--factors", type=int, nargs="*", default=list(FACTORS))
+    parser.add_argument(
+        "--backtest", nargs="?", const="", metavar="DATA", help="twelve months in one run"
+    )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--stores", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        steps(arguments.stores, arguments.folder)[arguments.step]()
+        known = steps(arguments.stores, arguments.folder) | backtest_steps(arguments.stores)
+        known[arguments.step]()
+        return
+    if arguments.backtest is not None:
+        with scratch() as folder:
+            say(
+                json.dumps(
+                    backtest(Path(arguments.backtest) if arguments.backtest else None, folder)
+                )
+            )
         return
     found = {}
     for factor in arguments.factors:
