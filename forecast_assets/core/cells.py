@@ -13,6 +13,11 @@ CHUNK_PERIODS = 12
 CHUNK_STORES = 1_500
 """A chunk's bounds: memory follows these, not the size of the chain or of its history."""
 
+Days = tuple[date, date]
+"""The first and the last day of a span."""
+
+ALL_DAYS: Days = (date.min, date.max)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -52,12 +57,19 @@ def merge(*parts: Cells) -> Cells:
     return {period: sorted(union[period]) for period in sorted(union)}
 
 
-def chunks(cells: Cells, grain: str) -> Iterator[Chunk]:
+def within(cells: Cells, grain: str, days: Days) -> Cells:
+    """The cells whose periods hold a day of a span."""
+    first, last = days
+    return {p: cells[p] for p in cells if p <= last and period_end(p, grain) >= first}
+
+
+def chunks(cells: Cells, grain: str, days: Days = ALL_DAYS) -> Iterator[Chunk]:
     """Cuts cells into rectangles: neighbouring periods with the same stores go together.
 
     Args:
-        cells: What to compute.
+        cells: What to compute; each period holds a day of the span.
         grain: monthly, weekly or daily.
+        days: The span that first and last days are kept to.
 
     Yields:
         Rectangles of at most `CHUNK_PERIODS` periods and `CHUNK_STORES` stores, which together
@@ -72,11 +84,11 @@ def chunks(cells: Cells, grain: str) -> Iterator[Chunk]:
             and cells[group[-1]] == cells[period]
         )
         if group and not joins:
-            yield from _by_stores(group, cells[group[-1]], grain)
+            yield from _by_stores(group, cells[group[-1]], grain, days)
             group = []
         group.append(period)
     if group:
-        yield from _by_stores(group, cells[group[-1]], grain)
+        yield from _by_stores(group, cells[group[-1]], grain, days)
 
 
 def rectangle(cells: Cells, ordered_stores: Iterable[int]) -> tuple[date, date, int, int] | None:
@@ -97,11 +109,11 @@ def rectangle(cells: Cells, ordered_stores: Iterable[int]) -> tuple[date, date, 
     return min(cells), max(cells), listed[0], listed[-1]
 
 
-def _by_stores(periods: list[date], stores: list[int], grain: str) -> Iterator[Chunk]:
+def _by_stores(periods: list[date], stores: list[int], grain: str, days: Days) -> Iterator[Chunk]:
     for begin in range(0, len(stores), CHUNK_STORES):
         yield Chunk(
             periods=tuple(periods),
             stores=tuple(stores[begin : begin + CHUNK_STORES]),
-            first_day=periods[0],
-            last_day=period_end(periods[-1], grain),
+            first_day=max(periods[0], days[0]),
+            last_day=min(period_end(periods[-1], grain), days[1]),
         )

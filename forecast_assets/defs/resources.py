@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from forecast_assets.core.cells import ALL_DAYS, Days
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -28,6 +30,41 @@ class WarehouseResource(dg.ConfigurableResource):
 
         with Warehouse(settings().require_database_url()).transaction() as transaction:
             yield transaction
+
+
+class OnlyDaysResource(dg.ConfigurableResource):
+    """The days that a run keeps to inside its partitions; all of them by default.
+
+    Sales and features of other days stay as they are; models and forecasts have the last day as
+    their origin. Refreshes compute what changed, whatever is said here.
+    """
+
+    first_day: str | None = Field(
+        default=None, description="As 2015-05-10; by default the first partition's first day."
+    )
+    last_day: str | None = Field(
+        default=None, description="As 2015-05-20; by default the last partition's last day."
+    )
+
+    def span(self) -> Days:
+        """The first and the last day.
+
+        Raises:
+            dg.Failure: A day is none, or the last lies before the first.
+        """
+        try:
+            first = date.fromisoformat(self.first_day) if self.first_day else ALL_DAYS[0]
+            last = date.fromisoformat(self.last_day) if self.last_day else ALL_DAYS[1]
+        except ValueError as error:
+            raise dg.Failure(
+                f"only_days: {error}; a day is written as 2015-05-10", allow_retries=False
+            ) from error
+        if last < first:
+            raise dg.Failure(
+                f"only_days: the last day {last} lies before the first {first}",
+                allow_retries=False,
+            )
+        return first, last
 
 
 @dg.resource(
@@ -106,5 +143,6 @@ def resources() -> dg.Definitions:
                 }
             ),
             "pyspark": SparkResource(),
+            "only_days": OnlyDaysResource(),
         },
     )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from forecast_assets.core.cells import Cells, cells_since, merge
-from forecast_assets.core.periods import period_start
+from forecast_assets.core.cells import ALL_DAYS, Cells, Days, cells_since, merge, within
+from forecast_assets.core.periods import period_end, period_start
 from forecast_assets.defs.partitions import cells_of
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
-    from forecast_assets.defs.resources import WarehouseResource
+    from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
     from forecast_assets.warehouse.connection import Transaction
 
 REFRESH_TAG = "forecast/refresh"
@@ -32,6 +32,7 @@ class Scope:
         models: Cells of store models and forecasts.
         first_days: Store -> the earliest day whose sales or plan changed.
         suspects: Stores with which an earlier refresh has failed.
+        days: The span that a run which was asked for keeps to.
     """
 
     refresh_id: str | None
@@ -39,6 +40,7 @@ class Scope:
     models: Cells
     first_days: dict[int, date] = field(default_factory=dict)
     suspects: frozenset[int] = frozenset()
+    days: Days = ALL_DAYS
 
     def without(self, stores: Collection[int]) -> Scope:
         """The scope without some stores."""
@@ -50,6 +52,10 @@ class Scope:
             models=_others(self.models, stores),
             first_days={s: day for s, day in self.first_days.items() if s not in stores},
         )
+
+    def end_of(self, period: date, grain: str) -> date:
+        """The last day that a period's models and forecasts may see."""
+        return min(period_end(period, grain), self.days[1])
 
     def changed_since(self, store: int, fitted_until: date) -> bool:
         """Whether something has changed that a model fitted up to a day has seen."""
@@ -67,7 +73,27 @@ def refresh_of(context: dg.AssetExecutionContext) -> str | None:
     return context.run.run_id if REFRESH_TAG in context.run.tags else None
 
 
-def scope_of(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Scope:
+def asked_for(context: dg.AssetExecutionContext, only_days: OnlyDaysResource) -> Scope:
+    """The cells of the partitions that somebody asked for.
+
+    Raises:
+        dg.Failure: None of them holds a day that the run's config keeps to.
+    """
+    days, grain = only_days.span(), settings().date_grain
+    asked = cells_of(list(context.partition_keys))
+    kept = within(asked, grain, days)
+    if not kept:
+        raise dg.Failure(
+            f"only_days: the run's partitions, of {min(asked)} to "
+            f"{period_end(max(asked), grain)}, hold no day from {days[0]} to {days[1]}",
+            allow_retries=False,
+        )
+    return Scope(None, kept, kept, days=days)
+
+
+def scope_of(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, only_days: OnlyDaysResource
+) -> Scope:
     """The cells that a run's assets compute; a refresh takes its changes when first asked.
 
     A store that an earlier asset of a refresh has failed with is left as it was.
@@ -76,8 +102,7 @@ def scope_of(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
 
     refresh_id = refresh_of(context)
     if refresh_id is None:
-        asked = cells_of(list(context.partition_keys))
-        return Scope(None, asked, asked)
+        return asked_for(context, only_days)
     with warehouse.transaction() as transaction:
         whole = _scopes.get(refresh_id)
         if whole is None:

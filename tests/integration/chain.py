@@ -62,12 +62,24 @@ class Chain:
             calendar=CALENDAR,
         )
 
-    def run(self, job: str, first: str, last: str | None = None, *, refresh: bool = False):
+    def run(
+        self,
+        job: str,
+        first: str,
+        last: str | None = None,
+        *,
+        refresh: bool = False,
+        only_days: dict[str, str] | None = None,
+    ):
         tags = {"dagster/asset_partition_range_start": first}
         tags["dagster/asset_partition_range_end"] = last or first
         if refresh:
             tags[REFRESH_TAG] = "true"
-        result = self.repository.get_job(job).execute_in_process(instance=self.instance, tags=tags)
+        result = self.repository.get_job(job).execute_in_process(
+            instance=self.instance,
+            tags=tags,
+            run_config={"resources": {"only_days": {"config": only_days}}} if only_days else None,
+        )
         assert result.success
         return result
 

@@ -17,7 +17,7 @@ from forecast_assets.defs.assets.common import (
     timed,
 )
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -33,7 +33,9 @@ from forecast_assets.defs.scope import scope_of
         "Events about coming days become the plan."
     ),
 )
-def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def cleaned_sales(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, only_days: OnlyDaysResource
+) -> Events:
     """Replaces the winning events of the run's partitions."""
     from forecast_assets.core import cleaning
     from forecast_assets.schemas.frames import DAYS
@@ -41,7 +43,7 @@ def cleaned_sales(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from forecast_assets.warehouse import loading, sales
 
     grain = settings().date_grain
-    scope = scope_of(context, warehouse)
+    scope = scope_of(context, warehouse, only_days)
 
     def replace(chunk: Chunk) -> Materialized:
         with warehouse.transaction() as transaction:

@@ -123,7 +123,7 @@ def chunk_by_chunk(
     from forecast_assets.warehouse import changes
 
     materialized: Materialized = {}
-    for chunk in chunks(cells, settings().date_grain):
+    for chunk in chunks(cells, settings().date_grain, scope.days):
 
         def some_of_it(some: list[int], chunk: Chunk = chunk) -> Materialized:
             return work(replace(chunk, stores=tuple(some)))
@@ -170,13 +170,15 @@ def count_cells(
 ) -> Materialized:
     """Counts a chunk's rows by partition; a partition without rows is there with zeros.
 
+    A partition of which the chunk holds only some days says which.
+
     Args:
         chunk: The cells that were computed.
         rows: A row a store and date.
         grain: monthly, weekly or daily.
         totals: Name of a metadata entry -> the column to sum for it, or None to count rows.
     """
-    from forecast_assets.core.periods import period_start
+    from forecast_assets.core.periods import period_end, period_start
 
     starts = rows["date"].map(
         {day: period_start(day.date(), grain) for day in rows["date"].unique()}
@@ -186,9 +188,15 @@ def count_cells(
         name: (grouped.size() if column is None else grouped[column].sum()).to_dict()
         for name, column in totals.items()
     }
+    partly: dict[date, dict[str, str]] = {}
+    for period in chunk.periods:
+        whole = (period, period_end(period, grain))
+        days = (max(whole[0], chunk.first_day), min(whole[1], chunk.last_day))
+        partly[period] = {} if days == whole else {"only_days": f"{days[0]} to {days[1]}"}
     return {
         partition_key(period, store): {
-            name: int(counts.get((period, store), 0)) for name, counts in counted.items()
+            **{name: int(counts.get((period, store), 0)) for name, counts in counted.items()},
+            **partly[period],
         }
         for period in chunk.periods
         for store in chunk.stores

@@ -19,7 +19,7 @@ from forecast_assets.defs.assets.common import (
 )
 from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import SparkResource, WarehouseResource
+from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -36,7 +36,10 @@ from forecast_assets.defs.scope import scope_of
     ),
 )
 def features(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    pyspark: SparkResource,
+    only_days: OnlyDaysResource,
 ) -> Events:
     """Replaces the features of the run's partitions."""
     from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
@@ -45,7 +48,7 @@ def features(
     from forecast_assets.warehouse import sales
 
     grain = settings().date_grain
-    scope = scope_of(context, warehouse)
+    scope = scope_of(context, warehouse, only_days)
     spark = spark_for(context, pyspark, scope, scope.data)
 
     def replace(chunk: Chunk) -> Materialized:

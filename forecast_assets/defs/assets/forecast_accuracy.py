@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
+from forecast_assets.core.cells import Cells
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -13,10 +14,10 @@ from forecast_assets.defs.assets.common import (
     finish,
     timed,
 )
-from forecast_assets.defs.partitions import cells_of, partition_key
+from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events
-from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.scope import refresh_of
+from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
+from forecast_assets.defs.scope import asked_for, refresh_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,15 @@ LOCK = "forecast_accuracy"
         "partition scores its backtest, as far as the days that it forecast are known."
     ),
 )
-def forecast_accuracy(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def forecast_accuracy(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, only_days: OnlyDaysResource
+) -> Events:
     """Scores what became known, or the backtests of the run's partitions."""
     refresh_id = refresh_of(context)
     materialized: Materialized = {}
     with timed(refresh_id, context, warehouse):
         if refresh_id is None:
-            materialized = _score_backtests(list(context.partition_keys), warehouse)
+            materialized = _score_backtests(asked_for(context, only_days).models, warehouse)
         with warehouse.transaction() as transaction:
             if refresh_id is not None:
                 materialized = _score_refreshes(transaction)
@@ -92,14 +95,19 @@ def _score_refreshes(transaction: "Transaction") -> Materialized:
     return {} if scored is None else _metadata(scored, "date")
 
 
-def _score_backtests(keys: list[str], warehouse: WarehouseResource) -> Materialized:
+def _score_backtests(cells: Cells, warehouse: WarehouseResource) -> Materialized:
     """Scores the backtests from origins in partitions."""
     from forecast_assets.core.cells import chunks
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import accuracy as table
 
-    materialized: Materialized = {key: {ROW_COUNT: 0} for key in keys}
-    for chunk in chunks(cells_of(keys), settings().date_grain):
+    materialized: Materialized = {
+        partition_key(period, store): {ROW_COUNT: 0}
+        for period, stores in cells.items()
+        for store in stores
+    }
+    # A partition has one backtest: its former origins' scores go, whichever day is the new one.
+    for chunk in chunks(cells, settings().date_grain):
         with warehouse.transaction() as transaction:
             transaction.lock(LOCK)
             scored = table.replace_backtests(

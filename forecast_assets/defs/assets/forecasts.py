@@ -26,7 +26,7 @@ from forecast_assets.defs.checks import (
 from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import SparkResource, WarehouseResource
+from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
 if TYPE_CHECKING:
@@ -50,13 +50,16 @@ if TYPE_CHECKING:
     ),
 )
 def forecasts(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    pyspark: SparkResource,
+    only_days: OnlyDaysResource,
 ) -> Events:
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
     from forecast_assets.warehouse import changes
 
-    scope = scope_of(context, warehouse)
+    scope = scope_of(context, warehouse, only_days)
     materialized: Materialized = {}
     found: list[dg.AssetCheckResult] = []
     with (
@@ -143,8 +146,7 @@ def _period(
 
     def work(some: list[int]) -> None:
         with transaction.savepoint():
-            span = (period, period_end(period, grain))
-            _some_stores(transaction, scope, run_id, some, span, made, spark)
+            _some_stores(transaction, scope, run_id, some, period, grain, made, spark)
 
     failed: dict[int, str] = {}
     for begin in range(0, len(stores), CHUNK_STORES):
@@ -157,24 +159,43 @@ def _some_stores(
     scope: Scope,
     run_id: str,
     stores: list[int],
-    period: tuple[date, date],
+    start: date,
+    grain: str,
     made: _Made,
     spark: "SparkSession | None",
 ) -> None:
-    """Forecasts some stores from a period, together where origin and pooled model agree."""
+    """Forecasts some stores from a period, together where origin and pooled model agree.
+
+    A store without sales in the period has no origin there, and no forecast.
+    """
     import pandas as pd
 
     from forecast_assets.warehouse import forecasts as table
     from forecast_assets.warehouse import models, sales
 
-    start, end = period
     newest = sales.newest_days(transaction, "cleaned_sales", stores)
-    origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
+    origins = sales.newest_days(
+        transaction, "cleaned_sales", stores, until=scope.end_of(start, grain)
+    )
     fitted = models.store_models(transaction, stores, start).set_index("store", drop=False)
     groups: dict[tuple[str | None, date], list[int]] = {}
-    for store, version in fitted["pooled_version"].items():
-        key = (version if isinstance(version, str) else None, origins[int(str(store))])
-        groups.setdefault(key, []).append(int(str(store)))
+    for store, seen, version in zip(
+        fitted["store"].tolist(),
+        fitted["trained_until"].dt.date.tolist(),
+        fitted["pooled_version"].tolist(),
+        strict=True,
+    ):
+        origin = origins.get(store)
+        if origin is None or origin < start:
+            continue
+        if origin < seen:
+            raise dg.Failure(
+                f"The model of store {store} has seen {seen}, later than the origin {origin}: "
+                "materialize store_models together with forecasts, for the same days",
+                allow_retries=False,
+            )
+        name = version if isinstance(version, str) else None
+        groups.setdefault((name, origin), []).append(store)
     backtests: list[pd.DataFrame] = []
     replaced = set(stores)
     for (version, origin), group in groups.items():
@@ -193,6 +214,7 @@ def _some_stores(
         made.draw(past, rows, stores[-1])
     if replaced:
         together = pd.concat(backtests) if backtests else None
+        period = (start, period_end(start, grain))
         table.replace_backtest(transaction, together, sorted(replaced), period, run_id)
 
 

@@ -13,7 +13,7 @@ from forecast_assets.defs.assets.common import (
 )
 from forecast_assets.defs.checks import LEDGER_BALANCES, ledger_balances
 from forecast_assets.defs.reporting import Events
-from forecast_assets.defs.resources import SparkResource, WarehouseResource
+from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
 
 
@@ -41,6 +41,7 @@ def raw_sales(
     config: RawSalesConfig,
     warehouse: WarehouseResource,
     pyspark: SparkResource,
+    only_days: OnlyDaysResource,
 ) -> Events:
     """Reports the events that each partition holds."""
     from forecast_assets.core.cells import chunks
@@ -50,10 +51,10 @@ def raw_sales(
     grain = settings().date_grain
     if config.drain:
         _drain(context, pyspark)
-    scope = scope_of(context, warehouse)
+    scope = scope_of(context, warehouse, only_days)
     materialized: Materialized = {}
     with timed(scope.refresh_id, context, warehouse):
-        for chunk in chunks(scope.data, grain):
+        for chunk in chunks(scope.data, grain, scope.days):
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
             materialized |= count_cells(chunk, days, grain, {ROW_COUNT: "events"})

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from forecast_assets.core.cells import Chunk
-from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -21,7 +20,7 @@ from forecast_assets.defs.assets.common import (
 from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
-from forecast_assets.defs.resources import SparkResource, WarehouseResource
+from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
 
 if TYPE_CHECKING:
@@ -45,13 +44,16 @@ if TYPE_CHECKING:
     ),
 )
 def store_models(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, pyspark: SparkResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    pyspark: SparkResource,
+    only_days: OnlyDaysResource,
 ) -> Events:
     """Fits the models of the run's partitions; a refresh leaves those that still hold."""
     from forecast_assets.settings import settings
 
     grain = settings().date_grain
-    scope = scope_of(context, warehouse)
+    scope = scope_of(context, warehouse, only_days)
     spark = spark_for(context, pyspark, scope, scope.models)
 
     def fit(chunk: Chunk) -> Materialized:
@@ -59,7 +61,7 @@ def store_models(
         for period in chunk.periods:
             with warehouse.transaction() as transaction:
                 lock(transaction, "store_models", (period,))
-                end = period_end(period, grain)
+                end = scope.end_of(period, grain)
                 fitted = _period(transaction, scope, list(chunk.stores), period, end, spark)
             made |= {partition_key(period, store): metadata for store, metadata in fitted.items()}
         return made
