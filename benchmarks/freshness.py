@@ -2,8 +2,9 @@
 
 `python -m benchmarks.freshness --days 20` starts the whole stack on made-up sales of 1,115 stores
 (or on Kaggle's files in `--data`), then sends one day after the other. A day's time runs from the
-broker's acknowledgement of its last event to the commit that makes all its forecasts visible. Then
-single stores are corrected, and ten days are sent at once. The last line is one JSON object.
+broker's acknowledgement of its last event to the commit that makes all its forecasts visible; the
+next day is sent when that refresh has ended. Then single stores are corrected, and ten days are
+sent at once. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ _RUNS = """
 { runsOrError(filter: {pipelineName: "refresh"}, limit: 200) { ... on Runs { results {
     runId creationTime startTime endTime status
 } } } }
+"""
+
+
+_UNDER_WAY = """
+{ runsOrError(filter: {pipelineName: "refresh", statuses: [QUEUED, STARTING, STARTED]}) {
+    ... on Runs { results { runId } }
+} }
 """
 
 
@@ -104,8 +112,13 @@ class Bench:
         """Whether no change is open."""
         return not self.report.progress().open_changes
 
+    def idle(self) -> bool:
+        """Whether no refresh runs: what it does after its forecasts is no part of the next day."""
+        return not graphql(self.stack.dagster.graphql_url(), _UNDER_WAY)["runsOrError"]["results"]
+
     def day(self, day: date) -> Measured:
         """Sends a day and measures until every store's forecasts have seen it."""
+        self.wait(self.idle, "the end of the refresh before")
         rows = self.plan.rows_of(day)
         acknowledged = self.send(rows)
         stores = rows["Store"].nunique()
@@ -114,6 +127,7 @@ class Bench:
 
     def correction(self, row: pd.DataFrame) -> float:
         """Sends another event for a store's newest day; returns seconds to new forecasts."""
+        self.wait(self.idle, "the end of the refresh before")
         before = self._refreshes()
         acknowledged = self.send(row)
         self.wait(lambda: self._refreshes() > before and self.quiet(), "a correction's forecasts")
