@@ -149,6 +149,29 @@ def fitted_days(
     return {row["store"]: (row["trained_until"], row["pooled_version"]) for row in rows}
 
 
+def carry_over(transaction: Transaction, chosen: Sequence[int], period_start: date) -> set[int]:
+    """Begins a period with the models of the one before, for stores that have none in it yet.
+
+    Returns:
+        The stores whose models were carried over.
+    """
+    rows = transaction.rows(
+        """
+        INSERT INTO sales.models
+            (store, period_start, trained_until, pooled_version, n_days, residual_scale,
+             coefficients)
+        SELECT DISTINCT ON (store) store, $2::date, trained_until, pooled_version, n_days,
+            residual_scale, coefficients
+        FROM sales.models WHERE store = ANY($1::int4[]) AND period_start < $2
+        ORDER BY store, period_start DESC
+        ON CONFLICT (period_start, store) DO NOTHING
+        RETURNING store
+        """,
+        (list(chosen), period_start),
+    )
+    return {row["store"] for row in rows}
+
+
 def clear_store_models(transaction: Transaction, chosen: Sequence[int], period_start: date) -> None:
     """Removes the coefficients of some stores for a period."""
     transaction.execute(

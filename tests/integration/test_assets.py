@@ -19,6 +19,7 @@ from forecast_assets import kaggle, trace
 from forecast_assets.core import model_format, pooled
 from forecast_assets.core.accuracy import SUMS
 from forecast_assets.core.columns import QUANTILE_COLUMNS
+from forecast_assets.core.refit import fit_day
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
 from forecast_assets.schemas.columns import TABLES
@@ -66,6 +67,32 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
 def written(chain: Chain, table: str, key: str) -> dict[tuple, object]:
     rows = chain.frame(f"SELECT store, {key} AS day, written_at FROM sales.{table}")
     return {(row.store, row.day.date()): row.written_at for row in rows.itertuples()}
+
+
+def test_a_new_month_begins_with_the_models_of_the_last(chain: Chain) -> None:
+    chain.load(date(2015, 5, 31))
+    chain.refresh()
+    chain.train("2015-05-01")
+    chain.refresh()
+    day = date(2015, 6, 1)
+    chain.load_day(day)
+    result = chain.refresh()
+
+    query = """
+        SELECT store, trained_until, n_days, residual_scale, coefficients::text AS coefficients
+        FROM sales.models WHERE period_start = '{}' ORDER BY store
+    """
+    began, before = chain.frame(query.format(day)), chain.frame(query.format(date(2015, 5, 1)))
+    until = {store: fit_day(store, day, date(2015, 5, 31)) for store in range(1, STORES + 1)}
+    assert dict(zip(began["store"], began["trained_until"].dt.date, strict=True)) == until
+    carried = began["trained_until"] < pd.Timestamp(day)
+    assert 0 < carried.sum() < STORES
+    pd.testing.assert_frame_equal(began[carried], before[carried])
+    reported = chain.materialized(result.run_id)["store_models"]
+    assert reported.keys() == {f"2015-06-01|{store}" for store in until}
+
+    chain.run("refresh", f"{day}|1", f"{day}|{STORES}")
+    pd.testing.assert_frame_equal(chain.frame(query.format(day)), began)
 
 
 def test_a_correction_touches_its_own_store_from_its_month_on(forecast_chain: Chain) -> None:

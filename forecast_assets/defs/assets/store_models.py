@@ -87,10 +87,17 @@ def _period(
 
     newest = sales.newest_days(transaction, "cleaned_sales", stores)
     origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
-    kept = {} if scope.refresh_id is None else models.fitted_days(transaction, stores, start)
     computed: dict[int, dict[str, Any]] = {
         store: {ROW_COUNT: 0} for store in stores if store not in origins
     }
+    kept: dict[int, tuple[date, str | None]] = {}
+    if scope.refresh_id is not None:
+        # A new period is no reason to fit a model again: fitting all stores takes many seconds.
+        carried = models.carry_over(transaction, list(origins), start)
+        kept = models.fitted_days(transaction, stores, start)
+        for store in carried:
+            seen, name = kept[store]
+            computed[store] = _metadata(seen, name) | {"carried_over": "from the period before"}
     for version, group in models.by_pooled_version(transaction, origins):
         name = version.version if version else None
         pooled_until = version.trained_until if version else None
@@ -104,14 +111,17 @@ def _period(
             if kept.get(store) != (day, name) or scope.changed_since(store, day)
         }
         for store, days in _fit(transaction, version, to_fit, start, spark).items():
-            computed[store] = {
-                ROW_COUNT: 1,
-                "days": days,
-                "trained_until": str(to_fit[store]),
-                "pooled_version": name or "none yet",
-            }
+            computed[store] = _metadata(to_fit[store], name) | {"days": days}
     models.clear_store_models(transaction, [s for s in stores if s not in origins], start)
     return computed
+
+
+def _metadata(trained_until: date, pooled_version: str | None) -> dict[str, Any]:
+    return {
+        ROW_COUNT: 1,
+        "trained_until": str(trained_until),
+        "pooled_version": pooled_version or "none yet",
+    }
 
 
 def _fit(
