@@ -355,7 +355,10 @@ def test_champion_and_challenger_are_named_in_mlflow(
     run = client.get_run(str(champion["mlflow_run_id"]))
     assert run.data.params["recipe"] == "ridge"
     assert run.data.metrics["contest/2015-05-01/stack/rmspe"] > 0
-    assert len(client.get_metric_history(run.info.run_id, "origin_rmspe")) == 8
+    assert (
+        len(client.get_metric_history(run.info.run_id, "origin_rmspe"))
+        == pooled.CALIBRATION_ORIGINS
+    )
     pictures = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
     assert pictures == {"plots/importance.svg", "plots/accuracy_by_origin.svg"}
 
