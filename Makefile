@@ -25,11 +25,11 @@ up: setup ## The stack in the background, its data kept; DATA=dir loads Kaggle's
 	@$(RUN) -m local_stack up $(if $(DATA),--data "$(DATA)")
 
 down: ## End what `make up` started
-	@test -x $(RUN) || { echo "Nothing runs: there is no .venv." >&2; exit 1; }
+	@test -f .venv/installed.lock || { echo "Nothing runs: \`make setup\` has not been done." >&2; exit 1; }
 	@$(RUN) -m local_stack down
 
 status: ## What runs, and where
-	@test -x $(RUN) || { echo "Nothing runs: there is no .venv." >&2; exit 1; }
+	@test -f .venv/installed.lock || { echo "Nothing runs: \`make setup\` has not been done." >&2; exit 1; }
 	@$(RUN) -m local_stack status
 
 lint: setup ## Lint, format and types; changes nothing

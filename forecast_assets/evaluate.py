@@ -324,6 +324,8 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             raise typer.BadParameter(
                 f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
             )
+        if output is not None and not output.absolute().parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
         chosen = parse_stores(stores)
         with shown.status(f"reading {data}"):
             days = read_days(data)

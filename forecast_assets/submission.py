@@ -99,6 +99,8 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             raise typer.BadParameter(
                 f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
             )
+        if not output.absolute().parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
         with shown.status(f"reading {data}") as status:
             days, test = read_days(data), read_test(data)
             rows = make_submission(

@@ -251,6 +251,9 @@ def tables(found: dict[str, Any]) -> list[Table]:
         show_header=False,
         title_justify="left",
     )
+    head.add_column(no_wrap=True)
+    # An address that is cut off leads nowhere.
+    head.add_column(overflow="fold")
     head.add_row("forecast", f"{found['forecast']['point']:,.0f}")
     head.add_row("80 % interval", f"{quantiles['0.1']:,.0f} … {quantiles['0.9']:,.0f}")
     head.add_row("95 % interval", f"{quantiles['0.025']:,.0f} … {quantiles['0.975']:,.0f}")
@@ -287,6 +290,10 @@ def tables(found: dict[str, Any]) -> list[Table]:
         "day", "sales", "promo", "topic", "partition", "offset", "event time", "corrections",
         title=f"The last {len(found['sales'])} days of sales that it saw", title_justify="left",
     )  # fmt: skip
+    for name in ("day", "topic", "partition", "offset"):
+        column = next(each for each in sales.columns if each.header == name)
+        column.overflow = "fold"
+        column.no_wrap = name == "day"
     for day in found["sales"]:
         topic = day["topic"] if len(day["topic"]) < 24 else day["topic"][:20] + "…"
         sales.add_row(

@@ -142,7 +142,10 @@ def only_one(lock: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StackError("A demo runs already: end it with Ctrl-C first.") from error
+            raise StackError(
+                "Another `make demo` or `make up` of this folder is at work: wait until it is "
+                "done, or end it with Ctrl-C."
+            ) from error
         yield
 
 

@@ -88,6 +88,11 @@ def asked_for(context: dg.AssetExecutionContext, only_days: OnlyDaysResource) ->
             f"{period_end(max(asked), grain)}, hold no day from {days[0]} to {days[1]}",
             allow_retries=False,
         )
+    last = period_end(max(kept), grain)
+    if days != ALL_DAYS and last < days[1] < ALL_DAYS[1]:
+        context.log.warning(
+            f"only_days: {days[1]} lies after this run's partitions; {last} is last"
+        )
     return Scope(None, kept, kept, days=days)
 
 

@@ -83,6 +83,9 @@ def forecasts(
                     )
             if failed:
                 changes.note_failed(transaction, context.run.run_id, named(context, failed))
+            if made.origin is not None:
+                model = made.version or "none trained by then, so the stores' own alone"
+                context.log.info(f"{period}: origin {made.origin}, pooled model {model}")
             if made.origin is not None and (newest_origin is None or made.origin >= newest_origin):
                 newest_origin, newest_version = made.origin, made.version
         if scope.refresh_id is not None:
