@@ -284,6 +284,16 @@ def parse_stores(text: str | None) -> list[int] | None:
         ) from None
 
 
+def refuse_missing_folder(output: Path) -> None:
+    """Refuses, before minutes of work, an output file whose folder does not exist.
+
+    Raises:
+        typer.BadParameter: The message names the folder.
+    """
+    if not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+
+
 def register(app: typer.Typer, console: Console | None = None) -> None:
     """Add the command `evaluate` to a command line."""
     shown = console or Console()
@@ -324,8 +334,8 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             raise typer.BadParameter(
                 f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
             )
-        if output is not None and not output.absolute().parent.is_dir():
-            raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+        if output is not None:
+            refuse_missing_folder(output)
         chosen = parse_stores(stores)
         with shown.status(f"reading {data}"):
             days = read_days(data)

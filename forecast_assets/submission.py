@@ -17,7 +17,7 @@ from forecast_assets.core.plans import features_with_plan
 from forecast_assets.core.pooled import fit_pooled
 from forecast_assets.core.stack import DEFAULT_TREES
 from forecast_assets.core.store_models import fit_stores
-from forecast_assets.evaluate import read_days
+from forecast_assets.evaluate import read_days, refuse_missing_folder
 from forecast_assets.kaggle import KaggleFilesError, read_test
 
 
@@ -99,8 +99,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             raise typer.BadParameter(
                 f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
             )
-        if not output.absolute().parent.is_dir():
-            raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+        refuse_missing_folder(output)
         with shown.status(f"reading {data}") as status:
             days, test = read_days(data), read_test(data)
             rows = make_submission(

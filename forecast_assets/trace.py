@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from forecast_assets.core.columns import QUANTILES, quantile_column
 from forecast_assets.settings import REGISTERED_NAME
@@ -287,13 +287,11 @@ def tables(found: dict[str, Any]) -> list[Table]:
         parts.add_row(part["feature"], f"{part['effect']:+.1%}")
 
     sales = Table(
-        "day", "sales", "promo", "topic", "partition", "offset", "event time", "corrections",
+        Column("day", no_wrap=True), "sales", "promo", Column("topic", overflow="fold"),
+        Column("partition", overflow="fold"), Column("offset", overflow="fold"),
+        "event time", "corrections",
         title=f"The last {len(found['sales'])} days of sales that it saw", title_justify="left",
     )  # fmt: skip
-    for name in ("day", "topic", "partition", "offset"):
-        column = next(each for each in sales.columns if each.header == name)
-        column.overflow = "fold"
-        column.no_wrap = name == "day"
     for day in found["sales"]:
         topic = day["topic"] if len(day["topic"]) < 24 else day["topic"][:20] + "…"
         sales.add_row(
