@@ -11,5 +11,11 @@ apply_dagster_batching()
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Loads assets, checks, jobs, schedules, sensors and resources."""
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    """Loads assets, checks, jobs, schedules, sensors and resources.
+
+    Steps run in their run's process: a process for each step would import everything again.
+    """
+    return dg.Definitions.merge(
+        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+        dg.Definitions(executor=dg.in_process_executor),
+    )

@@ -128,6 +128,8 @@ def _execute(arguments: str) -> None:
     """The body of a run's process: what `dagster api execute_run` does in a fresh one."""
     from dagster._cli import cli
 
+    # It ends with the daemon, but may have children: Dagster's multiprocess executor does.
+    multiprocessing.current_process().daemon = False
     cli(["api", "execute_run", arguments], standalone_mode=False)
 
 

@@ -13,6 +13,7 @@ from local_stack.demo import load, only_one
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
 from local_stack.postgres import NAME as POSTGRES
+from local_stack.report import runs_in_progress
 from local_stack.stack import SERVICES, Stack
 
 Calendar = tuple[date, date | None]
@@ -56,6 +57,17 @@ def start_background(data: Path | None, console: Console) -> None:
             raise
         environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
     show_status(console)
+    if plan is not None:
+        console.print(_what_comes(plan, stack.dagster.url))
+
+
+def _what_comes(plan: DataPlan, url: str) -> str:
+    """What a user of new data can expect, and where to look."""
+    return (
+        f"{plan.stores:,} stores, sales from {plan.first_day} to {plan.last_day}. The first "
+        "refresh and training have begun: forecasts are there in a few minutes.\n"
+        f"Watch them come at {url}/assets/forecasts; `make down` ends the stack, its data stays."
+    )
 
 
 def stop_background(console: Console) -> None:
@@ -64,9 +76,19 @@ def stop_background(console: Console) -> None:
     names = [record.name for record in stack.processes.alive()]
     if names:
         environment.remove_dotenv(paths.DOTENV)
+        _say_what_ends(stack, console)
     with console.status("stopping"):
         stack.stop()
     console.print(f"ended: {', '.join(names)}" if names else "nothing was running")
+
+
+def _say_what_ends(stack: Stack, console: Console) -> None:
+    try:
+        running = runs_in_progress(stack.dagster.graphql_url())
+    except (OSError, ValueError):
+        return  # The webserver does not answer: what it would say is only a courtesy.
+    for run in running:
+        console.print(f"in the middle of a run, which ends now: {run}")
 
 
 def show_status(console: Console) -> None:

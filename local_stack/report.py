@@ -10,6 +10,12 @@ from psycopg.rows import dict_row
 from local_stack.http import graphql
 
 _PARTITIONS = "{ assetNodes { assetKey { path } partitionStats { numMaterialized } } }"
+_RUNS_IN_PROGRESS = """
+{ runsOrError(filter: {statuses: [STARTING, STARTED, CANCELING]}) {
+    ... on Runs { results { runId jobName } }
+} }
+"""
+
 _FAILED_RUNS = """
 { runsOrError(filter: {statuses: [FAILURE]}, limit: 5) { ... on Runs { results {
     runId jobName
@@ -162,6 +168,12 @@ def materialized_partitions(graphql_url: str) -> dict[str, int]:
         for node in nodes
         if node["partitionStats"] is not None
     }
+
+
+def runs_in_progress(graphql_url: str) -> list[str]:
+    """Returns the runs that have begun and not ended, as job and id."""
+    results = graphql(graphql_url, _RUNS_IN_PROGRESS)["runsOrError"].get("results", [])
+    return [f"{run['jobName']} {run['runId']}" for run in results]
 
 
 def failed_runs(graphql_url: str) -> list[str]:

@@ -8,6 +8,13 @@ UV="uv==0.13.9"
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# Two at once would install over each other: the second waits, then finds everything done.
+if [ -z "${SETUP_HOLDS_LOCK:-}" ] && command -v flock >/dev/null 2>&1; then
+    export SETUP_HOLDS_LOCK=1
+    flock --nonblock --close . true || say "waiting for another \`make setup\` of this folder"
+    exec flock --close . sh "$0"
+fi
+
 supported() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }

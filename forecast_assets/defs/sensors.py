@@ -10,6 +10,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES, IN_PROGRESS_RUN
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
+    MAX_RETRIES_TAG,
     PRIORITY_TAG,
 )
 
@@ -112,6 +113,8 @@ def refresh_when_changed(
                     REFRESH_TAG: "true",
                     # Before the runs of a backfill that wait in the queue.
                     PRIORITY_TAG: "1",
+                    # What has changed meanwhile belongs into the next try: a run of its own.
+                    MAX_RETRIES_TAG: "0",
                 },
             )
         ]

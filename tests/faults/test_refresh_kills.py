@@ -1,6 +1,6 @@
-"""Kills in the middle of a refresh: at the end the tables are those of an undisturbed run.
+"""Kills in the middle of a refresh or a backfill: the tables end as those of an undisturbed run.
 
-Each refresh is held where the test wants it by the lock of an asset's month, is struck there, and
+Each run is held where the test wants it by the lock of an asset's month, is struck there, and
 let go. No stream runs: its faults are the other tests' here, and what it writes is loaded.
 """
 
@@ -31,6 +31,7 @@ from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
+from tests.backfill import Backfill, store_partitions
 
 STORES = 4
 DAYS = 430
@@ -41,6 +42,8 @@ PERIOD = date(2015, 6, 1)
 
 REFRESHED_SECONDS = 120.0
 """What a refresh may take after a fault, with the waits before it is tried again."""
+
+BACKFILLED = (date(2015, 3, 1), date(2015, 4, 1))
 
 TABLES = {
     "cleaned_sales": "SELECT * FROM sales.cleaned_sales ORDER BY store, date",
@@ -100,7 +103,7 @@ def load(warehouse: Warehouse, folder: Path, first: date, last: date) -> None:
 
 
 @contextmanager
-def in_this_process(url: str, workdir: Path) -> Iterator[Callable[[str], None]]:
+def in_this_process(url: str, workdir: Path) -> Iterator[Callable[..., None]]:
     """A function that runs a job here, with a Dagster instance that remembers nothing."""
     from forecast_assets.definitions import defs
 
@@ -114,12 +117,14 @@ def in_this_process(url: str, workdir: Path) -> Iterator[Callable[[str], None]]:
         repository = defs().get_repository_def()
         instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
 
-        def run(job: str) -> None:
+        def run(job: str, backfilled: tuple[date, date] | None = None) -> None:
+            first, last = backfilled or (CALENDAR[0], PERIOD)
             tags = {
-                "dagster/asset_partition_range_start": f"{CALENDAR[0]}|1",
-                "dagster/asset_partition_range_end": f"{PERIOD}|{STORES}",
-                REFRESH_TAG: "true",
+                "dagster/asset_partition_range_start": f"{first}|1",
+                "dagster/asset_partition_range_end": f"{last}|{STORES}",
             }
+            if backfilled is None:
+                tags[REFRESH_TAG] = "true"
             chosen = {"tags": tags} if job == "refresh" else {"partition_key": str(PERIOD)}
             assert repository.get_job(job).execute_in_process(instance=instance, **chosen).success
 
@@ -145,6 +150,8 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
             # A copied sequence goes back when the server is killed, until a checkpoint.
             admin.execute("CHECKPOINT")
         stack.start_services({WEBSERVER, DAEMON})
+        graphql = stack.dagster.graphql_url()
+        wait(lambda: bool(store_partitions(graphql)), "the sensor to add the stores' partitions")
         peaceful = stack.database_urls("peaceful")["FORECAST_DATABASE_URL"]
         yield Disturbed(stack, folder / "data", warehouse, Warehouse(peaceful))
     stack.remove_data()
@@ -158,13 +165,25 @@ def wait(done: Callable[[], bool], what: str, seconds: float = REFRESHED_SECONDS
 
 
 @contextmanager
-def held_at(world: Disturbed, asset: str) -> Iterator[int]:
-    """Holds the next refresh in the middle of an asset; gives the number of its process."""
+def held_at(
+    world: Disturbed,
+    asset: str,
+    period: date = PERIOD,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[int]:
+    """Holds a run in the middle of an asset; gives the number of its process.
+
+    Args:
+        world: The stack.
+        asset: The asset.
+        period: The month of the asset.
+        begin: What makes the run begin; by default a new day, for a refresh.
+    """
     key = "hashtext(%s), hashtext(%s)"
     held = psycopg.connect(world.stack.postgres.url("sales_assets", "sales"), autocommit=True)
     try:
-        held.execute(f"SELECT pg_advisory_lock({key})".encode(), (SCHEMA, f"{asset} {PERIOD}"))
-        world.load_next_day()
+        held.execute(f"SELECT pg_advisory_lock({key})".encode(), (SCHEMA, f"{asset} {period}"))
+        (begin or world.load_next_day)()
         found: list[int] = []
 
         def waits() -> bool:
@@ -179,7 +198,7 @@ def held_at(world: Disturbed, asset: str) -> Iterator[int]:
                 ]
             return bool(found)
 
-        wait(waits, f"a refresh in {asset}")
+        wait(waits, f"a run in {asset}")
         (pid,) = {
             connection.pid
             for connection in psutil.net_connections("tcp4")
@@ -248,6 +267,33 @@ def test_a_refresh_survives(
     load(disturbed.peaceful, disturbed.folder, disturbed.day, disturbed.day)
     with in_this_process(disturbed.peaceful._url, tmp_path) as run:
         run("refresh")
+    assert_undisturbed(disturbed)
+
+
+@pytest.mark.timeout(600)
+def test_a_backfill_survives_the_kill_of_a_run(disturbed: Disturbed, tmp_path: Path) -> None:
+    """The run is begun again by itself, and does not fail the backfill."""
+    dagster = disturbed.stack.dagster
+    keys = [f"{month}|{store}" for month in BACKFILLED for store in range(1, STORES + 1)]
+    begun: list[Backfill] = []
+    assets = ["cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy"]
+
+    def begin() -> None:
+        begun.append(Backfill.launch(dagster.graphql_url(), assets, keys))
+
+    with held_at(disturbed, "store_models", BACKFILLED[1], begin) as pid:
+        os.kill(pid, signal.SIGKILL)
+    wait(begun[0].is_over, "the backfill to end")
+    assert begun[0].state() == "COMPLETED_SUCCESS"
+    assert begun[0].runs() == {"SUCCESS": len(BACKFILLED), "FAILURE": 1}
+    with in_this_process(disturbed.peaceful._url, tmp_path) as run:
+        run("refresh", BACKFILLED)
+    assert_undisturbed(disturbed)
+    backtests = read(disturbed.warehouse, TABLES["backtests"])
+    assert set(backtests["origin"].dt.date) == {date(2015, 3, 31), date(2015, 4, 30)}
+
+
+def assert_undisturbed(disturbed: Disturbed) -> None:
     for table, query in TABLES.items():
         found, expected = (
             read(warehouse, query) for warehouse in (disturbed.warehouse, disturbed.peaceful)

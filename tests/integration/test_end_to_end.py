@@ -22,6 +22,7 @@ from local_stack.report import Report
 from local_stack.sample_data import sample_files
 from local_stack.stack import SERVICES, TOPIC, Stack
 from streaming_job.producer import produce
+from tests.backfill import Backfill
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -222,6 +223,37 @@ def test_a_backtest_from_the_command_line(running: Running) -> None:
         "GROUP BY origin"
     )
     assert [(row["origin"], row["stores"]) for row in rows] == [(date(2015, 5, 31), STORES)]
+
+
+def test_a_range_of_months_and_stores_is_one_run(running: Running) -> None:
+    output = running.run(
+        str(BIN / "dagster"), "asset", "materialize", "-m", "forecast_assets.definitions",
+        "--select", "store_models,forecasts", "--partition-range", "2015-03-01|2...2015-04-01|3",
+    )  # fmt: skip
+    assert "forecasts - 4 partitions" in output
+    rows = running.report._rows(
+        "SELECT DISTINCT origin, store FROM sales.forecasts_backtest WHERE origin < '2015-05-01' "
+        "ORDER BY origin, store"
+    )
+    asked = [(day, store) for day in (date(2015, 3, 31), date(2015, 4, 30)) for store in (2, 3)]
+    assert [(row["origin"], row["store"]) for row in rows] == asked
+
+
+def test_a_backfill_of_scattered_stores_takes_a_run_for_each_gap(running: Running) -> None:
+    stores = (1, 2, 4, 5)
+    backfill = Backfill.launch(
+        running.stack.dagster.graphql_url(),
+        ["cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy"],
+        [f"2015-02-01|{store}" for store in stores],
+    )
+    wait(backfill.is_over, "the backfill to end")
+    assert backfill.state() == "COMPLETED_SUCCESS"
+    assert backfill.runs() == {"SUCCESS": 2}, "stores 1 to 2, and 4 to 5"
+    rows = running.report._rows(
+        "SELECT DISTINCT store FROM sales.forecasts_backtest WHERE origin = '2015-02-28' "
+        "ORDER BY store"
+    )
+    assert [row["store"] for row in rows] == list(stores)
 
 
 def test_raw_sales_drains_the_topic_where_no_stream_runs(running: Running) -> None:

@@ -123,7 +123,8 @@ def chunk_by_chunk(
     from forecast_assets.warehouse import changes
 
     materialized: Materialized = {}
-    for chunk in chunks(cells, settings().date_grain, scope.days):
+    cut = list(chunks(cells, settings().date_grain, scope.days))
+    for number, chunk in enumerate(cut, 1):
 
         def some_of_it(some: list[int], chunk: Chunk = chunk) -> Materialized:
             return work(replace(chunk, stores=tuple(some)))
@@ -134,6 +135,8 @@ def chunk_by_chunk(
         if scope.refresh_id is not None and failed:
             with warehouse.transaction() as transaction:
                 changes.note_failed(transaction, scope.refresh_id, named(context, failed))
+        if len(cut) > 1:
+            context.log.info(f"{number} of {len(cut)} parts done: {len(materialized):,} partitions")
     return materialized
 
 

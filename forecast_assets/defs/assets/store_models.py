@@ -64,6 +64,8 @@ def store_models(
                 end = scope.end_of(period, grain)
                 fitted = _period(transaction, scope, list(chunk.stores), period, end, spark)
             made |= {partition_key(period, store): metadata for store, metadata in fitted.items()}
+            if len(chunk.periods) > 1:
+                context.log.info(f"{period}: the models of {len(fitted):,} stores")
         return made
 
     materialized: Materialized = {}

@@ -30,6 +30,15 @@ def quick() -> None:
     noted()
 
 
+@dg.job(executor_def=dg.multiprocess_executor)
+def spread() -> None:
+    @dg.op
+    def noted(context: dg.OpExecutionContext) -> None:
+        context.instance.add_run_tags(context.run_id, {"pid": str(os.getpid())})
+
+    noted()
+
+
 @dg.job(executor_def=dg.in_process_executor)
 def endless() -> None:
     @dg.op
@@ -89,6 +98,13 @@ def test_a_run_has_a_process_of_its_own(instance: dg.DagsterInstance) -> None:
     assert machine == platform.node()
     assert run is not None and run.tags["pid"] == str(pid) != str(os.getpid())
     wait(lambda: not psutil.pid_exists(pid))
+
+
+def test_a_run_may_have_processes_for_its_steps(instance: dg.DagsterInstance) -> None:
+    run_id = launched(instance, spread)
+    wait(lambda: status(instance, run_id) is DagsterRunStatus.SUCCESS)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None and run.tags["pid"] != str(place(instance, run_id)[1])
 
 
 def test_a_run_ends_when_asked(instance: dg.DagsterInstance) -> None:

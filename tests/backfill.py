@@ -1,0 +1,76 @@
+"""A backfill as Dagster's UI launches it, through the webserver's GraphQL."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from local_stack.http import graphql
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A launched backfill of asset partitions."""
+
+    url: str
+    number: str
+
+    @classmethod
+    def launch(cls, url: str, assets: Sequence[str], keys: Sequence[str]) -> Backfill:
+        """Does what the button of the UI's dialogue does.
+
+        Args:
+            url: The webserver's GraphQL endpoint.
+            assets: The assets' names.
+            keys: The partitions' keys.
+        """
+        chosen = ", ".join(f"{{path: [{json.dumps(asset)}]}}" for asset in assets)
+        answer = graphql(
+            url,
+            f"""
+            mutation {{ launchPartitionBackfill(backfillParams: {{
+                assetSelection: [{chosen}], partitionNames: {json.dumps(list(keys))}
+            }}) {{
+                __typename
+                ... on LaunchBackfillSuccess {{ backfillId }}
+                ... on PythonError {{ message }}
+            }} }}
+            """,
+        )["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        return cls(url, answer["backfillId"])
+
+    def state(self) -> str:
+        """As Dagster names it: REQUESTED, COMPLETED_SUCCESS, …"""
+        state: str = graphql(
+            self.url,
+            f"""{{ partitionBackfillOrError(backfillId: "{self.number}") {{
+                ... on PartitionBackfill {{ status }} }} }}""",
+        )["partitionBackfillOrError"]["status"]
+        return state
+
+    def is_over(self) -> bool:
+        """Whether no more runs come."""
+        return self.state().startswith(("COMPLETED", "FAILED", "CANCELED"))
+
+    def runs(self) -> Counter[str]:
+        """How many runs it took, by how they ended."""
+        runs = graphql(
+            self.url,
+            f"""{{ runsOrError(filter: {{tags: [
+                {{key: "dagster/backfill", value: "{self.number}"}}]}}) {{
+                ... on Runs {{ results {{ status }} }} }} }}""",
+        )["runsOrError"]["results"]
+        return Counter(run["status"] for run in runs)
+
+
+def store_partitions(url: str) -> list[str]:
+    """The stores that `forecasts` has partitions of."""
+    dimensions = graphql(
+        url,
+        """{ assetNodeOrError(assetKey: {path: ["forecasts"]}) { ... on AssetNode {
+            partitionKeysByDimension { name partitionKeys } } } }""",
+    )["assetNodeOrError"]["partitionKeysByDimension"]
+    return next(found["partitionKeys"] for found in dimensions if found["name"] == "store")
