@@ -58,6 +58,7 @@ bench-scale: setup ## How cost grows with 1, 3 and 10 times the stores; the last
 
 bench-forecast: setup ## The forecasts beside their peers on Kaggle's files in DATA; the last line is JSON
 	@test -n "$(DATA)" || { echo "DATA=dir names the folder of Kaggle's files." >&2; exit 1; }
+	@sh local_stack/setup.sh bench
 	$(RUN) -m benchmarks.forecast --data "$(DATA)"
 
 chaos: setup ## Faults in refreshes, then on a stream that stays up: ROUNDS=100 SEED=1

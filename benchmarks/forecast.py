@@ -4,7 +4,7 @@
 its peers: the 14-day seasonal naive, mlforecast with LightGBM (its documented recipe), and, on a
 sample of stores, AutoETS and Prophet on each store's last four months (the earlier system's way).
 A table comes first; the last line is one JSON object. Peers that are not installed are named
-and left out: ``pip install .[bench]`` brings them.
+and left out: ``make bench-forecast`` installs them first.
 
 Each forecaster gets the same days: sales up to the origin, and the plan of the days after it.
 Closed days count as forecast 0 for all.
@@ -329,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not name.startswith(wanted):
             continue
         if package is not None and importlib.util.find_spec(package) is None:
-            print(f"{name}: left out, {package} is not installed (pip install .[bench])")
+            print(f"{name}: left out, {package} is not installed (`make bench-forecast` installs it)")
             continue
         for window in windows_until(options.end, options.horizon, options.step, options.windows):
             mine = days[days["store"].isin(sample)] if sampled else days

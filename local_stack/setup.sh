@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the environment in .venv from requirements.lock, then a Java if there is none and the jars.
 # Run by `make setup` from the repository's root; does nothing that is done already.
+# With the argument `bench` it adds the peers of `make bench-forecast` to the environment.
 set -eu
 
 UV="uv==0.13.9"
@@ -12,7 +13,7 @@ fail() { printf '%s\n' "$*" >&2; exit 1; }
 if [ -z "${SETUP_HOLDS_LOCK:-}" ] && command -v flock >/dev/null 2>&1; then
     export SETUP_HOLDS_LOCK=1
     flock --nonblock --close . true || say "waiting for another \`make setup\` of this folder"
-    exec flock --close . sh "$0"
+    exec flock --close . sh "$0" "$@"
 fi
 
 supported() {
@@ -102,4 +103,9 @@ fi
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd >"$site/forecast_assets.pth"
 trust_the_machine
+if [ "${1:-}" = bench ]; then
+    hand_over_index
+    exec .venv/bin/python -m uv pip install --python .venv/bin/python --quiet \
+        --constraints requirements.lock -r pyproject.toml --extra bench
+fi
 exec .venv/bin/python -m local_stack prepare
