@@ -329,7 +329,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not name.startswith(wanted):
             continue
         if package is not None and importlib.util.find_spec(package) is None:
-            print(f"{name}: left out, {package} is not installed (`make bench-forecast` installs it)")
+            print(
+                f"{name}: left out, {package} is not installed (`make bench-forecast` installs it)"
+            )
             continue
         for window in windows_until(options.end, options.horizon, options.step, options.windows):
             mine = days[days["store"].isin(sample)] if sampled else days

@@ -21,7 +21,11 @@ from forecast_assets.core.accuracy import SUMS
 from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.core.refit import fit_day
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.sensors import train_when_slipped, train_when_untrained
+from forecast_assets.defs.sensors import (
+    refresh_when_changed,
+    train_when_slipped,
+    train_when_untrained,
+)
 from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
 from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
@@ -550,6 +554,39 @@ def test_after_an_upgrade_that_changed_the_models_training_is_asked_for(
     issued = chain.frame(ISSUED)
     newer = issued[~issued["model_version"].isin(old)]
     assert newer.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)
+
+
+def test_a_new_stores_first_day_is_its_partition_and_forecasts_in_one_refresh(
+    forecast_chain: Chain,
+) -> None:
+    chain, new = forecast_chain, STORES + 1
+    stores = kaggle.read_stores(chain.folder)
+    train = kaggle.read_train(chain.folder)
+    day = train[(train["store"] == 1) & (train["date"] == pd.Timestamp(2015, 6, 13))]
+    assert (day["sales"] > 0).all() and len(day) == 1
+    loading.load(
+        chain.warehouse,
+        stores=pd.concat([stores, stores[stores["store"] == 1].assign(store=new)]),
+        sales=day.assign(store=new),
+        plans=train.iloc[:0],
+        calendar=CALENDAR,
+    )
+    with dg.build_sensor_context(
+        instance=chain.instance, resources={"warehouse": WarehouseResource()}
+    ) as context:
+        answer = refresh_when_changed(context)
+    assert isinstance(answer, dg.SensorResult)
+    assert str(new) in chain.instance.get_dynamic_partitions("store")
+    (request,) = answer.run_requests or []
+    result = chain.repository.get_job("refresh").execute_in_process(
+        instance=chain.instance, tags=dict(request.tags)
+    )
+    assert result.success
+    issued = chain.frame(f"SELECT * FROM sales.forecasts_issued WHERE store = {new}")
+    assert len(issued) == 42
+    assert set(issued["refresh_id"]) == {result.run_id}
+    assert issued.loc[issued["open"] == 1, "point"].gt(0).all()
+    assert chain.materialized(result.run_id)["forecasts"] == {f"2015-06-01|{new}": 42}
 
 
 def test_an_empty_partition_is_materialized_as_empty(forecast_chain: Chain) -> None:

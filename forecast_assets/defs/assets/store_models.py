@@ -112,8 +112,12 @@ def _period(
             for store, day in wanted.items()
             if kept.get(store) != (day, name) or scope.changed_since(store, day)
         }
-        for store, days in _fit(transaction, version, to_fit, start, spark).items():
-            computed[store] = _metadata(to_fit[store], name) | {"days": days}
+        fitted = _fit(transaction, version, to_fit, start, spark)
+        # A store whose first sales are later than the day that it was its turn.
+        young = {store: group[store] for store in to_fit if store not in fitted}
+        fitted |= _fit(transaction, version, young, start, spark)
+        for store, days in fitted.items():
+            computed[store] = _metadata((to_fit | young)[store], name) | {"days": days}
     models.clear_store_models(transaction, [s for s in stores if s not in origins], start)
     return computed
 
