@@ -172,11 +172,14 @@ def materialized_partitions(graphql_url: str) -> dict[str, int]:
 
 def runs_in_progress(graphql_url: str) -> list[str]:
     """Returns the runs that have begun and not ended, as job and id."""
-    results = graphql(graphql_url, _RUNS_IN_PROGRESS)["runsOrError"].get("results", [])
-    return [f"{run['jobName']} {run['runId']}" for run in results]
+    return _runs(graphql_url, _RUNS_IN_PROGRESS)
 
 
 def failed_runs(graphql_url: str) -> list[str]:
     """Returns the newest failed runs, as job and id."""
-    results = graphql(graphql_url, _FAILED_RUNS)["runsOrError"].get("results", [])
+    return _runs(graphql_url, _FAILED_RUNS)
+
+
+def _runs(graphql_url: str, query: str) -> list[str]:
+    results = graphql(graphql_url, query)["runsOrError"].get("results", [])
     return [f"{run['jobName']} {run['runId']}" for run in results]

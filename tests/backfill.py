@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from local_stack.http import graphql
 
+ASSETS = ("cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy")
+"""What a backtest materializes."""
+
 
 @dataclass(frozen=True)
 class Backfill:
@@ -18,15 +21,14 @@ class Backfill:
     number: str
 
     @classmethod
-    def launch(cls, url: str, assets: Sequence[str], keys: Sequence[str]) -> Backfill:
+    def launch(cls, url: str, keys: Sequence[str]) -> Backfill:
         """Does what the button of the UI's dialogue does.
 
         Args:
             url: The webserver's GraphQL endpoint.
-            assets: The assets' names.
             keys: The partitions' keys.
         """
-        chosen = ", ".join(f"{{path: [{json.dumps(asset)}]}}" for asset in assets)
+        chosen = ", ".join(f"{{path: [{json.dumps(asset)}]}}" for asset in ASSETS)
         answer = graphql(
             url,
             f"""

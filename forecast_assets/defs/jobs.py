@@ -23,7 +23,6 @@ refresh = dg.define_asset_job(
     "refresh",
     # A refresh that fails cannot say that forecasts are stale: a job of its own looks.
     selection=dg.AssetSelection.assets(*REFRESHED) - FRESH,
-    executor_def=dg.in_process_executor,
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
         "Brings sales, features, models and forecasts up to date for a range of months and "
@@ -35,7 +34,6 @@ refresh = dg.define_asset_job(
 train = dg.define_asset_job(
     "train",
     selection=["pooled_model"],
-    executor_def=dg.in_process_executor,
     tags={MAX_RUNTIME_TAG: str(TRAIN_LIMIT_SECONDS)},
     description="Trains the pooled model on everything up to the end of a month.",
 )
@@ -43,6 +41,5 @@ train = dg.define_asset_job(
 freshness = dg.define_asset_job(
     "freshness",
     selection=FRESH,
-    executor_def=dg.in_process_executor,
     description="Looks whether forecasts are stale; a refresh that fails cannot say so itself.",
 )

@@ -113,7 +113,6 @@ def remove_old_rows(context: dg.OpExecutionContext, warehouse: WarehouseResource
 
 
 @dg.job(
-    executor_def=dg.in_process_executor,
     description=(
         "Removes Dagster's records of old runs (a partition's newest materialization always "
         "stays), and, where the settings say so, superseded events and forecasts of old origins."

@@ -276,10 +276,9 @@ def test_a_backfill_survives_the_kill_of_a_run(disturbed: Disturbed, tmp_path: P
     dagster = disturbed.stack.dagster
     keys = [f"{month}|{store}" for month in BACKFILLED for store in range(1, STORES + 1)]
     begun: list[Backfill] = []
-    assets = ["cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy"]
 
     def begin() -> None:
-        begun.append(Backfill.launch(dagster.graphql_url(), assets, keys))
+        begun.append(Backfill.launch(dagster.graphql_url(), keys))
 
     with held_at(disturbed, "store_models", BACKFILLED[1], begin) as pid:
         os.kill(pid, signal.SIGKILL)

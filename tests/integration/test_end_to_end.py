@@ -243,7 +243,6 @@ def test_a_backfill_of_scattered_stores_takes_a_run_for_each_gap(running: Runnin
     stores = (1, 2, 4, 5)
     backfill = Backfill.launch(
         running.stack.dagster.graphql_url(),
-        ["cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy"],
         [f"2015-02-01|{store}" for store in stores],
     )
     wait(backfill.is_over, "the backfill to end")

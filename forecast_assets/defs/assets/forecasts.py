@@ -86,8 +86,8 @@ def forecasts(
             if made.origin is not None:
                 model = made.version or "none trained by then, so the stores' own alone"
                 context.log.info(f"{period}: origin {made.origin}, pooled model {model}")
-            if made.origin is not None and (newest_origin is None or made.origin >= newest_origin):
-                newest_origin, newest_version = made.origin, made.version
+                if newest_origin is None or made.origin >= newest_origin:
+                    newest_origin, newest_version = made.origin, made.version
         if scope.refresh_id is not None:
             changes.close(
                 transaction,

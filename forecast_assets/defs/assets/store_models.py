@@ -114,10 +114,15 @@ def _period(
         }
         fitted = _fit(transaction, version, to_fit, start, spark)
         # A store whose first sales are later than the day that it was its turn.
-        young = {store: group[store] for store in to_fit if store not in fitted}
+        young = {
+            store: group[store]
+            for store, day in to_fit.items()
+            if store not in fitted and day != group[store]
+        }
         fitted |= _fit(transaction, version, young, start, spark)
+        seen_until = to_fit | young
         for store, days in fitted.items():
-            computed[store] = _metadata((to_fit | young)[store], name) | {"days": days}
+            computed[store] = _metadata(seen_until[store], name) | {"days": days}
     models.clear_store_models(transaction, [s for s in stores if s not in origins], start)
     return computed
 

@@ -21,21 +21,18 @@ ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 
 
+@dg.op
+def noted(context: dg.OpExecutionContext) -> None:
+    context.instance.add_run_tags(context.run_id, {"pid": str(os.getpid())})
+
+
 @dg.job(executor_def=dg.in_process_executor)
 def quick() -> None:
-    @dg.op
-    def noted(context: dg.OpExecutionContext) -> None:
-        context.instance.add_run_tags(context.run_id, {"pid": str(os.getpid())})
-
     noted()
 
 
 @dg.job(executor_def=dg.multiprocess_executor)
 def spread() -> None:
-    @dg.op
-    def noted(context: dg.OpExecutionContext) -> None:
-        context.instance.add_run_tags(context.run_id, {"pid": str(os.getpid())})
-
     noted()
 
 
