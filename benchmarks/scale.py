@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import range_tags, say, scratch
-from local_stack import paths
 from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
 
@@ -196,7 +195,7 @@ def _measured(module: list[str], environment: dict[str, str], folder: Path) -> d
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
             env=environment,
-            cwd=paths.REPOSITORY,
+            cwd=folder,
             stdout=file,
             stderr=subprocess.STDOUT,
         )

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local_stack import environment, paths
+from local_stack.dagster_processes import WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.demo import load, only_one
 from local_stack.errors import StackError
@@ -72,7 +73,7 @@ def _what_comes(plan: DataPlan, url: str) -> str:
 
 def stop_background(console: Console) -> None:
     """Ends the stack in the background and removes its ``.env``."""
-    stack = Stack(paths.UP_STACK)
+    stack = _attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
         environment.remove_dotenv(paths.DOTENV)
@@ -82,7 +83,14 @@ def stop_background(console: Console) -> None:
     console.print(f"ended: {', '.join(names)}" if names else "nothing was running")
 
 
+def _attached(folder: Path) -> Stack:
+    """A handle to a stack whose calendar does not matter: nothing new is started."""
+    return Stack.attach(folder, (date.today(), None))
+
+
 def _say_what_ends(stack: Stack, console: Console) -> None:
+    if not stack.is_running(WEBSERVER):
+        return
     try:
         running = runs_in_progress(stack.dagster.graphql_url())
     except (OSError, ValueError):
@@ -95,12 +103,12 @@ def show_status(console: Console) -> None:
     """Shows the services of ``make up`` and of a running demo, with their addresses."""
     table = Table("stack", "service", "PID", "address")
     for folder in (paths.UP_STACK, paths.DEMO_STACK):
-        stack = Stack.attach(folder, (date.today(), None))
+        stack = _attached(folder)
         addresses = {
             POSTGRES: f"127.0.0.1:{stack.postgres.port}",
             KAFKA: f"127.0.0.1:{stack.kafka.port}",
             "mlflow": stack.mlflow.url,
-            "dagster-webserver": stack.dagster.url,
+            WEBSERVER: stack.dagster.url,
         }
         for record in stack.processes.alive():
             table.add_row(folder.name, record.name, str(record.pid), addresses.get(record.name, ""))

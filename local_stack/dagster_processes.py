@@ -84,7 +84,7 @@ class Dagster:
                     "--port",
                     str(self.port),
                     "--workspace",
-                    "workspace.yaml",
+                    str(paths.WORKSPACE),
                 ],
                 environment=component_environment("dagster", values),
             )
@@ -118,7 +118,7 @@ class Dagster:
                     paths.script("dagster-daemon"),
                     "run",
                     "--workspace",
-                    "workspace.yaml",
+                    str(paths.WORKSPACE),
                 ],
                 environment=component_environment("dagster", values),
                 # Its code server would wait a minute for runs; the runs note that they were ended.

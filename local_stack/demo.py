@@ -102,7 +102,12 @@ def load(stack: Stack, plan: DataPlan, console: Console) -> None:
     _command(
         stack,
         "loader",
-        ["forecast_assets", "load", f"--data={plan.folder}", f"--until={plan.history_until}"],
+        [
+            "forecast_assets",
+            "load",
+            f"--data={plan.folder.resolve()}",
+            f"--until={plan.history_until}",
+        ],
         "loading history",
         console,
     )
@@ -389,7 +394,7 @@ def _command(
     started = time.monotonic()
     answer = subprocess.run(
         [sys.executable, "-m", *arguments],
-        cwd=paths.REPOSITORY,
+        cwd=stack.folder,
         env=stack.component_environment(component) | {"COLUMNS": "200"},
         capture_output=True,
         text=True,

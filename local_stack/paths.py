@@ -12,6 +12,7 @@ DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"
 DOTENV = REPOSITORY / ".env"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
+WORKSPACE = REPOSITORY / "workspace.yaml"
 
 
 def environment_folder() -> Path:

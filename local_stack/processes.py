@@ -36,7 +36,8 @@ class Command:
         name: The service's name; also names its log and its PID file.
         arguments: Program and arguments.
         environment: The whole environment of the child; nothing is inherited beside it.
-        working_directory: Where it starts.
+        working_directory: Where it starts; None is the stack's folder. Never the repository: the
+            `.env` there may be another stack's, and Dagster puts it above the environment.
         user: Numeric user and group to run as, or None for the current ones.
         stop_signal: The signal that asks it to end in good order.
         stop_seconds: How long it may take before it is killed.
@@ -49,7 +50,7 @@ class Command:
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
-    working_directory: Path = paths.REPOSITORY
+    working_directory: Path | None = None
     user: tuple[int, int] | None = None
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 15.0
@@ -115,7 +116,7 @@ class Processes:
                 child = subprocess.Popen(
                     list(command.arguments),
                     env=environment,
-                    cwd=command.working_directory,
+                    cwd=command.working_directory or self.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -282,8 +282,8 @@ class Stack:
         if not paths.ALEMBIC_INI.exists():
             return
         answer = subprocess.run(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=paths.REPOSITORY,
+            [sys.executable, "-m", "alembic", "-c", str(paths.ALEMBIC_INI), "upgrade", "head"],
+            cwd=self.folder,
             env=component_environment("migrations", self.database_urls(database)),
             capture_output=True,
             text=True,

@@ -3,11 +3,12 @@
 A range run covers a rectangle of partitions, but a refresh computes only some of them. Dagster
 marks the whole rectangle when an asset's output is yielded, and skips what lies downstream when it
 is not. So each asset yields an output that stands for no partition, and reports its partitions
-one by one; Dagster writes them in batches, as it does its own. Both touch names that Dagster does
-not document; tests/unit/forecast_assets/defs/test_reporting.py holds them to the pinned version.
+one by one; Dagster writes them in batches, as it does its own. All of it touches names that
+Dagster does not document; tests/unit/forecast_assets/defs/test_reporting.py holds them to the
+pinned version.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dagster._core.events import (
     DagsterEventBatchMetadata,
     generate_event_batch_id,
 )
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +120,22 @@ def report_postponed(context: dg.AssetExecutionContext) -> None:
         # Of a run that has failed in this process (in tests), nothing is reported.
         if earlier.run.run_id == context.run.run_id:
             report(earlier, materialized)
+
+
+def sum_up(context: dg.AssetExecutionContext, assets: Iterable[str]) -> None:
+    """Adds what was reported to Dagster's summary of each asset's partitions.
+
+    Dagster does so when somebody opens the asset in the UI, who waits for seconds where the whole
+    history is new.
+
+    Args:
+        context: The context of an asset with the same partitions as all of them.
+        assets: Their names.
+    """
+    for asset in assets:
+        get_and_update_asset_status_cache_value(
+            context.instance, dg.AssetKey(asset), context.assets_def.partitions_def
+        )
 
 
 def computed() -> dg.Output[None]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +38,13 @@ from tests.integration.chain import CALENDAR, END, STORES, Chain
 ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
 
 
+def metadata_of_newest(chain: Chain, asset: str) -> Mapping[str, dg.MetadataValue]:
+    """What an asset's page in the UI shows."""
+    newest = chain.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert newest is not None and newest.asset_materialization is not None
+    return newest.asset_materialization.metadata
+
+
 def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     first = chain.load(date(2015, 6, 12))
     assert not first.already_loaded
@@ -52,10 +60,16 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     assert open_changes["kind"].tolist() == ["champion"]
     chain.refresh()
 
-    newest = chain.instance.get_latest_materialization_event(dg.AssetKey("forecasts"))
-    assert newest is not None and newest.asset_materialization is not None
-    assert "data:image/svg+xml" in str(newest.asset_materialization.metadata["example"].value)
-    assert "dagster/column_lineage" in newest.asset_materialization.metadata
+    shown = metadata_of_newest(chain, "forecasts")
+    assert "data:image/svg+xml" in str(shown["example"].value)
+    assert "dagster/column_lineage" in shown
+    shown = metadata_of_newest(chain, "pooled_model")
+    for picture in ("importance", "accuracy_by_origin"):
+        assert "data:image/svg+xml" in str(shown[picture].value), picture
+    # The UI draws whole numbers as time series.
+    shown = metadata_of_newest(chain, "cleaned_sales")
+    assert isinstance(shown["dagster/row_count"], dg.IntMetadataValue)
+    assert isinstance(shown["corrections"], dg.IntMetadataValue)
 
     issued = chain.frame(ISSUED)
     assert issued.groupby("store").size().to_dict() == dict.fromkeys(range(1, STORES + 1), 42)

@@ -14,10 +14,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from forecast_assets.settings import DAGSTER_BATCHING
 from local_stack import paths
+from local_stack.background import show_status, stop_background
 from local_stack.data_plan import DataPlan, plan_of_files
+from local_stack.environment import write_dotenv
+from local_stack.http import graphql
 from local_stack.report import Report
 from local_stack.sample_data import sample_files
 from local_stack.stack import SERVICES, TOPIC, Stack
@@ -38,6 +42,7 @@ class Running:
     stack: Stack
     plan: DataPlan
     report: Report
+    project: Path
     produced: int = 0
 
     def send(self, rows: pd.DataFrame) -> None:
@@ -48,7 +53,7 @@ class Running:
     def run(self, *arguments: str, component: str = "dagster", ok: bool = True) -> str:
         answer = subprocess.run(
             arguments,
-            cwd=paths.REPOSITORY,
+            cwd=self.project,
             env=self.stack.component_environment(component) | {"COLUMNS": "200"},
             capture_output=True,
             text=True,
@@ -70,6 +75,18 @@ def wait(done: Callable[[], bool], what: str, seconds: float = 240) -> None:
         time.sleep(0.5)
 
 
+def project_in(folder: Path) -> Path:
+    """The repository's root without its `.env`, which may be that of a stack of its user's.
+
+    Dagster's command lines look for both where they are started.
+    """
+    folder.mkdir()
+    for path in paths.REPOSITORY.iterdir():
+        if not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("whole")
@@ -81,14 +98,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 sys.executable, "-m", "forecast_assets", "load",
                 f"--data={plan.folder}", f"--until={plan.history_until}",
             ],
-            cwd=paths.REPOSITORY,
+            cwd=folder,
             env=stack.component_environment("loader"),
             check=True,
         )  # fmt: skip
         assert loader.returncode == 0
         stack.start_services(SERVICES)
         report = Report(stack.environment["READER_DATABASE_URL"])
-        yield Running(stack, plan, report)
+        yield Running(stack, plan, report, project_in(folder / "project"))
         report.close()
 
 
@@ -308,6 +325,38 @@ def test_live_days_were_held_against_their_forecasts(running: Running) -> None:
     assert 0 < float(str(row["wape"])) < 0.5
 
 
+_LOGS = """
+{ runsOrError(filter: {pipelineName: "refresh", statuses: [SUCCESS]}) { ... on Runs { results {
+    tags { key value }
+    eventConnection { events { __typename
+        ... on LogMessageEvent { level message }
+        ... on LogsCapturedEvent { fileKey stepKeys }
+    } }
+} } } }
+"""
+
+
+def test_a_refreshs_page_is_free_of_noise(running: Running) -> None:
+    """Each step says its counts, whatever they are; nothing warns, and no library chatters."""
+    url = running.stack.dagster.graphql_url()
+    runs = graphql(url, _LOGS)["runsOrError"]["results"]
+    assert runs
+    for run in runs:
+        tags = {tag["key"] for tag in run["tags"] if not tag["key"].startswith((".", "dagster/"))}
+        assert tags <= {"forecast/refresh"}
+        events = run["eventConnection"]["events"]
+        said = [event for event in events if event["__typename"] == "LogMessageEvent"]
+        assert {event["level"] for event in said} == {"INFO"}
+        assert sum(event["message"].endswith(" rows") for event in said) == 6, "one for each asset"
+        assert len(said) <= 3 * 6, said
+        captured = [event for event in events if event["__typename"] == "LogsCapturedEvent"]
+        assert captured
+    for file in running.stack.dagster.home.glob("storage/*/compute_logs/*.err"):
+        lines = file.read_text().splitlines()
+        if any(" - refresh - " in line for line in lines):
+            assert [line for line in lines if " - dagster - INFO - refresh - " not in line] == []
+
+
 def test_a_forecast_is_traced_to_kafka(running: Running) -> None:
     day = running.plan.live_days[2]
     output = running.run(
@@ -330,3 +379,25 @@ def test_a_forecast_is_traced_to_kafka(running: Running) -> None:
         stored["sales"],
     )
     assert found["links"].keys() == {"dagster_run", "dagster_asset", "mlflow_run", "mlflow_model"}
+
+
+def test_make_down_ends_the_stack(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv = running.stack.folder / ".env"
+    write_dotenv(dotenv, running.stack.environment, running.stack.folder)
+    monkeypatch.setattr(paths, "DOTENV", dotenv)
+    monkeypatch.setattr(paths, "UP_STACK", running.stack.folder)
+    monkeypatch.setattr(paths, "DEMO_STACK", running.stack.folder / "none")
+    console = Console(record=True, width=200)
+    show_status(console)
+    told = console.export_text()
+    assert running.stack.dagster.url in told
+    services = {record.name for record in running.stack.processes.alive()}
+    assert services >= SERVICES - {"stream"}
+    for service in services:
+        assert service in told
+    stop_background(console)
+    assert set(console.export_text().split("ended: ")[1].strip().split(", ")) == services
+    assert running.stack.processes.alive() == []
+    assert not dotenv.exists()
+    stop_background(console)
+    assert "nothing was running" in console.export_text()

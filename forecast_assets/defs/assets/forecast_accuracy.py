@@ -14,8 +14,9 @@ from forecast_assets.defs.assets.common import (
     finish,
     timed,
 )
+from forecast_assets.defs.jobs import REFRESHED
 from forecast_assets.defs.partitions import partition_key
-from forecast_assets.defs.reporting import Events
+from forecast_assets.defs.reporting import Events, sum_up
 from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
 from forecast_assets.defs.scope import asked_for, refresh_of
 
@@ -69,6 +70,8 @@ def forecast_accuracy(
         metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
     )
     yield from finish(context, materialized, [found])
+    # A refresh's last step: its forecasts are there, nobody waits for it.
+    sum_up(context, REFRESHED)
 
 
 def _verdict(transaction: "Transaction") -> "Verdict":

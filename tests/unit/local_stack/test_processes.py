@@ -57,6 +57,12 @@ def wait_for_log(processes: Processes, name: str, word: str) -> None:
         time.sleep(0.02)
 
 
+def test_a_service_starts_where_no_env_file_of_another_stack_lies(processes: Processes) -> None:
+    says_where = "import os; print('in', os.getcwd(), flush=True)"
+    processes.start(command("where", [sys.executable, "-c", says_where]))
+    wait_for_log(processes, "where", f"in {processes.folder}")
+
+
 def test_a_started_process_is_found_and_ended(processes: Processes) -> None:
     record = processes.start(command("sleeper", SLEEPER))
     assert processes.find("sleeper") == record

@@ -1,12 +1,19 @@
-"""Holds the two undocumented names that `reporting` uses to what the pinned Dagster does."""
+"""Holds the undocumented names that `reporting` uses to what the pinned Dagster does."""
 
 from collections.abc import Iterator
 from unittest.mock import patch
 
 import dagster as dg
 import pytest
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from forecast_assets.defs.reporting import computed, postpone, report, report_postponed
+from forecast_assets.defs.reporting import (
+    computed,
+    postpone,
+    report,
+    report_postponed,
+    sum_up,
+)
 
 PARTITIONS = dg.MultiPartitionsDefinition(
     {
@@ -131,3 +138,30 @@ def test_what_a_failed_run_has_postponed_is_not_reported_by_the_next(
     assert not instance.all_logs(failed.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
     records = instance.fetch_materializations(early.key, limit=10).records
     assert len(records) == len(COMPUTED)
+
+
+@dg.asset(
+    partitions_def=PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_type=dg.Nothing,
+    deps=[upstream],
+)
+def last(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+    yield computed()
+    sum_up(context, ["upstream"])
+
+
+def test_a_run_leaves_nothing_to_sum_up_for_whoever_opens_the_ui(
+    instance: dg.DagsterInstance,
+) -> None:
+    dg.materialize([upstream, last], instance=instance, tags=RANGE)
+    (record,) = instance.get_asset_records([upstream.key])
+    summary = record.asset_entry.cached_status
+    assert summary is not None
+    assert summary.latest_storage_id == record.asset_entry.last_materialization_storage_id
+    with patch.object(instance, "get_materialized_partitions") as read_again:
+        found = get_and_update_asset_status_cache_value(instance, upstream.key, PARTITIONS)
+    assert not read_again.called
+    assert found is not None
+    subset = found.deserialize_materialized_partition_subsets(PARTITIONS)
+    assert set(subset.get_partition_keys()) == set(COMPUTED)
