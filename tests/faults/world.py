@@ -142,7 +142,6 @@ class World:
         self.environment = environment | STREAM_SETTINGS | marker
         names = StreamSettings.model_fields
         self.settings = StreamSettings(
-            _env_file=None,
             **{name: environment[name.upper()] for name in names if name.upper() in environment},
         )
         self.stream: subprocess.Popen[bytes] | None = None

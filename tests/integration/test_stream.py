@@ -140,7 +140,6 @@ def bench(stack: Stack, fresh_database: dict[str, str], fresh_topic: str, tmp_pa
     }
     environment = stack.component_environment("stream", changes)
     settings = StreamSettings(
-        _env_file=None,
         **{
             name.lower(): environment[name]
             for name in (

@@ -11,7 +11,6 @@ from streaming_job.settings import StreamSettings
 from streaming_job.source import Start
 
 SETTINGS = StreamSettings(
-    _env_file=None,
     stream_database_url="postgresql://nobody@127.0.0.1:1/nothing",
     kafka_bootstrap_servers="127.0.0.1:1",
 )

@@ -13,7 +13,7 @@ from forecast_assets.settings import Settings
 
 
 def made(**values: object) -> Settings:
-    return Settings(_env_file=None, **values)
+    return Settings(**values)
 
 
 def test_the_running_month_is_a_partition() -> None:
