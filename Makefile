@@ -1,7 +1,7 @@
 # `make help` lists the targets. Every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-partitions bench-scale chaos lock
+	bench-freshness bench-partitions bench-scale bench-pages chaos lock
 # The steps of one target depend on each other: never side by side.
 .NOTPARALLEL:
 
@@ -55,6 +55,10 @@ bench-partitions: setup ## What Dagster's records cost, with this project's sett
 
 bench-scale: setup ## How cost grows with 1, 3 and 10 times the stores; the last line is JSON
 	$(RUN) -m benchmarks.scale
+
+bench-pages: setup ## How long the UI's pages take to open in Chromium; the last line is JSON
+	@sh local_stack/setup.sh pages
+	$(RUN) -m benchmarks.pages
 
 bench-forecast: setup ## The forecasts beside their peers on Kaggle's files in DATA; the last line is JSON
 	@test -n "$(DATA)" || { echo "DATA=dir names the folder of Kaggle's files." >&2; exit 1; }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the environment in .venv from requirements.lock, then a Java if there is none and the jars.
 # Run by `make setup` from the repository's root; does nothing that is done already.
-# With the argument `bench` it adds the peers of `make bench-forecast` to the environment.
+# An argument names an extra of pyproject.toml (what a benchmark needs beside) to add.
 set -eu
 
 UV="uv==0.13.9"
@@ -103,9 +103,9 @@ fi
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd >"$site/forecast_assets.pth"
 trust_the_machine
-if [ "${1:-}" = bench ]; then
+if [ -n "${1:-}" ]; then
     hand_over_index
     exec .venv/bin/python -m uv pip install --python .venv/bin/python --quiet \
-        --constraints requirements.lock -r pyproject.toml --extra bench
+        --constraints requirements.lock -r pyproject.toml --extra "$1"
 fi
 exec .venv/bin/python -m local_stack prepare
