@@ -110,7 +110,7 @@ def forecast_chain(
         data = folder / "data"
         sample_files(stores, history_days + live_days, LAST_DAY, seed=1).write(data)
     plan = plan_of_files(data, live_days)
-    with Stack.start(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack:
+    with Stack.temporary(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack:
         load(stack, plan, Console())
         stack.start_services(SERVICES - {DAEMON})
         began = time.monotonic()

@@ -500,7 +500,8 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
 
     results: dict[str, dict[str, float]] = {}
     folder = Path(tempfile.mkdtemp(prefix="bench-ingest-"))
-    with Stack.start(folder, {"postgres", "kafka"}, calendar=(FIRST_DAY, LAST_DAY)) as stack:
+    calendar = (FIRST_DAY, LAST_DAY)
+    with Stack.temporary(folder, {"postgres", "kafka"}, calendar=calendar) as stack:
         owner, others = postgres.DATABASES["sales"]
 
         def environment(name: str, topic: str) -> dict[str, str]:
@@ -563,7 +564,6 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
                 **{name: given[name.upper()] for name in names if name.upper() in given},
             )
             latencies = latency(given, settings, latency_batches)
-    stack.remove_data()
     return summary(events, results, latencies)
 
 

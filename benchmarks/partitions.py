@@ -96,7 +96,7 @@ def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
         for way in WAYS:
             if way == "stock" and months * STORES > stock_limit:
                 continue
-            with Stack.start(folder / f"{way}-{months}", {"postgres"}) as stack:
+            with Stack.temporary(folder / f"{way}-{months}", {"postgres"}) as stack:
                 stack.dagster.prepare()
                 environment = stack.component_environment("dagster")
                 for name in DAGSTER_BATCHING:

@@ -130,7 +130,7 @@ def one_chain(factor: int, folder: Path) -> dict[str, dict[str, float]]:
 
 def backtest(data: Path | None, folder: Path) -> dict[str, Any]:
     """Twelve months of 1,115 stores in one run; returns the JSON object."""
-    data = data or _made_up(STORES, BACKTEST_CALENDAR, folder)
+    data = data.resolve() if data else _made_up(STORES, BACKTEST_CALENDAR, folder)
     until = BACKTEST_CALENDAR[1]
     found = _chain(STORES, data, folder, BACKTEST_CALENDAR, until, list(backtest_steps(STORES)))
     return {
@@ -166,7 +166,7 @@ def _chain(
 ) -> dict[str, dict[str, float]]:
     """Loads sales into a stack of its own, then does some steps; seconds and peak MB of each."""
     found: dict[str, dict[str, float]] = {}
-    with Stack.start(folder / "stack", {"postgres"}, calendar=calendar) as stack:
+    with Stack.temporary(folder / "stack", {"postgres"}, calendar=calendar) as stack:
         stack.dagster.prepare()
         environment = stack.component_environment("dagster") | {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"

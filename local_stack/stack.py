@@ -6,8 +6,9 @@ Integration tests and the command line use this and nothing below it.
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -137,6 +138,35 @@ class Stack:
             if stack.is_running(name):
                 service.resume()
         return stack
+
+    @classmethod
+    @contextmanager
+    def temporary(
+        cls,
+        folder: Path,
+        services: Collection[str] = SERVICES,
+        *,
+        calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
+    ) -> Iterator[Self]:
+        """Starts a stack that leaves nothing behind, whatever ends the block.
+
+        Where root starts it, its database may lie outside its folder: removing that alone would
+        not do.
+
+        Args:
+            folder: The stack's folder, removed with all else at the end.
+            services: Names out of ``SERVICES``.
+            calendar: First day and last day (or None) of the sales calendar.
+
+        Raises:
+            StackError: A service did not start; all others are stopped again.
+        """
+        stack = cls.start(folder, services, calendar=calendar)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+            stack.remove_data()
 
     def start_services(
         self, services: Collection[str], say: Callable[[str], None] = lambda line: None

@@ -107,6 +107,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         report = Report(stack.environment["READER_DATABASE_URL"])
         yield Running(stack, plan, report, project_in(folder / "project"))
         report.close()
+    stack.remove_data()
 
 
 def test_history_becomes_forecasts_by_itself(running: Running) -> None:

@@ -56,6 +56,17 @@ def test_killed_postgres_comes_back_with_its_rows_and_port(tmp_path: Path) -> No
     own.remove_data()
 
 
+def test_a_temporary_stack_leaves_nothing_behind_when_its_block_fails(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        Stack.temporary(tmp_path / "stack", {"postgres"}) as own,
+    ):
+        raise ZeroDivisionError
+    assert own.processes.alive() == []
+    assert not own.postgres.home.exists()
+    assert not own.folder.exists()
+
+
 def test_half_made_data_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     stack.postgres.data.mkdir(parents=True)
