@@ -8,6 +8,7 @@
 PYTHON ?=
 DATA ?=
 ONCE ?=
+DELETE ?=
 RUN := .venv/bin/python
 # Linear algebra waits for its threads by spinning, and the tests share the cores with real parts.
 export OPENBLAS_NUM_THREADS ?= 1
@@ -24,9 +25,9 @@ demo: setup ## Everything from nothing until Ctrl-C; DATA=dir for Kaggle's files
 up: setup ## The stack in the background, its data kept; DATA=dir loads Kaggle's files
 	@$(RUN) -m local_stack up $(if $(DATA),--data "$(DATA)")
 
-down: ## End what `make up` started
+down: ## End what `make up` started; DELETE=1 deletes its data as well
 	@test -f .venv/installed.lock || { echo "Nothing runs: \`make setup\` has not been done." >&2; exit 1; }
-	@$(RUN) -m local_stack down
+	@$(RUN) -m local_stack down $(if $(filter-out 0,$(DELETE)),--delete-data)
 
 status: ## What runs, and where
 	@test -f .venv/installed.lock || { echo "Nothing runs: \`make setup\` has not been done." >&2; exit 1; }

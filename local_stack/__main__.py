@@ -74,19 +74,24 @@ def up(data: Data = None) -> None:
 
 
 @app.command()
-def down() -> None:
-    """End the stack that `up` started."""
+def down(
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Delete its data as well: the next one is new.")
+    ] = False,
+) -> None:
+    """End the stack that `up` started; its data stays unless told otherwise."""
     from local_stack.background import stop_background
 
-    stop_background(console)
+    stop_background(console, delete_data=delete_data)
 
 
 @app.command()
 def status() -> None:
-    """Show what runs, and where."""
+    """Show what runs, and where; the exit code is 1 if a service is dead."""
     from local_stack.background import show_status
 
-    show_status(console)
+    if not show_status(console):
+        raise typer.Exit(1)
 
 
 @app.command("sample-data")

@@ -1,7 +1,7 @@
 """The stack in the background, for ``make up``, ``make down`` and ``make status``: data is kept."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -29,15 +29,23 @@ def start_background(data: Path | None, console: Console) -> None:
         console: Where to tell what happens.
 
     Raises:
-        StackError: A demo runs, a file is not right, or a service does not start.
+        StackError: A demo runs, a file is not right or of another chain, or a service does not
+            start.
     """
     environment.refuse_foreign_dotenv(paths.DOTENV)
     folder = paths.UP_STACK
     # Both write .env: only one may run.
     with only_one(paths.STACKS / "demo.lock"):
         known = _read_calendar(folder)
+        if data is not None and known is not None and _made_up(folder).exists():
+            raise StackError(
+                f"{folder} holds made-up sales, which {data} would be mixed with: "
+                "`make down DELETE=1` deletes them, then start again."
+            )
         plan = _plan(data, folder, known, console)
         calendar = _wider(known, plan.calendar if plan else None)
+        if plan is not None:
+            _refuse_too_many(plan.stores, calendar)
         stack = Stack.attach(folder, calendar)
         already = {record.name for record in stack.processes.alive()}
         if already >= SERVICES and plan is None:
@@ -71,8 +79,8 @@ def _what_comes(plan: DataPlan, url: str) -> str:
     )
 
 
-def stop_background(console: Console) -> None:
-    """Ends the stack in the background and removes its ``.env``."""
+def stop_background(console: Console, *, delete_data: bool = False) -> None:
+    """Ends the stack in the background and removes its ``.env``; its data too, if told so."""
     stack = _attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
@@ -81,6 +89,9 @@ def stop_background(console: Console) -> None:
     with console.status("stopping"):
         stack.stop()
     console.print(f"ended: {', '.join(names)}" if names else "nothing was running")
+    if delete_data:
+        stack.remove_data()
+        console.print(f"deleted: {stack.folder}")
 
 
 def _attached(folder: Path) -> Stack:
@@ -99,8 +110,13 @@ def _say_what_ends(stack: Stack, console: Console) -> None:
         console.print(f"in the middle of a run, which ends now: {run}")
 
 
-def show_status(console: Console) -> None:
-    """Shows the services of ``make up`` and of a running demo, with their addresses."""
+def show_status(console: Console) -> bool:
+    """Shows the services of ``make up`` and of a running demo, with their addresses.
+
+    Returns:
+        Whether all live that were started and not ended.
+    """
+    dead = False
     table = Table("stack", "service", "PID", "address")
     for folder in (paths.UP_STACK, paths.DEMO_STACK):
         stack = _attached(folder)
@@ -110,12 +126,42 @@ def show_status(console: Console) -> None:
             "mlflow": stack.mlflow.url,
             WEBSERVER: stack.dagster.url,
         }
-        for record in stack.processes.alive():
-            table.add_row(folder.name, record.name, str(record.pid), addresses.get(record.name, ""))
+        records = stack.processes.records()
+        living = [record for record in records if stack.processes.is_alive(record)]
+        for record in records if living else ():
+            gone = record not in living
+            dead |= gone
+            table.add_row(
+                folder.name,
+                record.name,
+                str(record.pid),
+                "DEAD" if gone else addresses.get(record.name, ""),
+            )
     if table.row_count:
         console.print(table)
     else:
         console.print("nothing runs; start with `make demo` or `make up`")
+    if dead:
+        console.print("a service is dead: `make up` starts it again")
+    return not dead
+
+
+def _made_up(folder: Path) -> Path:
+    """Where a stack has the files that were made up for it."""
+    return folder / "data"
+
+
+def _refuse_too_many(stores: int, calendar: Calendar) -> None:
+    from forecast_assets.defs.partitions import TooManyPartitionsError, refuse_too_many
+    from forecast_assets.settings import settings
+
+    chosen = settings().model_copy(
+        update={"calendar_start": calendar[0], "calendar_end": calendar[1]}
+    )
+    try:
+        refuse_too_many(stores, chosen, datetime.now(UTC).date())
+    except TooManyPartitionsError as error:
+        raise StackError(f"{error}.") from error
 
 
 def _plan(
@@ -126,7 +172,7 @@ def _plan(
             return plan_of_files(data, live_days=0)
     if known is None:
         console.print("a new stack: filling it with made-up sample data")
-        return plan_of_sample(folder / "data", live_days=0)
+        return plan_of_sample(_made_up(folder), live_days=0)
     return None
 
 

@@ -97,6 +97,7 @@ def component_environment(
     # Logs are followed while the process runs, so they must not wait in a buffer.
     clean["PYTHONUNBUFFERED"] = "1"
     clean.setdefault("OPENBLAS_NUM_THREADS", BLAS_THREADS)
+    clean.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     return clean | {key: values[key] for key in COMPONENTS[component] if key in values}
 
 

@@ -66,5 +66,6 @@ def load_settings(**given: object) -> StreamSettings:
             for fault in error.errors(include_input=False)
         )
         raise SettingsError(
-            f"{faults}. Set it in the environment or in .env (see .env.example)"
+            f"{faults}. Start the stack with `make up`, or set it in the environment or in .env "
+            "(see .env.example)"
         ) from None

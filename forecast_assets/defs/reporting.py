@@ -119,6 +119,8 @@ def report_postponed(context: dg.AssetExecutionContext) -> None:
         earlier, materialized = _postponed.pop(0)
         # Of a run that has failed in this process (in tests), nothing is reported.
         if earlier.run.run_id == context.run.run_id:
+            asset = earlier.asset_key.to_user_string()
+            context.log.info(f"recording {len(materialized):,} partitions of {asset}")
             report(earlier, materialized)
 
 

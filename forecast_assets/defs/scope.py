@@ -77,10 +77,16 @@ def asked_for(context: dg.AssetExecutionContext, only_days: OnlyDaysResource) ->
     """The cells of the partitions that somebody asked for.
 
     Raises:
-        dg.Failure: None of them holds a day that the run's config keeps to.
+        dg.Failure: There is none, or none holds a day that the run's config keeps to.
     """
     days, grain = only_days.span(), settings().date_grain
     asked = cells_of(list(context.partition_keys))
+    if not asked:
+        raise dg.Failure(
+            "the run's range holds no partition: its end lies before its start, in months or in "
+            "the order of stores",
+            allow_retries=False,
+        )
     kept = within(asked, grain, days)
     if not kept:
         raise dg.Failure(

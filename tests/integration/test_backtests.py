@@ -127,6 +127,8 @@ def test_days_that_make_no_sense_are_refused(forecast_chain: Chain) -> None:
     ):
         with pytest.raises(dg.Failure, match=said):
             forecast_chain.run("refresh", *APRIL, only_days=days)
+    with pytest.raises(dg.Failure, match="holds no partition: its end lies before its start"):
+        forecast_chain.run("refresh", "2015-04-01|3", "2015-04-01|1")
     forecast_chain.run("refresh", *APRIL)
     with pytest.raises(dg.Failure, match="materialize store_models together with forecasts"):
         forecast_chain.repository.get_job("__ASSET_JOB").get_subset(

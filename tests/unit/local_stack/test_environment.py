@@ -30,7 +30,12 @@ def test_only_migrations_get_the_owner() -> None:
 def test_what_is_inherited_is_cleared_of_the_contract() -> None:
     base = {"PATH": "/bin", "OWNER_DATABASE_URL": "secret", "PGPASSWORD": "secret"}
     passed = environment.component_environment("reader", {}, base=base)
-    assert passed == {"PATH": "/bin", "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert passed == {
+        "PATH": "/bin",
+        "PYTHONUNBUFFERED": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
 
 
 def test_every_dagster_process_gets_both_batching_settings() -> None:

@@ -1,0 +1,62 @@
+"""What `make up` refuses before anything starts, and what `make down` leaves."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from local_stack import paths
+from local_stack.background import show_status, start_background, stop_background
+from local_stack.errors import StackError
+from local_stack.processes import Command, Processes
+from local_stack.sample_data import sample_files
+
+
+@pytest.fixture
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STACKS", "UP_STACK", "DEMO_STACK", "DOTENV"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    paths.STACKS.mkdir()
+    paths.UP_STACK.mkdir()
+    return paths.UP_STACK
+
+
+def test_real_sales_are_not_mixed_with_made_up_ones(up: Path, tmp_path: Path) -> None:
+    (up / "data").mkdir()
+    (up / "calendar.json").write_text('["2024-09-01", ""]')
+    with pytest.raises(StackError, match=r"made-up sales.*`make down DELETE=1`"):
+        start_background(tmp_path / "rossmann", Console())
+
+
+def test_more_partitions_than_dagster_recommends_are_refused_before_anything_is_loaded(
+    up: Path, tmp_path: Path
+) -> None:
+    sample_files(1_115, 100, date(2015, 6, 19)).write(tmp_path / "sales")
+    (up / "calendar.json").write_text('["1990-01-01", ""]')
+    with pytest.raises(StackError, match="the limit is 100,000"):
+        start_background(tmp_path / "sales", Console())
+    assert [path.name for path in up.iterdir()] == ["calendar.json"]
+
+
+def test_down_deletes_data_only_when_told_to(up: Path) -> None:
+    (up / "calendar.json").write_text('["2024-09-01", ""]')
+    stop_background(Console())
+    assert (up / "calendar.json").exists()
+    stop_background(Console(), delete_data=True)
+    assert not up.exists()
+
+
+def test_a_dead_service_is_shown(up: Path) -> None:
+    processes, console = Processes(up), Console(record=True, width=200)
+    for name in ("postgres", "stream"):
+        processes.start(Command(name, ["sleep", "60"], {"PATH": "/usr/bin:/bin"}))
+    assert show_status(console)
+    assert "DEAD" not in console.export_text()
+    processes.find("stream").process().kill()
+    processes._children["stream"].wait()
+    assert not show_status(console)
+    told = console.export_text()
+    assert "DEAD" in told
+    assert "`make up` starts it again" in told
+    processes.stop_all()
