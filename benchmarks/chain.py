@@ -56,10 +56,10 @@ class Chain:
         produce(rows, bootstrap_servers=self.stack.kafka.bootstrap_servers, topic=TOPIC)
         return time.time()
 
-    def send_day(self, day: date) -> float:
-        """Sends a day once the refresh before has ended; returns when it was acknowledged."""
+    def send_alone(self, rows: pd.DataFrame) -> float:
+        """Sends events once the refresh before has ended; returns when they were acknowledged."""
         self.wait(self.is_idle, "the end of the refresh before")
-        return self.send(self.plan.rows_of(day))
+        return self.send(rows)
 
     def wait_for_forecasts(self, day: date) -> None:
         """Waits until every store that sold on a day is forecast from it."""
@@ -116,11 +116,6 @@ def forecast_chain(
         began = time.monotonic()
         stack.start_services(SERVICES)
         chain = Chain(stack, plan)
-
-        def is_forecast() -> bool:
-            progress = chain.report.progress()
-            return progress.trained and progress.stores > 0 and not progress.open_changes
-
-        chain.wait(is_forecast, "the first forecasts")
+        chain.wait(lambda: chain.report.progress().is_forecast, "the first forecasts")
         say(f"{plan.stores:,} stores; first refresh and training {time.monotonic() - began:.1f} s")
         yield chain

@@ -60,7 +60,7 @@ class Measured:
 
 def measure_day(chain: Chain, day: date) -> Measured:
     """Sends a day and measures until every store's forecasts have seen it."""
-    acknowledged = chain.send_day(day)
+    acknowledged = chain.send_alone(chain.plan.rows_of(day))
     chain.wait_for_forecasts(day)
     return _measured(chain, acknowledged)
 

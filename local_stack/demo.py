@@ -206,7 +206,7 @@ def _first_forecasts(stack: Stack, plan: DataPlan, report: Report, console: Cons
                 f"first refresh and training: {progress.stores:,} stores have forecasts, "
                 + ("trained" if progress.trained else "not trained yet")
             )
-            return progress.trained and progress.stores > 0 and not progress.open_changes
+            return progress.is_forecast
 
         _wait(stack, done, FIRST_FORECASTS_SECONDS, "the first forecasts")
     console.print(f"first refresh and training in {time.monotonic() - started:.1f} s")

@@ -45,6 +45,11 @@ class Progress:
     trained: bool
     stores: int
 
+    @property
+    def is_forecast(self) -> bool:
+        """Whether a trained model has forecast all that is known."""
+        return self.trained and self.stores > 0 and not self.open_changes
+
 
 class Report:
     """Questions to the sales database.

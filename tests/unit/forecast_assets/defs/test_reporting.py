@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
+from forecast_assets.defs.assets.common import ROWLESS
 from forecast_assets.defs.reporting import (
     computed,
     postpone,
@@ -24,22 +25,13 @@ PARTITIONS = dg.MultiPartitionsDefinition(
 COMPUTED = ["2015-06-01|3", "2015-06-01|40", "2015-07-01|7"]
 
 
-@dg.asset(
-    partitions_def=PARTITIONS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
-)
+@dg.asset(partitions_def=PARTITIONS, **ROWLESS)
 def upstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     report(context, {key: {"dagster/row_count": 5} for key in COMPUTED})
     yield computed()
 
 
-@dg.asset(
-    partitions_def=PARTITIONS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
-    deps=[upstream],
-)
+@dg.asset(partitions_def=PARTITIONS, deps=[upstream], **ROWLESS)
 def downstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     report(context, {})
     yield computed()
@@ -92,22 +84,13 @@ def test_materializations_are_written_in_one_batch(
     assert sizes == [len(COMPUTED)]
 
 
-@dg.asset(
-    partitions_def=PARTITIONS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
-)
+@dg.asset(partitions_def=PARTITIONS, **ROWLESS)
 def early(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     postpone(context, {key: {} for key in COMPUTED})
     yield computed()
 
 
-@dg.asset(
-    partitions_def=PARTITIONS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
-    deps=[early],
-)
+@dg.asset(partitions_def=PARTITIONS, deps=[early], **ROWLESS)
 def late(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     if "fails" in context.run.tags:
         raise RuntimeError
@@ -140,12 +123,7 @@ def test_what_a_failed_run_has_postponed_is_not_reported_by_the_next(
     assert len(records) == len(COMPUTED)
 
 
-@dg.asset(
-    partitions_def=PARTITIONS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_type=dg.Nothing,
-    deps=[upstream],
-)
+@dg.asset(partitions_def=PARTITIONS, deps=[upstream], **ROWLESS)
 def last(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     yield computed()
     sum_up(context, ["upstream"])
