@@ -33,10 +33,11 @@ status: ## What runs, and where
 	@test -f .venv/installed.lock || { echo "Nothing runs: \`make setup\` has not been done." >&2; exit 1; }
 	@$(RUN) -m local_stack status
 
-lint: setup ## Lint, format and types; changes nothing
+lint: setup ## Lint, format, types and import arrows; changes nothing
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	.venv/bin/lint-imports
 
 format: setup ## Put the code into the house's format
 	$(RUN) -m ruff check --fix .

@@ -20,8 +20,8 @@ from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.demo import load
 from local_stack.http import graphql
 from local_stack.report import Report
-from local_stack.sample_data import sample_files
 from local_stack.stack import SERVICES, TOPIC, Stack
+from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 
 LAST_DAY = date(2015, 6, 19)

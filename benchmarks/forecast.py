@@ -29,9 +29,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from forecast_assets.core import scoring
-from forecast_assets.core.naive import seasonal_naive
-from forecast_assets.evaluate import Window, forecast_window, read_days, windows_until
+from forecast_assets.commands.evaluate import Window, forecast_window, read_days, windows_until
+from forecasting.evaluation import scoring
+from forecasting.models.naive import seasonal_naive
 
 #: Every so manieth store is in the sample that slow peers forecast.
 SAMPLE_EVERY = 25
@@ -243,11 +243,11 @@ def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
     """
     from dataclasses import replace
 
-    from forecast_assets.core.design import DESIGN_COLUMNS
-    from forecast_assets.core.features import day_features
-    from forecast_assets.core.origins import ridge_terms
-    from forecast_assets.core.panel import HALF_LIFE_WEIGHTS, Panel, RollingMoments
-    from forecast_assets.core.store_models import (
+    from forecasting.features.at_origin import ridge_terms
+    from forecasting.features.daily import day_features
+    from forecasting.features.design import DESIGN_COLUMNS
+    from forecasting.features.panel import HALF_LIFE_WEIGHTS, Panel, RollingMoments
+    from forecasting.models.store_models import (
         estimate_populations,
         fit_arrays,
         linear_terms,

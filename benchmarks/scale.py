@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import range_tags, say, scratch
-from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
+from rossmann.sample_data import sample_files
 
 STORES = 1_115
 FIRST_DAY, LAST_DAY = date(2015, 1, 1), date(2015, 8, 31)
@@ -70,10 +70,10 @@ def _newest_day(folder: Path) -> None:
     """The sales of one more day, as the loader takes them."""
     import pandas as pd
 
-    from forecast_assets import kaggle
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import loading
-    from forecast_assets.warehouse.connection import Warehouse
+    from rossmann import kaggle
+    from warehouse import loading
+    from warehouse.connection import Warehouse
 
     train = kaggle.read_train(folder)
     loading.load(

@@ -16,13 +16,14 @@ import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from forecast_assets.core.columns import DAY_COLUMNS, FORECAST_COLUMNS
-from forecast_assets.core.pooled import PooledModel
+import forecasting
 from forecast_assets.settings import REGISTERED_NAME
+from forecasting.columns import DAY_COLUMNS, FORECAST_COLUMNS
+from forecasting.models.pooled import PooledModel
 
 Alias = Literal["champion", "challenger"]
 
-_CODE = Path(__file__).parent
+_CODE = Path(forecasting.__file__).parent
 _REQUIRED = ("mlflow", "numpy", "pandas", "scipy", "lightgbm")
 _INPUT_TYPES = {
     "store": "integer",

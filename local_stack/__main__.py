@@ -106,7 +106,7 @@ def sample_data(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other numbers.")] = 1,
 ) -> None:
     """Make up sales of the shape of Kaggle's Rossmann files."""
-    from local_stack.sample_data import sample_files
+    from rossmann.sample_data import sample_files
 
     last: date = end.date() if end else datetime.now(UTC).date()
     try:

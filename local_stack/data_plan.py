@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecast_assets import kaggle
 from local_stack.errors import StackError
-from local_stack.sample_data import sample_files
+from rossmann import kaggle
+from rossmann.sample_data import sample_files
 
 # About 26 months of 100 stores: two Christmases, and a first training within seconds.
 SAMPLE_STORES = 100

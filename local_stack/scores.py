@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecast_assets import kaggle
-from forecast_assets.core.forecasting import DEFAULT_HORIZON, forecast
-from forecast_assets.core.naive import seasonal_naive
-from forecast_assets.core.plans import features_with_plan
-from forecast_assets.core.pooled import fit_pooled
-from forecast_assets.core.scoring import rmspe
-from forecast_assets.core.store_models import fit_stores
+from forecasting.evaluation.scoring import rmspe
+from forecasting.features.plans import features_with_plan
+from forecasting.models.naive import seasonal_naive
+from forecasting.models.pooled import fit_pooled
+from forecasting.models.store_models import fit_stores
+from forecasting.prediction import DEFAULT_HORIZON, forecast
+from rossmann import kaggle
 
 # The promo cycle: the naive forecast repeats the last two weeks.
 NAIVE_SEASON_DAYS = 14
@@ -48,7 +48,7 @@ def score(folder: Path, origin: date, horizon: int) -> Scores:
         horizon: Days ahead.
 
     Raises:
-        forecast_assets.kaggle.KaggleFilesError: A file is not what it should be.
+        rossmann.kaggle.KaggleFilesError: A file is not what it should be.
     """
     train = kaggle.read_train(folder)
     last = pd.Timestamp(origin)

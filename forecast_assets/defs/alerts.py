@@ -63,7 +63,7 @@ def tell_of_stale_forecasts(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
     """Sends one message when forecasts become stale and one when they are fresh again."""
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     chosen = settings()
     if chosen.alert_webhook is None:

@@ -36,7 +36,7 @@ DAY_COMPLETE = dg.AssetCheckSpec(
 
 def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Counts the rows of each topic-partition against the ledger of offsets."""
-    from forecast_assets.warehouse import checks
+    from warehouse import checks
 
     with warehouse.transaction() as transaction:
         wrong = checks.unbalanced(transaction)
@@ -54,8 +54,8 @@ def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Looks for models that saw more than their period or their origin allows."""
-    from forecast_assets.core.periods import period_end
-    from forecast_assets.warehouse import checks
+    from forecast_assets.planning.calendar import period_end
+    from warehouse import checks
 
     with warehouse.transaction() as transaction:
         periods = checks.model_periods(transaction)
@@ -80,8 +80,8 @@ def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 )
 def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Names the partitions whose changes no refresh has worked off in time."""
-    from forecast_assets.core.cells import cells_since
-    from forecast_assets.warehouse import changes, sales
+    from forecast_assets.planning.partition_cells import cells_since
+    from warehouse import changes, sales
 
     minutes = settings().max_open_minutes
     with warehouse.transaction() as transaction:
@@ -112,7 +112,7 @@ def _some(words: list[str]) -> str:
 
 def day_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Names the stores that still wait for the newest day's sales."""
-    from forecast_assets.warehouse import checks
+    from warehouse import checks
 
     with warehouse.transaction() as transaction:
         newest, behind = checks.stores_behind(transaction)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
     from pyspark.sql import SparkSession
 
-    from forecast_assets.core.cells import Cells
     from forecast_assets.defs.resources import SparkResource
     from forecast_assets.defs.scope import Scope
+    from forecast_assets.planning.partition_cells import Cells
 
 STORES_PER_GROUP = 50
 """Stores of one call on an executor: every call has a price, and its frame must fit in memory."""

@@ -4,8 +4,8 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from forecast_assets.core.cells import Cells
-from forecast_assets.core.periods import count_periods, next_period, period_start
+from forecast_assets.planning.calendar import count_periods, next_period, period_start
+from forecast_assets.planning.partition_cells import Cells
 from forecast_assets.settings import MAX_PARTITIONS, Settings, settings
 
 DATE_DIMENSION = "date"

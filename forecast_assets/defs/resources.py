@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from forecast_assets.core.cells import ALL_DAYS, Days
+from forecast_assets.planning.partition_cells import ALL_DAYS, Days
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
     from dagster_pyspark import LazyPySparkResource
     from pyspark.sql import SparkSession
 
-    from forecast_assets.warehouse.connection import Transaction
+    from warehouse.connection import Transaction
 
 
 class WarehouseResource(dg.ConfigurableResource):
@@ -26,7 +26,7 @@ class WarehouseResource(dg.ConfigurableResource):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A transaction that commits at the end of the block, or rolls back."""
-        from forecast_assets.warehouse.connection import Warehouse
+        from warehouse.connection import Warehouse
 
         with Warehouse(settings().require_database_url()).transaction() as transaction:
             yield transaction

@@ -97,7 +97,7 @@ def remove_old_runs(context: dg.OpExecutionContext) -> None:
 @dg.op(description="Removes events and forecasts that the settings do not keep for ever.")
 def remove_old_rows(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
     """Removes superseded events and issued forecasts of old origins; says how many."""
-    from forecast_assets.warehouse import retention
+    from warehouse import retention
 
     chosen = settings()
     for days, remove, what in (

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from forecast_assets.core.cells import ALL_DAYS, Cells, Days, cells_since, merge, within
-from forecast_assets.core.periods import period_end, period_start
 from forecast_assets.defs.partitions import cells_of
+from forecast_assets.planning.calendar import period_end, period_start
+from forecast_assets.planning.partition_cells import (
+    ALL_DAYS,
+    Cells,
+    Days,
+    cells_since,
+    merge,
+    within,
+)
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
     from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
-    from forecast_assets.warehouse.connection import Transaction
+    from warehouse.connection import Transaction
 
 REFRESH_TAG = "forecast/refresh"
 """Marks the runs that the sensor asks for; at most one of them is in flight."""
@@ -109,7 +116,7 @@ def scope_of(
 
     A store that an earlier asset of a refresh has failed with is left as it was.
     """
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     refresh_id = refresh_of(context)
     if refresh_id is None:
@@ -133,7 +140,7 @@ def refresh_scope(refresh_id: str, transaction: Transaction) -> Scope:
     the newest period, and those older ones that had been computed and that saw a changed day. As
     long as no pooled model has been trained there are none: the first one's training comes next.
     """
-    from forecast_assets.warehouse import changes, models, sales
+    from warehouse import changes, models, sales
 
     grain = settings().date_grain
     taken = (

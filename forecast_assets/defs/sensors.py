@@ -63,9 +63,9 @@ def refresh_when_changed(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Asks for a refresh of what has changed, unless one is in flight."""
-    from forecast_assets.core.cells import cells_since
-    from forecast_assets.core.refresh import Seen, Wait, decide
-    from forecast_assets.warehouse import changes, sales
+    from forecast_assets.planning.partition_cells import cells_since
+    from forecast_assets.planning.refresh import Seen, Wait, decide
+    from warehouse import changes, sales
 
     chosen = settings()
     until = time.monotonic() + LINGER_SECONDS
@@ -134,9 +134,9 @@ def train_when_untrained(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Asks for the first training of a model format; later ones are the schedule's."""
-    from forecast_assets.core.model_format import MODEL_FORMAT
-    from forecast_assets.core.refresh import next_try
-    from forecast_assets.warehouse import changes, models
+    from forecast_assets.planning.refresh import next_try
+    from forecasting.models.model_format import MODEL_FORMAT
+    from warehouse import changes, models
 
     with warehouse.transaction() as transaction:
         trained = models.count_pooled(transaction)
@@ -172,10 +172,10 @@ def train_when_slipped(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
     """Asks for a training when recent forecasts were worse than promised."""
-    from forecast_assets.core.accuracy import Accuracy
-    from forecast_assets.core.refresh import Wait
-    from forecast_assets.core.retrain import Record, decide
-    from forecast_assets.warehouse import accuracy, models
+    from forecast_assets.planning.refresh import Wait
+    from forecast_assets.planning.retrain import Record, decide
+    from forecasting.evaluation.accuracy import Accuracy
+    from warehouse import accuracy, models
 
     chosen = settings()
     with warehouse.transaction() as transaction:
@@ -234,7 +234,7 @@ def look_when_stale(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
     """Asks for the freshness check when what it would say has changed."""
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     with warehouse.transaction() as transaction:
         late = changes.overdue(transaction, settings().max_open_minutes)
@@ -247,7 +247,7 @@ def look_when_stale(
 
 def _partition_of(day: date) -> str | None:
     """The date partition that holds a day; None outside the calendar."""
-    from forecast_assets.core.periods import period_start
+    from forecast_assets.planning.calendar import period_start
 
     key = str(period_start(day, settings().date_grain))
     return key if key in dates.get_partition_keys() else None

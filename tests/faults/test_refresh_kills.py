@@ -20,18 +20,18 @@ import psutil
 import psycopg
 import pytest
 
-from forecast_assets import kaggle
 from forecast_assets.defs.retention import MATERIALIZATION_BYTES
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import loading
-from forecast_assets.warehouse.connection import SCHEMA, SERVERS_FAULT, Warehouse
 from local_stack import postgres
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.postgres import NAME as POSTGRES
-from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
-from tests.backfill import Backfill, store_partitions
+from rossmann import kaggle
+from rossmann.sample_data import sample_files
+from tests.support.backfill import Backfill, store_partitions
+from warehouse import loading
+from warehouse.connection import SCHEMA, SERVERS_FAULT, Warehouse
 
 STORES = 4
 DAYS = 430

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from local_stack import postgres
-from local_stack.sample_data import sample_files
 from local_stack.stack import Stack
-from tests.integration.chain import END, STORES, Chain, chain_on
+from rossmann.sample_data import sample_files
+from tests.support.chain import END, STORES, Chain, chain_on
 
 _TEMPLATE = "sales_template"
 

@@ -16,24 +16,25 @@ import pandas as pd
 import psycopg
 import pytest
 
-from forecast_assets import kaggle, trace
-from forecast_assets.core import model_format, pooled
-from forecast_assets.core.accuracy import SUMS
-from forecast_assets.core.columns import QUANTILE_COLUMNS
-from forecast_assets.core.refit import fit_day
+from forecast_assets.commands import trace
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import (
     refresh_when_changed,
     train_when_slipped,
     train_when_untrained,
 )
-from forecast_assets.schemas.columns import TABLES
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import accuracy, changes, checks, loading, models, sales
-from forecast_assets.warehouse.connection import Warehouse
-from forecast_assets.warehouse.errors import LoadError
-from forecast_assets.warehouse.trace import refresh as refresh_of
-from tests.integration.chain import CALENDAR, END, STORES, Chain
+from forecasting.columns import QUANTILE_COLUMNS
+from forecasting.evaluation.accuracy import SUMS
+from forecasting.models import model_format, pooled
+from forecasting.models.refit import fit_day
+from forecasting.schemas.columns import TABLES
+from rossmann import kaggle
+from tests.support.chain import CALENDAR, END, STORES, Chain
+from warehouse import accuracy, changes, checks, loading, models, sales
+from warehouse.connection import Warehouse
+from warehouse.errors import LoadError
+from warehouse.trace import refresh as refresh_of
 
 ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
 
@@ -615,7 +616,7 @@ def test_a_failed_refresh_leaves_its_changes_open(
 ) -> None:
     chain = forecast_chain
     chain.load(date(2015, 6, 12), as_of=datetime(2016, 1, 1, tzinfo=UTC), s4_2015_06_10=2)
-    from forecast_assets.warehouse import forecasts
+    from warehouse import forecasts
 
     def full(*args: object, **kwargs: object) -> int:
         raise adbc.OperationalError("no disk", status_code=adbc.AdbcStatusCode.IO)

@@ -6,11 +6,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from forecast_assets import kaggle
 from forecast_assets.defs.checks import no_future_data
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.warehouse import loading
-from tests.integration.chain import CALENDAR, STORES, Chain
+from rossmann import kaggle
+from tests.support.chain import CALENDAR, STORES, Chain
+from warehouse import loading
 
 APRIL = ("2015-04-01|1", f"2015-04-01|{STORES}")
 DAYS = {"first_day": "2015-04-10", "last_day": "2015-04-20"}

@@ -6,10 +6,10 @@ import dagster as dg
 import psycopg
 import pytest
 
-from forecast_assets.warehouse.connection import Warehouse
-from forecast_assets.warehouse.errors import UnreachableError
 from local_stack import network, paths
 from local_stack.stack import Stack
+from warehouse.connection import Warehouse
+from warehouse.errors import UnreachableError
 
 
 def _end_connections(stack: Stack, role: str) -> int:

@@ -23,10 +23,10 @@ from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.environment import write_dotenv
 from local_stack.http import graphql
 from local_stack.report import Report
-from local_stack.sample_data import sample_files
 from local_stack.stack import SERVICES, TOPIC, Stack
+from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
-from tests.backfill import Backfill
+from tests.support.backfill import Backfill
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -14,12 +14,12 @@ from pyspark.sql import SparkSession
 
 from forecast_assets.defs import executors
 from forecast_assets.defs.resources import SparkResource
-from forecast_assets.schemas.lean import pa
 from forecast_assets.settings import settings
-from local_stack.sample_data import sample_files
+from forecasting.schemas.lean import pa
 from local_stack.stack import Stack
-from tests.integration.chain import STORES, Chain, chain_on
+from rossmann.sample_data import sample_files
 from tests.integration.conftest import copied_database
+from tests.support.chain import STORES, Chain, chain_on
 
 MASTER = "local-cluster[2,1,1024]"
 """Two executors of one core, each a Java process of its own, with Python processes below it."""

@@ -7,9 +7,9 @@ import pytest
 
 from forecast_assets.defs.retention import clean_up
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import checks, retention
 from streaming_job.audit import audit
-from tests.integration.chain import Chain
+from tests.support.chain import Chain
+from warehouse import checks, retention
 
 YEAR = 366
 

@@ -11,8 +11,8 @@ import pandas as pd
 import psycopg
 import pytest
 
-from forecast_assets.warehouse.connection import SCHEMA
-from tests.integration.chain import STORES, Chain
+from tests.support.chain import STORES, Chain
+from warehouse.connection import SCHEMA
 
 SECONDS = 120.0
 

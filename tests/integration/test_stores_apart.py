@@ -8,12 +8,15 @@ import pandas as pd
 import psycopg
 import pytest
 
-from forecast_assets.core import cleaning, features, forecasting, store_models
-from forecast_assets.core.refresh import FIRST_WAIT
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import look_when_stale
-from forecast_assets.warehouse import changes
-from tests.integration.chain import STORES, Chain
+from forecasting import cleaning
+from forecasting import prediction as forecasting
+from forecasting.features import daily as features
+from forecasting.models import store_models
+from tests.support.chain import STORES, Chain
+from warehouse import changes
+from warehouse.changes import FIRST_STORE_WAIT
 
 BROKEN = 3
 EVERYBODY = set(range(1, STORES + 1))
@@ -89,7 +92,7 @@ def test_a_store_that_fails_holds_nobody_up(
     with chain.warehouse.transaction() as transaction:
         assert changes.open_changes(transaction) is None, "it waits for its next try"
         now = transaction.value("SELECT clock_timestamp()")
-    assert not_before - now <= FIRST_WAIT
+    assert not_before - now <= FIRST_STORE_WAIT
     make_due(forecast_database)
     chain.refresh()
     assert origins(chain) == dict.fromkeys(EVERYBODY, day)
@@ -114,7 +117,9 @@ def test_waits_grow_and_another_change_of_the_store_tries_at_once(
             ((tries, _, not_before),) = open_stores(chain).values()
             with chain.warehouse.transaction() as transaction:
                 now = transaction.value("SELECT clock_timestamp()")
-            waits.append(round((not_before - now).total_seconds() / FIRST_WAIT.total_seconds()))
+            waits.append(
+                round((not_before - now).total_seconds() / FIRST_STORE_WAIT.total_seconds())
+            )
             make_due(forecast_database)
         assert tries == 3
         assert waits == [1, 2, 4]

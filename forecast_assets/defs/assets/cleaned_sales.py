@@ -4,7 +4,6 @@ from datetime import date
 
 import dagster as dg
 
-from forecast_assets.core.cells import Chunk
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -19,6 +18,7 @@ from forecast_assets.defs.assets.common import (
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
+from forecast_assets.planning.partition_cells import Chunk
 
 
 @dg.asset(
@@ -37,10 +37,10 @@ def cleaned_sales(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, only_days: OnlyDaysResource
 ) -> Events:
     """Replaces the winning events of the run's partitions."""
-    from forecast_assets.core import cleaning
-    from forecast_assets.schemas.frames import DAYS
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import loading, sales
+    from forecasting import cleaning
+    from forecasting.schemas.frames import DAYS
+    from warehouse import loading, sales
 
     grain = settings().date_grain
     scope = scope_of(context, warehouse, only_days)

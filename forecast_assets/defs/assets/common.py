@@ -20,15 +20,15 @@ from forecast_assets.defs.reporting import (
     report_postponed,
 )
 from forecast_assets.defs.scope import refresh_of
-from forecast_assets.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
+from forecasting.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecast_assets.core.cells import Cells, Chunk
     from forecast_assets.defs.resources import WarehouseResource
     from forecast_assets.defs.scope import Scope
-    from forecast_assets.warehouse.connection import Transaction
+    from forecast_assets.planning.partition_cells import Cells, Chunk
+    from warehouse.connection import Transaction
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def timed(
     refresh_id: str | None, context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[None]:
     """Notes in a refresh how long an asset took."""
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     started = time.perf_counter()
     yield
@@ -118,9 +118,9 @@ def chunk_by_chunk(
         warehouse: Where a store's failure is noted.
         work: Replaces a chunk's rows in a transaction of its own.
     """
-    from forecast_assets.core.cells import chunks
+    from forecast_assets.planning.partition_cells import chunks
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     materialized: Materialized = {}
     cut = list(chunks(cells, settings().date_grain, scope.days))
@@ -147,8 +147,8 @@ def apart_in_refresh(
 
     Partitions that somebody asked for fail together: whoever asked is there to see it.
     """
-    from forecast_assets.core.apart import apart
-    from forecast_assets.warehouse.connection import SERVERS_FAULT
+    from forecast_assets.planning.isolation import apart
+    from warehouse.connection import SERVERS_FAULT
 
     if scope.refresh_id is None:
         return [work(list(stores))], {}
@@ -181,7 +181,7 @@ def count_cells(
         grain: monthly, weekly or daily.
         totals: Name of a metadata entry -> the column to sum for it, or None to count rows.
     """
-    from forecast_assets.core.periods import period_end, period_start
+    from forecast_assets.planning.calendar import period_end, period_start
 
     starts = rows["date"].map(
         {day: period_start(day.date(), grain) for day in rows["date"].unique()}

@@ -5,7 +5,6 @@ from functools import partial
 
 import dagster as dg
 
-from forecast_assets.core.cells import Chunk
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -21,6 +20,7 @@ from forecast_assets.defs.executors import run_by_stores, spark_for
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import scope_of
+from forecast_assets.planning.partition_cells import Chunk
 
 
 @dg.asset(
@@ -42,10 +42,10 @@ def features(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Replaces the features of the run's partitions."""
-    from forecast_assets.core.features import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
-    from forecast_assets.schemas.frames import FEATURES
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import sales
+    from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
+    from forecasting.schemas.frames import FEATURES
+    from warehouse import sales
 
     grain = settings().date_grain
     scope = scope_of(context, warehouse, only_days)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from forecast_assets.core.cells import Cells
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -19,12 +18,13 @@ from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, sum_up
 from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
 from forecast_assets.defs.scope import asked_for, refresh_of
+from forecast_assets.planning.partition_cells import Cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecast_assets.core.accuracy import Verdict
-    from forecast_assets.warehouse.connection import Transaction
+    from forecasting.evaluation.accuracy import Verdict
+    from warehouse.connection import Transaction
 
 CHECK = "coverage_and_bias"
 LOCK = "forecast_accuracy"
@@ -76,8 +76,8 @@ def forecast_accuracy(
 
 def _verdict(transaction: "Transaction") -> "Verdict":
     """What the newest scored days say together."""
-    from forecast_assets.core.accuracy import RECENT_DAYS, judge
-    from forecast_assets.warehouse import accuracy as table
+    from forecasting.evaluation.accuracy import RECENT_DAYS, judge
+    from warehouse import accuracy as table
 
     newest = table.newest_day(transaction)
     if newest is None:
@@ -87,8 +87,8 @@ def _verdict(transaction: "Transaction") -> "Verdict":
 
 def _score_refreshes(transaction: "Transaction") -> Materialized:
     """Scores what finished refreshes took and nobody has scored: this one's, or a killed one's."""
-    from forecast_assets.warehouse import accuracy as table
-    from forecast_assets.warehouse import changes
+    from warehouse import accuracy as table
+    from warehouse import changes
 
     transaction.lock(LOCK)
     refreshes = changes.unscored(transaction)
@@ -100,9 +100,9 @@ def _score_refreshes(transaction: "Transaction") -> Materialized:
 
 def _score_backtests(cells: Cells, warehouse: WarehouseResource) -> Materialized:
     """Scores the backtests from origins in partitions."""
-    from forecast_assets.core.cells import chunks
+    from forecast_assets.planning.partition_cells import chunks
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import accuracy as table
+    from warehouse import accuracy as table
 
     materialized: Materialized = {
         partition_key(period, store): {ROW_COUNT: 0}
@@ -122,9 +122,9 @@ def _score_backtests(cells: Cells, warehouse: WarehouseResource) -> Materialized
 
 def _metadata(scored: "pd.DataFrame", day: str) -> Materialized:
     """The measures of each partition: the period that holds a row's day, and its store."""
-    from forecast_assets.core.accuracy import Accuracy
-    from forecast_assets.core.periods import period_start
+    from forecast_assets.planning.calendar import period_start
     from forecast_assets.settings import settings
+    from forecasting.evaluation.accuracy import Accuracy
 
     grain = settings().date_grain
     parts: dict[str, list[dict[str, Any]]] = {}

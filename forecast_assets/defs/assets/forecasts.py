@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -28,12 +27,13 @@ from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
+from forecast_assets.planning.calendar import period_end
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import SparkSession
 
-    from forecast_assets.warehouse.connection import Transaction
+    from warehouse.connection import Transaction
 
 
 @dg.asset(
@@ -57,7 +57,7 @@ def forecasts(
 ) -> Events:
     """Issues or backtests the forecasts of the run's partitions; closes a refresh."""
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import changes
+    from warehouse import changes
 
     scope = scope_of(context, warehouse, only_days)
     materialized: Materialized = {}
@@ -145,7 +145,7 @@ def _period(
     In a refresh, a store whose newest day lies in the period is issued; everything else is a
     backtest, which replaces the one before.
     """
-    from forecast_assets.core.cells import CHUNK_STORES
+    from forecast_assets.planning.partition_cells import CHUNK_STORES
 
     def work(some: list[int]) -> None:
         with transaction.savepoint():
@@ -173,8 +173,8 @@ def _some_stores(
     """
     import pandas as pd
 
-    from forecast_assets.warehouse import forecasts as table
-    from forecast_assets.warehouse import models, sales
+    from warehouse import forecasts as table
+    from warehouse import models, sales
 
     newest = sales.newest_days(transaction, "cleaned_sales", stores)
     origins = sales.newest_days(
@@ -231,16 +231,16 @@ def _forecast(
     """Forecasts stores from one origin; returns the rows, and the known days before them."""
     import pandas as pd
 
-    from forecast_assets.core.features import FEATURE_COLUMNS
-    from forecast_assets.core.forecasting import forecast
-    from forecast_assets.core.model_format import MODEL_FORMAT
-    from forecast_assets.core.origins import RESIDUAL_DAYS
-    from forecast_assets.core.plans import future_features
-    from forecast_assets.core.pooled import PooledModel
-    from forecast_assets.core.store_models import LEVEL_DAYS
-    from forecast_assets.schemas.frames import FORECASTS
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import models, sales
+    from forecasting.features.at_origin import RESIDUAL_DAYS
+    from forecasting.features.daily import FEATURE_COLUMNS
+    from forecasting.features.plans import future_features
+    from forecasting.models.model_format import MODEL_FORMAT
+    from forecasting.models.pooled import PooledModel
+    from forecasting.models.store_models import LEVEL_DAYS
+    from forecasting.prediction import forecast
+    from forecasting.schemas.frames import FORECASTS
+    from warehouse import models, sales
 
     chosen = settings()
     stores = [int(store) for store in fitted["store"]]

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from forecast_assets.core.periods import period_end
 from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized, described
 from forecast_assets.defs.partitions import dates
 from forecast_assets.defs.reporting import computed, report
 from forecast_assets.defs.resources import WarehouseResource
+from forecast_assets.planning.calendar import period_end
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecast_assets.core.contest import Contest
-    from forecast_assets.core.pooled import PooledModel
+    from forecasting.evaluation.comparison import Contest
+    from forecasting.models.pooled import PooledModel
 
 BARS = 15
 """As many of the weightiest regressors are shown."""
@@ -75,10 +75,10 @@ def _train(
     nested: bool,
 ) -> dict[str, Any]:
     from forecast_assets import registry
-    from forecast_assets.core.features import FEATURE_COLUMNS
-    from forecast_assets.core.pooled import fit_pooled, training_stores
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import changes, models, sales
+    from forecasting.features.daily import FEATURE_COLUMNS
+    from forecasting.models.pooled import fit_pooled, training_stores
+    from warehouse import changes, models, sales
 
     chosen = settings()
     with warehouse.transaction() as transaction:
@@ -169,8 +169,8 @@ def _contest(
     serving: str | None,
 ) -> "Contest | None":
     """Compares both recipes, if the settings name two; the one that serves has to be beaten."""
-    from forecast_assets.core.contest import hold_contest
     from forecast_assets.settings import settings
+    from forecasting.evaluation.comparison import hold_contest
 
     chosen = settings()
     if chosen.challenger is None or chosen.challenger == chosen.recipe:
@@ -198,7 +198,7 @@ def _log(
 ) -> dict[str, str]:
     """Logs metrics and pictures to MLflow; returns the pictures as Markdown."""
     from forecast_assets import plots
-    from forecast_assets.core.importance import linear_importance, tree_importance
+    from forecasting.models.importance import linear_importance, tree_importance
 
     mlflow.log_metrics({f"{prefix}{name}": value for name, value in model.metrics.items()})
     for step, measured in enumerate(model.by_origin):

@@ -44,9 +44,9 @@ def raw_sales(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Reports the events that each partition holds."""
-    from forecast_assets.core.cells import chunks
+    from forecast_assets.planning.partition_cells import chunks
     from forecast_assets.settings import settings
-    from forecast_assets.warehouse import sales
+    from warehouse import sales
 
     grain = settings().date_grain
     if config.drain:

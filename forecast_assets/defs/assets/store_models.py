@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from forecast_assets.core.cells import Chunk
 from forecast_assets.defs.assets.common import (
     ROW_COUNT,
     STORE_LEVEL,
@@ -22,12 +21,13 @@ from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.reporting import Events, checking, schema_check, validated
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.scope import Scope, scope_of
+from forecast_assets.planning.partition_cells import Chunk
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from forecast_assets.warehouse.connection import Transaction
-    from forecast_assets.warehouse.models import PooledVersion
+    from warehouse.connection import Transaction
+    from warehouse.models import PooledVersion
 
 
 @dg.asset(
@@ -84,8 +84,8 @@ def _period(
     spark: "SparkSession | None",
 ) -> dict[int, dict[str, Any]]:
     """Fits some stores for a period; returns the metadata of those that were computed."""
-    from forecast_assets.core.refit import fit_day
-    from forecast_assets.warehouse import models, sales
+    from forecasting.models.refit import fit_day
+    from warehouse import models, sales
 
     newest = sales.newest_days(transaction, "cleaned_sales", stores)
     origins = sales.newest_days(transaction, "cleaned_sales", stores, until=end)
@@ -145,11 +145,11 @@ def _fit(
     """Fits and replaces the models of stores; returns the days of sales of each."""
     import pandas as pd
 
-    from forecast_assets.core.features import FEATURE_COLUMNS
-    from forecast_assets.core.pooled import PooledModel
-    from forecast_assets.core.store_models import fit_stores
-    from forecast_assets.schemas.frames import STORE_MODELS
-    from forecast_assets.warehouse import models, sales
+    from forecasting.features.daily import FEATURE_COLUMNS
+    from forecasting.models.pooled import PooledModel
+    from forecasting.models.store_models import fit_stores
+    from forecasting.schemas.frames import STORE_MODELS
+    from warehouse import models, sales
 
     if not to_fit:
         return {}

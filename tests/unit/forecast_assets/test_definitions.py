@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from forecast_assets.core.features import FEATURE_COLUMNS
 from forecast_assets.definitions import defs as build
-from tests.unit.forecast_assets.imports import loaded_by
+from forecasting.features.daily import FEATURE_COLUMNS
+from tests.support.imports import loaded_by
 
 GRAPH = {
     "raw_sales": ("sales", [], 2),
@@ -99,7 +99,7 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
 
 
 def test_a_refresh_imports_neither_spark_nor_what_only_training_needs() -> None:
-    code = "import forecast_assets.core.forecasting, forecast_assets.schemas.frames"
+    code = "import forecasting.prediction, forecasting.schemas.frames"
     assert loaded_by(code, "pyspark", "lightgbm", "scipy.stats", "mlflow") == []
 
 

@@ -5,7 +5,7 @@ import math
 from xml.etree import ElementTree
 
 from forecast_assets.plots import Band, Line, bar_chart, line_chart, markdown
-from tests.unit.forecast_assets.imports import loaded_by
+from tests.support.imports import loaded_by
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from forecast_assets import registry
-from forecast_assets.core.features import day_features
-from forecast_assets.core.forecasting import forecast
-from forecast_assets.core.plans import features_with_plan
-from forecast_assets.core.pooled import PooledModel, fit_pooled
-from forecast_assets.core.store_models import fit_stores
-from forecast_assets.mlflow_model import SalesForecast
-from tests.unit.forecast_assets.core.conftest import make_days
+from forecasting.features.daily import day_features
+from forecasting.features.plans import features_with_plan
+from forecasting.mlflow_model import SalesForecast
+from forecasting.models.pooled import PooledModel, fit_pooled
+from forecasting.models.store_models import fit_stores
+from forecasting.prediction import forecast
+from tests.unit.forecasting.conftest import make_days
 
 ORIGIN = pd.Timestamp("2015-01-16")
 

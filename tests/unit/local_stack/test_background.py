@@ -10,7 +10,7 @@ from local_stack import paths
 from local_stack.background import show_status, start_background, stop_background
 from local_stack.errors import StackError
 from local_stack.processes import Command, Processes
-from local_stack.sample_data import sample_files
+from rossmann.sample_data import sample_files
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from local_stack.data_plan import SAMPLE_LIVE_DAYS, plan_of_files, plan_of_sample
 from local_stack.errors import StackError
-from local_stack.sample_data import sample_files
+from rossmann.sample_data import sample_files
 
 END = date(2015, 6, 19)
 

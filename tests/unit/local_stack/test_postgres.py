@@ -81,7 +81,7 @@ def test_all_roles_together_stay_below_the_servers_connections() -> None:
     assert postgres.CONNECTIONS.keys() == set(postgres.ROLES)
     assert sum(postgres.CONNECTIONS.values()) <= postgres.MAX_CONNECTIONS - superusers
     root = Path(postgres.__file__).parents[1]
-    composed = (root / "docker" / "roles.sh").read_text()
+    composed = (root / "deploy" / "postgres" / "roles.sh").read_text()
     found = re.findall(r"^create (\w+) .* (\d+)$", composed, re.MULTILINE)
     assert {role: int(limit) for role, limit in found} == postgres.CONNECTIONS
     assert (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from local_stack.sample_data import sample_files
 from local_stack.scores import score
+from rossmann.sample_data import sample_files
 
 END = date(2026, 6, 30)
 ORIGIN = date(2026, 6, 16)

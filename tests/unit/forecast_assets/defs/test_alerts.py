@@ -13,7 +13,7 @@ import pytest
 
 from forecast_assets.defs.alerts import tell_of_failures, tell_of_stale_forecasts
 from forecast_assets.settings import settings
-from forecast_assets.warehouse import changes
+from warehouse import changes
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from forecast_assets.core.columns import QUANTILE_COLUMNS
 from forecast_assets.defs.pictures import SHOWN_DAYS, forecast_picture
+from forecasting.columns import QUANTILE_COLUMNS
 
 SVG = "{http://www.w3.org/2000/svg}"
 ORIGIN = pd.Timestamp("2015-06-12")

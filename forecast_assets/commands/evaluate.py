@@ -1,0 +1,388 @@
+"""Rolling-origin evaluation straight from Kaggle's files: no services needed.
+
+Here belongs the command `evaluate` and the table that it prints. Forecasting and scoring are
+functions of :mod:`forecasting`; a window's model sees sales up to its origin only, and
+of the days after it the plan (openings, promos, holidays) up to the window's end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from forecasting.evaluation import scoring
+from forecasting.features.plans import features_with_plan
+from forecasting.models.boosting import DEFAULT_TREES
+from forecasting.models.naive import seasonal_naive
+from forecasting.models.pooled import fit_pooled
+from forecasting.models.store_models import fit_stores
+from forecasting.prediction import forecast
+from rossmann.kaggle import KaggleFilesError, read_test, read_train
+
+#: The season of MASE and SQL, and the quantiles of WQL and SQL: fev-bench's task rossmann_1D.
+SCALE_SEASON = 7
+SCORED_QUANTILES = tuple(level for level in QUANTILES if 0.1 <= level <= 0.9)
+SCORED_COLUMNS = [
+    name for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True) if 0.1 <= level <= 0.9
+]
+NAIVE_SEASON = 14
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One origin and the days forecast from it."""
+
+    origin: pd.Timestamp
+    horizon: int
+
+
+def read_days(folder: Path) -> pd.DataFrame:
+    """Read train.csv and, where there is one, test.csv as one day panel.
+
+    Args:
+        folder: Folder with Kaggle's files, plain or .gz.
+
+    Returns:
+        The day panel, sorted by store and date; planned days have no sales, and a plan without
+        `open` counts as open.
+
+    Raises:
+        KaggleFilesError: A file is missing or wrong.
+    """
+    train = read_train(folder)
+    known = train[train["sales"].notna()]
+    try:
+        test = read_test(folder)
+    except KaggleFilesError:
+        if any((folder / name).exists() for name in ("test.csv", "test.csv.gz")):
+            raise
+        test = known.head(0)
+    plan = test.reindex(columns=list(DAY_COLUMNS))
+    plan["open"] = plan["open"].fillna(1)
+    days = pd.concat([known[list(DAY_COLUMNS)], plan], ignore_index=True)
+    days = days.drop_duplicates(["store", "date"], keep="first")
+    days["open"] = days["open"].astype(np.int16)
+    for name in ("sales", "customers"):
+        days[name] = days[name].astype(np.float64)
+    return days.sort_values(["store", "date"], ignore_index=True)
+
+
+def windows_until(end: pd.Timestamp, horizon: int, step: int, count: int) -> list[Window]:
+    """List evaluation windows, oldest first; the last forecast day of the last is `end`."""
+    last = end - pd.Timedelta(days=horizon)
+    return [Window(last - pd.Timedelta(days=step * k), horizon) for k in reversed(range(count))]
+
+
+def forecast_window(
+    days: pd.DataFrame,
+    window: Window,
+    *,
+    stores: Iterable[int] | None = None,
+    recipe: Literal["ridge", "stack"] = "stack",
+    trees: int = DEFAULT_TREES,
+    seed: int = 0,
+    threads: int = 2,
+    say: Say | None = None,
+) -> pd.DataFrame:
+    """Train on the days up to a window's origin, and forecast the window.
+
+    Args:
+        days: Day panel; sales after the origin are not read, plans after the window neither.
+        window: Origin and horizon.
+        stores: Stores to forecast; the model is trained on all. By default all that have sales
+            up to the origin.
+        recipe: `ridge` takes seconds, `stack` minutes.
+        trees: Trees of each booster of the stack.
+        seed: Seed of every random choice.
+        threads: Threads for LightGBM; on a busy machine fewer are faster.
+        say: Called with a line of text as the work goes on.
+
+    Returns:
+        The forecast frame of :func:`forecasting.prediction.forecast`, and ``actual``:
+        sales where they are known, NaN elsewhere.
+    """
+    past = days[days["date"] <= window.origin]
+    last = window.origin + pd.Timedelta(days=window.horizon)
+    plan = days[(days["date"] > window.origin) & (days["date"] <= last)]
+    plan = plan.drop(columns=["sales", "customers"])
+    everyone = np.unique(past.loc[past["sales"].notna(), "store"])
+    origins = pd.Series(window.origin, index=everyone)
+    features = features_with_plan(past, plan, origins, window.horizon)
+    known = features["date"] <= window.origin
+    pooled = fit_pooled(
+        features[known],
+        origin=window.origin.date(),
+        horizon=window.horizon,
+        seed=seed,
+        recipe=recipe,
+        trees=trees,
+        threads=threads,
+        progress=say,
+    )
+    wanted = everyone if stores is None else np.intersect1d(everyone, list(stores))
+    chosen = features["store"].isin(wanted)
+    models = fit_stores(features[known & chosen], pooled, origin=window.origin.date())
+    out = forecast(
+        features[known & chosen],
+        models,
+        pooled,
+        features[~known & chosen],
+        origins=origins.loc[wanted],
+    )
+    truth = days[["store", "date", "sales"]].rename(columns={"sales": "actual"})
+    return out.merge(truth, on=["store", "date"], how="left")
+
+
+def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """Add the seasonal naive's forecast as column ``naive``; closed days are 0."""
+    origins = pd.Series(window.origin, index=np.unique(out["store"]))
+    naive = seasonal_naive(days, origins, window.horizon, NAIVE_SEASON)
+    both = out.merge(
+        naive[["store", "date", "point"]].rename(columns={"point": "naive"}),
+        on=["store", "date"],
+        how="left",
+    )
+    both["naive"] = both["naive"].fillna(0.0) * both["open"]
+    return both
+
+
+def score_window(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> dict[str, float]:
+    """Score a window's forecasts where the truth is known.
+
+    RMSPE takes ``point``; MAPE, WAPE and MASE the median; bias ``mean``. RMSPE, MAPE and coverage
+    look at days with sales; the others at all days, closed ones included, as fev-bench does.
+
+    Args:
+        out: Result of :func:`forecast_window` with a column ``naive``.
+        days: Day panel, for the scale of MASE and SQL; days after the origin are not read.
+        window: The window.
+
+    Returns:
+        Each measure by name; NaN where no truth is known.
+    """
+    actual = out["actual"].to_numpy(np.float64)
+    median = out["q0_5"].to_numpy()
+    quantiles = out[SCORED_COLUMNS].to_numpy()
+    levels = np.array(SCORED_QUANTILES)
+    known = days[days["sales"].notna()]
+    scale = out["store"].map(scoring.seasonal_scale(known, window.origin, SCALE_SEASON)).to_numpy()
+    sold = out[out["actual"] > 0]
+    sales = sold["actual"].to_numpy()
+    naive = out["naive"].to_numpy()
+    return {
+        "rmspe": scoring.rmspe(actual, out["point"].to_numpy()),
+        "mape": scoring.mape(actual, median),
+        "wape": scoring.wape(actual, median),
+        "mase": scoring.mase(actual, median, scale),
+        "wql": scoring.wql(actual, quantiles, levels),
+        "sql": scoring.sql(actual, quantiles, levels, scale),
+        "coverage_80": scoring.coverage(sales, sold["q0_1"].to_numpy(), sold["q0_9"].to_numpy()),
+        "coverage_95": scoring.coverage(
+            sales, sold["q0_025"].to_numpy(), sold["q0_975"].to_numpy()
+        ),
+        "bias": scoring.bias(actual, out["mean"].to_numpy()),
+        "naive_rmspe": scoring.rmspe(actual, naive),
+        "naive_wape": scoring.wape(actual, naive),
+        "naive_mase": scoring.mase(actual, naive, scale),
+        "naive_wql": scoring.wql(actual, np.repeat(naive[:, None], len(levels), axis=1), levels),
+    }
+
+
+def worst_cells(out: pd.DataFrame, rows: int = 2000) -> pd.DataFrame:
+    """Measure coverage by weekday, promo and third of the lead time.
+
+    Args:
+        out: Forecasts of one or more windows with columns ``actual`` and ``promo``.
+        rows: Cells with fewer rows are left out.
+
+    Returns:
+        One row a cell: weekday, promo, third, rows, coverage_80, coverage_95.
+    """
+    sold = out[out["actual"] > 0]
+    third = 3 * (sold["horizon"].astype(int) - 1) // sold["horizon"].astype(int).max()
+    frame = pd.DataFrame(
+        {
+            "weekday": sold["date"].dt.dayofweek + 1,
+            "promo": sold["promo"],
+            "third": third + 1,
+            "coverage_80": sold["actual"].between(sold["q0_1"], sold["q0_9"]),
+            "coverage_95": sold["actual"].between(sold["q0_025"], sold["q0_975"]),
+        }
+    )
+    cells = frame.groupby(["weekday", "promo", "third"]).agg(
+        rows=("coverage_80", "size"),
+        coverage_80=("coverage_80", "mean"),
+        coverage_95=("coverage_95", "mean"),
+    )
+    return cells[cells["rows"] >= rows].reset_index()
+
+
+def written(out: pd.DataFrame) -> pd.DataFrame:
+    """Name the columns as the output file has them: ``q0.1`` for ``q0_1``."""
+    names = {name: f"q{level:g}" for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)}
+    columns = ["store", "origin", "date", "point", "mean", *QUANTILE_COLUMNS, "actual"]
+    return out[columns].rename(columns=names)
+
+
+_COLUMNS = {
+    "rmspe": "RMSPE",
+    "mape": "MAPE",
+    "wape": "WAPE",
+    "mase": "MASE",
+    "wql": "WQL",
+    "sql": "SQL",
+    "coverage_80": "80 %",
+    "coverage_95": "95 %",
+    "bias": "bias",
+    "naive_rmspe": "naive RMSPE",
+    "naive_wape": "naive WAPE",
+    "naive_wql": "naive WQL",
+}
+
+
+def score_table(scores: pd.DataFrame) -> Table:
+    """Lay out scores: one row a window, and their mean."""
+    table = Table(title="Forecasts by origin, beside the 14-day seasonal naive")
+    table.add_column("origin")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    table.add_column("seconds", justify="right")
+    rows = [(f"{origin:%Y-%m-%d}", row) for origin, row in scores.iterrows()]
+    for label, row in [*rows, ("mean", scores.mean())]:
+        cells = [f"{row[name]:.4f}" for name in _COLUMNS]
+        table.add_row(str(label), *cells, f"{row['seconds']:.0f}")
+    return table
+
+
+def parse_stores(text: str | None) -> list[int] | None:
+    """Read a comma-separated list of store numbers.
+
+    Raises:
+        typer.BadParameter: A number is not one.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no comma-separated list of store numbers", param_hint="--stores"
+        ) from None
+
+
+def refuse_missing_folder(output: Path) -> None:
+    """Refuses, before minutes of work, an output file whose folder does not exist.
+
+    Raises:
+        typer.BadParameter: The message names the folder.
+    """
+    if not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+
+
+def register(app: typer.Typer, console: Console | None = None) -> None:
+    """Add the command `evaluate` to a command line."""
+    shown = console or Console()
+
+    @app.command()
+    def evaluate(
+        data: Annotated[
+            Path, typer.Option(help="A folder with Kaggle's files, plain or .gz.", exists=True)
+        ],
+        horizon: Annotated[int, typer.Option(min=1, max=366, help="Days ahead.")] = 42,
+        step: Annotated[int, typer.Option(min=1, help="Days between two origins.")] = 42,
+        windows: Annotated[int, typer.Option(min=1, help="How many origins.")] = 6,
+        end: Annotated[
+            datetime | None,
+            typer.Option(
+                formats=["%Y-%m-%d"],
+                help="Last forecast day of the last window; by default the last day of train.csv.",
+            ),
+        ] = None,
+        stores: Annotated[
+            str | None,
+            typer.Option(help="Forecast these stores only (1,2,3); all are trained on."),
+        ] = None,
+        output: Annotated[
+            Path | None, typer.Option(help="Write the forecasts there, as parquet.")
+        ] = None,
+        recipe: Annotated[str, typer.Option(help="`stack`, or the quick `ridge`.")] = "stack",
+        trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
+        threads: Annotated[
+            int, typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine.")
+        ] = 2,
+    ) -> None:
+        """Measure forecasts from past origins, straight from files.
+
+        Each window's model is trained on sales up to its origin only.
+        """
+        if recipe not in ("ridge", "stack"):
+            raise typer.BadParameter(
+                f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
+            )
+        if output is not None:
+            refuse_missing_folder(output)
+        chosen = parse_stores(stores)
+        with shown.status(f"reading {data}"):
+            days = read_days(data)
+        known = days[days["sales"].notna()]
+        last = pd.Timestamp(end) if end else known["date"].max()
+        asked = windows_until(last, horizon, step, windows)
+        first = known["date"].min()
+        if asked[0].origin <= first:
+            raise typer.BadParameter(
+                f"the first origin would be {asked[0].origin:%Y-%m-%d}, but sales begin on "
+                f"{first:%Y-%m-%d}: ask for fewer windows",
+                param_hint="--windows",
+            )
+        if asked[-1].origin > known["date"].max():
+            raise typer.BadParameter(
+                f"the last origin would be {asked[-1].origin:%Y-%m-%d}, but sales end on "
+                f"{known['date'].max():%Y-%m-%d}",
+                param_hint="--end",
+            )
+        if chosen is not None and not set(chosen) <= set(known["store"]):
+            unknown = sorted(set(chosen) - set(known["store"]))
+            raise typer.BadParameter(f"no sales of store {unknown[0]}", param_hint="--stores")
+        parts, rows = [], {}
+        for k, window in enumerate(asked, start=1):
+            label = f"window {k} of {windows}, origin {window.origin:%Y-%m-%d}"
+            with shown.status(label) as status:
+
+                def say(text: str, label: str = label, status: Status = status) -> None:
+                    status.update(f"{label}: {text}")
+
+                begin = time.perf_counter()
+                out = forecast_window(
+                    days,
+                    window,
+                    stores=chosen,
+                    recipe="stack" if recipe == "stack" else "ridge",
+                    trees=trees,
+                    threads=threads,
+                    say=say,
+                )
+                out = add_naive(out, days, window)
+                score = score_window(out, days, window)
+                score["seconds"] = time.perf_counter() - begin
+            shown.print(f"{label}: RMSPE {score['rmspe']:.4f}, WAPE {score['wape']:.4f}")
+            rows[window.origin] = score
+            parts.append(out)
+        shown.print(score_table(pd.DataFrame(rows).T))
+        if output is not None:
+            written(pd.concat(parts, ignore_index=True)).to_parquet(output, index=False)
+            shown.print(f"forecasts written to {output}")

@@ -1,0 +1,114 @@
+"""A Kaggle submission straight from Kaggle's files: no services needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+
+from forecast_assets.commands.evaluate import read_days, refuse_missing_folder
+from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from forecasting.features.plans import features_with_plan
+from forecasting.models.boosting import DEFAULT_TREES
+from forecasting.models.pooled import fit_pooled
+from forecasting.models.store_models import fit_stores
+from forecasting.prediction import forecast
+from rossmann.kaggle import KaggleFilesError, read_test
+
+
+def make_submission(
+    days: pd.DataFrame,
+    test: pd.DataFrame,
+    *,
+    recipe: Literal["ridge", "stack"] = "stack",
+    trees: int = DEFAULT_TREES,
+    say: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Train on all known sales and forecast every row of test.csv.
+
+    Args:
+        days: Day panel of train.csv; rows without sales are ignored.
+        test: Rows of test.csv with id, store, date and the plan.
+        recipe: `ridge` takes seconds, `stack` minutes.
+        trees: Trees of each booster of the stack.
+        say: Called with a line of text as the work goes on.
+
+    Returns:
+        One row a row of ``test``, in its order: Id, Sales, store, date, mean and one column a
+        quantile (``q0.1``). Closed days are 0.
+
+    Raises:
+        KaggleFilesError: A row of ``test`` is not after the last known day.
+    """
+    known = days[days["sales"].notna()]
+    origin = known["date"].max()
+    horizon = int((test["date"].max() - origin).days)
+    if test["date"].min() <= origin:
+        raise KaggleFilesError(
+            f"test.csv asks for {test['date'].min():%Y-%m-%d}, but train.csv ends on "
+            f"{origin:%Y-%m-%d}: its days have to come after"
+        )
+    plan = test[[name for name in DAY_COLUMNS if name in test]]
+    everyone = np.union1d(known["store"], test["store"])
+    origins = pd.Series(origin, index=everyone)
+    features = features_with_plan(known, plan, origins, horizon)
+    past = features["date"] <= origin
+    pooled = fit_pooled(
+        features[past],
+        origin=origin.date(),
+        horizon=horizon,
+        recipe=recipe,
+        trees=trees,
+        progress=say,
+    )
+    models = fit_stores(features[past], pooled, origin=origin.date())
+    wanted = features["store"].isin(test["store"].unique())
+    out = forecast(
+        features[past & wanted], models, pooled, features[~past & wanted], origins=origins
+    )
+    rows = test[["id", "store", "date"]].merge(out, on=["store", "date"], how="left")
+    names = {name: f"q{level:g}" for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)}
+    rows = rows.rename(columns={"id": "Id", "point": "Sales", **names})
+    columns = ["Id", "Sales", "store", "date", "mean", *names.values()]
+    return rows[columns].astype({"Id": np.int64})
+
+
+def register(app: typer.Typer, console: Console | None = None) -> None:
+    """Add the command `submission` to a command line."""
+    shown = console or Console()
+
+    @app.command()
+    def submission(
+        data: Annotated[
+            Path, typer.Option(help="A folder with Kaggle's files, plain or .gz.", exists=True)
+        ],
+        output: Annotated[Path, typer.Option(help="Where to write Id,Sales.")],
+        full: Annotated[
+            bool, typer.Option("--full", help="Add store, date, mean and quantiles.")
+        ] = False,
+        recipe: Annotated[str, typer.Option(help="`stack`, or the quick `ridge`.")] = "stack",
+        trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
+    ) -> None:
+        """Train on all of train.csv and forecast all of test.csv."""
+        if recipe not in ("ridge", "stack"):
+            raise typer.BadParameter(
+                f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
+            )
+        refuse_missing_folder(output)
+        with shown.status(f"reading {data}") as status:
+            days, test = read_days(data), read_test(data)
+            rows = make_submission(
+                days,
+                test,
+                recipe="stack" if recipe == "stack" else "ridge",
+                trees=trees,
+                say=status.update,
+            )
+            columns = list(rows) if full else ["Id", "Sales"]
+            rows[columns].to_csv(output, index=False, float_format="%.2f")
+        shown.print(f"{len(rows):,} forecasts written to {output}")

@@ -1,0 +1,1 @@
+"""What `dagster.yaml` names: the run launcher and the storage."""

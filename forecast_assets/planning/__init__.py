@@ -1,0 +1,1 @@
+"""Decisions as pure functions: the calendar, partition cells, what a sensor requests."""

@@ -1,0 +1,1 @@
+"""Evaluation: error measures, accuracy of issued forecasts, champion against challenger."""

@@ -1,0 +1,82 @@
+"""Why a forecast is what it is: what each regressor of the day adds to the store's usual day.
+
+Here belongs taking a forecast's log point apart. The linear models are sums, so their parts are
+exact; the trees' correction is one part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.panel import HALF_LIFE_WEIGHTS
+from forecasting.models.pooled import PooledModel
+from forecasting.models.store_models import linear_terms
+from forecasting.prediction import forecast_panel, log_points, store_fit
+
+#: What a part smaller than this moves is not worth a line (log units: 0.1 %).
+_TINY = 1e-3
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Parts of a log forecast.
+
+    Attributes:
+        usual: Log sales of the store's average open day of the history, by the linear models.
+        parts: What each regressor adds to it on the day (log units), largest first; ``level`` is
+            how the last weeks ran against the models, ``trees`` the trees' correction.
+    """
+
+    usual: float
+    parts: pd.Series
+
+
+def explain(
+    history_features: pd.DataFrame,
+    store_model: pd.DataFrame,
+    pooled: PooledModel | None,
+    future_features: pd.DataFrame,
+    *,
+    origin: date,
+    day: date,
+) -> Explanation:
+    """Take the forecast of one store and day apart.
+
+    Args:
+        history_features: Feature rows of the store up to the origin.
+        store_model: The store's row of :func:`forecasting.models.store_models.fit_stores`.
+        pooled: The pooled model, if the forecast had one.
+        future_features: Feature rows of the coming days.
+        origin: The last day that the forecast saw.
+        day: The day that was forecast.
+
+    Raises:
+        ValueError: The day is none of the coming days.
+    """
+    stores = np.unique(future_features["store"].to_numpy(np.int32))
+    origins = np.full(len(stores), np.datetime64(origin, "D"))
+    panel = forecast_panel(history_features, future_features, stores, origins)
+    row = np.flatnonzero(panel.day == np.datetime64(day, "D"))
+    if len(row) != 1 or day <= origin:
+        raise ValueError(f"{day} is no coming day of one store")
+    fit = store_fit(store_model, pooled, panel.stores)
+    weights = np.array(HALF_LIFE_WEIGHTS)
+    coefficients = weights @ fit.coefficients[0]
+    sold = np.flatnonzero(~np.isnan(panel.y))
+    average = panel.x[sold].mean(axis=0) if len(sold) else np.zeros(len(DESIGN_COLUMNS))
+    linear = float((linear_terms(panel.x[row], panel.store[row], fit.coefficients) @ weights)[0])
+    ridge = float(log_points(panel, fit, None, origins, row)[0])
+    whole = float(log_points(panel, fit, pooled, origins, row)[0])
+    parts = pd.Series(coefficients * (panel.x[row[0]] - average), index=list(DESIGN_COLUMNS))
+    parts["level"] = ridge - linear
+    parts["trees"] = whole - ridge
+    parts = parts[parts.abs() >= _TINY]
+    return Explanation(
+        usual=float(coefficients @ average),
+        parts=parts.reindex(parts.abs().sort_values(ascending=False).index),
+    )

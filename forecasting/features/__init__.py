@@ -1,0 +1,1 @@
+"""Features: of a day, of a plan, and of what an origin knows; and the arrays models fit on."""

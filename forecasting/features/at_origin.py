@@ -1,0 +1,302 @@
+"""What is known at an origin about a coming day: the inputs of the pooled LightGBM.
+
+Here belongs everything that summarises sales up to an origin. A function here gets a panel, an
+origin and rows to describe, and reads no sales after the origin; the same function serves
+training (many past origins) and forecasting (the newest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.panel import HALF_LIFE_WEIGHTS, HALF_LIVES, Panel
+from forecasting.models.linear import Array
+from forecasting.models.store_models import (
+    LEVEL_DAYS,
+    StoreFit,
+    linear_terms,
+    recent_levels,
+)
+
+#: Windows, in days before the origin, over which residuals are averaged.
+LEVEL_WINDOWS = (7, 14, 28, 56, 112)
+#: Window over which residuals are averaged by store, weekday and promo.
+KIND_DAYS = 84
+#: Residuals a year ago are averaged over this many days on each side; 52 weeks keep the weekday.
+YEAR_DAYS = 364
+YEAR_SIDES = (3, 10)
+#: How far back residuals are looked at: a year, its sides and the weeks before it.
+RESIDUAL_DAYS = YEAR_DAYS + 36
+#: Residuals beyond this are cut before they are averaged (log units).
+WILD = 0.5
+#: Days without residual that are added to an average.
+KIND_PRIOR_DAYS = 2.0
+SINCE_SALE_CAP = 120
+#: How much history tells the sales per customer.
+CUSTOMER_DAYS = 56
+#: Day-level features that are passed on as they are. Christmas and Easter are left to the linear
+#: models: trees take them for the date, and learn what all stores had in common on it.
+DAY_INPUTS = (
+    "day_of_week",
+    "promo",
+    "state_holiday",
+    "school_holiday",
+    "promo_day",
+    "promo_days_left",
+    "days_since_promo",
+    "days_to_promo",
+    "promo_days_last_14",
+    "promo_days_next_14",
+    "days_since_holiday",
+    "days_to_holiday",
+    "school_day",
+    "school_days_left",
+    "days_since_school",
+    "days_to_school",
+    "closed_days_before",
+    "closed_days_after",
+    "open_days_week",
+    "days_since_refurbishment",
+    "days_to_refurbishment",
+    "refurbishment_days",
+)
+#: Coefficients of a store that tell what kind of store it is.
+COEFFICIENT_INPUTS = (
+    "is_sat",
+    "is_sun",
+    "promo",
+    "promo_fri",
+    "promo_density_before",
+    "trend",
+    "school",
+    "year_sin_1",
+    "year_cos_1",
+    "month_cos_1",
+    "promo_december",
+    "before_holiday_1",
+    "before_christmas_2_3",
+)
+
+#: The length of a store's history is none of them: it grows with time, so that trees, which have
+#: only met shorter ones, take every store for one of those that had the longest.
+STACK_INPUTS: tuple[str, ...] = (
+    "step",
+    "day_of_month",
+    "days_to_month_end",
+    "log_point",
+    *(f"half_life_{k}" for k in range(len(HALF_LIVES))),
+    *(f"level_{days}" for days in LEVEL_WINDOWS),
+    "kind_level",
+    "weekday_level",
+    "promo_level",
+    *(f"year_ago_{side}" for side in YEAR_SIDES),
+    "year_ago_before",
+    "scale",
+    "sales_per_customer",
+    "days_since_sale",
+    *(f"coefficient_{name}" for name in COEFFICIENT_INPUTS),
+    *DAY_INPUTS,
+)
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Residuals of the past on a grid of stores and days, ready to be averaged.
+
+    Attributes:
+        first: Date of the grid's first day; its last is the origin.
+        value: Residual of the middle half-life, 0 where unknown, shape (stores, days).
+        known: 1 where a residual is known, shape (stores, days).
+    """
+
+    first: np.datetime64
+    value: Array
+    known: Array
+
+    def window(
+        self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """Sum residuals and their number over windows of days.
+
+        Args:
+            start: First day of each window as a grid position.
+            end: Day after the last of each window, likewise.
+
+        Returns:
+            Two arrays of shape (stores, windows).
+        """
+        out = []
+        for grid in (self.value, self.known):
+            total = np.concatenate([np.zeros((len(grid), 1)), np.cumsum(grid, axis=1)], axis=1)
+            low = np.clip(start, 0, grid.shape[1])
+            high = np.clip(end, 0, grid.shape[1])
+            out.append(total[:, high] - total[:, low])
+        return out[0], out[1]
+
+
+def ridge_terms(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, rows: npt.NDArray[np.int64]
+) -> Array:
+    """Forecast rows of a panel from one origin, for each half-life, with recent levels.
+
+    Args:
+        panel: The panel; only sales up to ``origin`` are read.
+        fit: Models fitted at ``origin`` or before, for the panel's stores.
+        origin: The origin of all stores.
+        rows: Positions of the rows to forecast, increasing.
+
+    Returns:
+        Log forecasts, shape (rows, half-lives).
+    """
+    n = len(panel.stores)
+    recent = np.flatnonzero(panel.days_between(np.full(n, origin - LEVEL_DAYS), np.full(n, origin)))
+    residual = panel.y[recent, None] - linear_terms(
+        panel.x[recent], panel.store[recent], fit.coefficients
+    )
+    level = recent_levels(residual, panel.store[recent], n)
+    terms: Array = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
+    return terms + level[panel.store[rows]]
+
+
+def ridge_log_point(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, rows: npt.NDArray[np.int64]
+) -> Array:
+    """Average :func:`ridge_terms` over the half-lives: log forecasts, shape (rows,)."""
+    return ridge_terms(panel, fit, origin, rows) @ np.array(HALF_LIFE_WEIGHTS)
+
+
+def past_residuals(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, days: int = RESIDUAL_DAYS
+) -> Residuals:
+    """Put the residuals of the last ``days`` days before an origin on a grid."""
+    n = len(panel.stores)
+    rows = np.flatnonzero(panel.days_between(np.full(n, origin - days), np.full(n, origin)))
+    middle = len(HALF_LIVES) // 2
+    fitted = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients[:, [middle]])[:, 0]
+    first = origin - days + 1
+    value, known = np.zeros((n, days)), np.zeros((n, days))
+    column = (panel.day[rows] - first).astype(np.int64)
+    # One wild day must not pass for a level.
+    value[panel.store[rows], column] = np.clip(panel.y[rows] - fitted, -WILD, WILD)
+    known[panel.store[rows], column] = 1.0
+    return Residuals(first, value, known)
+
+
+def stack_inputs(
+    panel: Panel,
+    fit: StoreFit,
+    origin: np.datetime64,
+    rows: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.float32], Array]:
+    """Describe coming days as seen from an origin.
+
+    A store's inputs depend on its own rows only, so any set of stores gives the same.
+
+    Args:
+        panel: The panel; only sales and customers of the :data:`RESIDUAL_DAYS` days up to
+            ``origin`` are read.
+        fit: Models fitted at ``origin`` or before, for the panel's stores.
+        origin: The origin of all stores.
+        rows: Positions of the rows to describe, increasing.
+
+    Returns:
+        Inputs of shape (rows, len(:data:`STACK_INPUTS`)), NaN where nothing is known, and the
+        linear models' log forecasts, shape (rows,).
+    """
+    store, day = panel.store[rows], panel.day[rows]
+    frame = panel.frame.iloc[rows]
+    terms = ridge_terms(panel, fit, origin, rows)
+    log_point: Array = terms @ np.array(HALF_LIFE_WEIGHTS)
+    values: dict[str, npt.NDArray[Any]] = {}
+    month = day.astype("datetime64[M]")
+    step = (day - origin).astype(np.int64)
+    values["step"] = step
+    values["day_of_month"] = (day - month.astype("datetime64[D]")).astype(np.int64)
+    values["days_to_month_end"] = ((month + 1).astype("datetime64[D]") - day).astype(np.int64)
+    values["log_point"] = log_point
+    for k in range(len(HALF_LIVES)):
+        values[f"half_life_{k}"] = terms[:, k] - log_point
+    residuals = past_residuals(panel, fit, origin)
+    values |= _levels(panel, residuals, rows)
+    values |= _year_ago(residuals, store, step)
+    end = residuals.known.shape[1]
+    last = np.where(residuals.known.any(axis=1), residuals.known[:, ::-1].argmax(axis=1), end)
+    values["days_since_sale"] = np.minimum(last, SINCE_SALE_CAP)[store]
+    values["scale"] = fit.scale[store]
+    values["sales_per_customer"] = _sales_per_customer(panel, origin)[store]
+    middle = fit.coefficients[:, len(HALF_LIVES) // 2]
+    for name in COEFFICIENT_INPUTS:
+        values[f"coefficient_{name}"] = middle[store, DESIGN_COLUMNS.index(name)]
+    for name in DAY_INPUTS:
+        values[name] = frame[name].to_numpy()
+    out = np.empty((len(rows), len(STACK_INPUTS)), np.float32)
+    for j, name in enumerate(STACK_INPUTS):
+        out[:, j] = values[name]
+    return out, log_point
+
+
+def _levels(
+    panel: Panel, residuals: Residuals, rows: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """Average recent residuals by store; by store and weekday, promo, and both."""
+    n, store = len(panel.stores), panel.store[rows]
+    end = residuals.value.shape[1]
+    windows = np.array(LEVEL_WINDOWS)
+    total, count = residuals.window(end - windows, np.full(len(windows), end))
+    level = total / (count + KIND_PRIOR_DAYS)
+    values: dict[str, npt.NDArray[Any]] = {
+        f"level_{days}": level[store, k] for k, days in enumerate(LEVEL_WINDOWS)
+    }
+    newest = residuals.first + (end - 1)
+    past = np.flatnonzero(panel.days_between(np.full(n, newest - KIND_DAYS), np.full(n, newest)))
+    residual = residuals.value[
+        panel.store[past], (panel.day[past] - residuals.first).astype(np.int64)
+    ]
+    weekday = panel.frame["day_of_week"].to_numpy().astype(np.int64) - 1
+    promo = panel.frame["promo"].to_numpy().astype(np.int64)
+    kinds = {"weekday": (7, weekday), "promo": (2, promo), "kind": (14, 2 * weekday + promo)}
+    for name, (size, kind) in kinds.items():
+        index = panel.store[past] * size + kind[past]
+        sums = np.bincount(index, residual, n * size)
+        counts = np.bincount(index, minlength=n * size)
+        values[f"{name}_level"] = (sums / (counts + KIND_PRIOR_DAYS))[store * size + kind[rows]]
+    return values
+
+
+def _year_ago(
+    residuals: Residuals, store: npt.NDArray[np.int64], step: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]]:
+    """Average each store's residuals around the same day of the last year, and before it."""
+    end = residuals.value.shape[1]
+    ago = end - 1 + np.arange(int(step.max(initial=0)) + 1) - YEAR_DAYS
+    values: dict[str, npt.NDArray[Any]] = {}
+    for side in YEAR_SIDES:
+        total, count = residuals.window(ago - side, ago + side + 1)
+        values[f"year_ago_{side}"] = _mean(total, count)[store, step]
+    before = np.array([end - YEAR_DAYS])
+    total, count = residuals.window(before - LEVEL_DAYS, before)
+    values["year_ago_before"] = _mean(total, count)[store, 0]
+    return values
+
+
+def _mean(total: Array, count: Array) -> Array:
+    return np.where(count > 0, total / (count + 1.0), np.nan)
+
+
+def _sales_per_customer(panel: Panel, origin: np.datetime64) -> Array:
+    """Average log sales minus log customers by store over the last days before an origin."""
+    n = len(panel.stores)
+    rows = np.flatnonzero(
+        panel.days_between(np.full(n, origin - CUSTOMER_DAYS), np.full(n, origin))
+    )
+    value = panel.y[rows] - panel.frame["log_customers"].to_numpy(np.float64)[rows]
+    rows, value = rows[~np.isnan(value)], value[~np.isnan(value)]
+    total = np.bincount(panel.store[rows], value, n)
+    count = np.bincount(panel.store[rows], minlength=n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / count

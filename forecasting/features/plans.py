@@ -1,0 +1,166 @@
+"""What is known and what is assumed about coming days.
+
+Here belongs the completion of a plan: days that nobody planned get the store's usual weekday
+openings and the chain's 14-day promo cycle, and say so in ``plan_assumed``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
+
+#: The promo cycle of the chain, in days.
+PROMO_CYCLE_DAYS = 14
+#: How much history tells the usual weekday openings.
+OPENING_DAYS = 56
+
+_PLAN_COLUMNS = ["open", "promo", "state_holiday", "school_holiday"]
+
+
+def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
+    """Give each store's usual opening (0 or 1) by weekday; Monday to Saturday when unknown."""
+    origin = history["store"].map(origins)
+    recent = history[
+        (history["date"] <= origin)
+        & (history["date"] > origin - pd.Timedelta(days=OPENING_DAYS))
+        & (history["state_holiday"].astype(str) == "0")
+    ]
+    weekday = recent["date"].dt.dayofweek.rename("weekday")
+    share = recent["open"].groupby([recent["store"], weekday]).mean().unstack()
+    share = share.reindex(index=origins.index, columns=range(7))
+    default = pd.Series([1.0] * 6 + [0.0], index=range(7))
+    return share.apply(lambda row: row.fillna(default), axis=1).ge(0.5).astype(np.int16)
+
+
+def complete_plan(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> pd.DataFrame:
+    """Give every store a row for each of the ``horizon`` days after its origin.
+
+    Args:
+        history_days: Day panel up to the origins; the last 56 days are enough.
+        planned_days: Known plans with store, date and any of open, promo, state_holiday and
+            school_holiday; missing values are allowed. A plan without ``open`` counts as open.
+            Rows up to a store's origin are ignored.
+        origins: Origin (last known day) by store.
+        horizon: Days ahead.
+
+    Returns:
+        Day panel of the coming days, sorted by store and date, ``sales`` and ``customers`` NaN,
+        with ``plan_assumed`` (bool): True where the day had no plan and got the usual weekday
+        opening, the promo of the same day of the last promo cycle, and no holiday.
+    """
+    origins = pd.to_datetime(origins).sort_index()
+    stores = origins.index.to_numpy()
+    steps = np.arange(1, horizon + 1)
+    date = origins.to_numpy("datetime64[D]")[:, None] + steps
+    days = pd.DataFrame(
+        {
+            "store": np.repeat(stores, horizon).astype(np.int32),
+            "date": date.ravel().astype("datetime64[ns]"),
+        }
+    )
+    known = planned_days.reindex(columns=["store", "date", *_PLAN_COLUMNS])
+    known = known.drop_duplicates(["store", "date"], keep="last").assign(planned=True)
+    days = days.merge(known, on=["store", "date"], how="left")
+    assumed = days.pop("planned").isna().to_numpy()
+
+    history = history_days[history_days["store"].isin(stores)]
+    openings = _usual_openings(history, origins)
+    weekday = days["date"].dt.dayofweek.to_numpy()
+    row = np.repeat(np.arange(len(stores)), horizon)
+    usual = openings.to_numpy()[row, weekday]
+    opened = pd.to_numeric(days["open"], errors="coerce").to_numpy(np.float64)
+    opened = np.where(np.isnan(opened), np.where(assumed, usual, 1), opened)
+
+    promo = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
+    missing = np.isnan(promo)
+    if missing.any():
+        past = pd.concat([history[["store", "date", "promo"]], known[["store", "date", "promo"]]])
+        past = past.assign(promo=pd.to_numeric(past["promo"], errors="coerce")).dropna()
+        past = past.drop_duplicates(["store", "date"], keep="last")
+        by_store = past.set_index(["store", "date"])["promo"]
+        by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
+        for cycles in range(1, -(-horizon // PROMO_CYCLE_DAYS) + 3):
+            model = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
+            key = pd.MultiIndex.from_arrays([days["store"], model])
+            promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
+            promo = np.where(np.isnan(promo), by_date.reindex(model).to_numpy(), promo)
+        promo = np.where(np.isnan(promo), 0.0, promo)
+
+    holiday = days["state_holiday"].astype("object")
+    school = pd.to_numeric(days["school_holiday"], errors="coerce").fillna(0)
+    return pd.DataFrame(
+        {
+            "store": days["store"],
+            "date": days["date"],
+            "day_of_week": (weekday + 1).astype(np.int16),
+            "sales": np.nan,
+            "customers": np.nan,
+            "open": opened.astype(np.int16),
+            "promo": promo.astype(np.int16),
+            "state_holiday": holiday.where(holiday.notna(), "0").astype(str),
+            "school_holiday": school.astype(np.int16),
+            "plan_assumed": assumed,
+        }
+    )
+
+
+def features_with_plan(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> pd.DataFrame:
+    """Compute the features of the past and of the ``horizon`` days after each store's origin.
+
+    Past and coming days are seen together, so that the last known days look ahead into the
+    plan, as all days before them did. The plan is completed some way past the horizon, so that
+    the last coming days have their look-ahead too.
+
+    Args:
+        history_days: Day panel; rows after a store's origin are ignored.
+        planned_days: As for :func:`complete_plan`.
+        origins: Origin by store; stores without one are left out.
+        horizon: Days ahead.
+
+    Returns:
+        Rows of :func:`forecasting.features.daily.day_features` up to ``horizon`` days after
+        each store's origin; the coming days have no ``log_sales``.
+    """
+    origins = pd.to_datetime(origins)
+    future = complete_plan(history_days, planned_days, origins, horizon + LOOKAHEAD_DAYS)
+    past = history_days[history_days["date"] <= history_days["store"].map(origins)]
+    features = day_features(pd.concat([past.assign(plan_assumed=False), future], ignore_index=True))
+    step = (features["date"] - features["store"].map(origins)).dt.days
+    return features[step <= horizon].reset_index(drop=True)
+
+
+def future_features(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> pd.DataFrame:
+    """Compute the features of the ``horizon`` days after each store's origin alone.
+
+    Args:
+        history_days: Day panel up to the origins; ``CONTEXT_DAYS`` of it are enough.
+        planned_days: As for :func:`complete_plan`.
+        origins: Origin by store.
+        horizon: Days ahead.
+
+    Returns:
+        The coming days' rows of :func:`features_with_plan`, ``horizon`` a store.
+    """
+    origins = pd.to_datetime(origins)
+    oldest = history_days["store"].map(origins) - pd.Timedelta(days=CONTEXT_DAYS)
+    context = history_days[history_days["date"] > oldest]
+    features = features_with_plan(context, planned_days, origins, horizon)
+    coming = features["date"] > features["store"].map(origins)
+    return features[coming].reset_index(drop=True)

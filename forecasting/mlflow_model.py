@@ -1,0 +1,75 @@
+"""The pooled model as MLflow serves it: a day panel in, forecasts out.
+
+MLflow copies this file into each logged model and runs it when the model is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from forecasting.columns import DAY_COLUMNS
+from forecasting.features.plans import features_with_plan
+from forecasting.models.pooled import PooledModel
+from forecasting.models.store_models import fit_stores
+from forecasting.prediction import forecast
+
+
+class SalesForecast(PythonModel):
+    """A pooled model behind MLflow's interface: a day panel in, forecasts out."""
+
+    def load_context(self, context: Any) -> None:
+        """Reads the pooled model that was logged."""
+        self._model = PooledModel.from_bytes(Path(context.artifacts["pooled_model"]).read_bytes())
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Forecasts the days of a panel whose sales are missing.
+
+        Args:
+            context: MLflow's; not used.
+            model_input: The day panel: a row a store and date. Days without sales after a
+                store's newest day with sales are forecast, with the plan that they state.
+            params: Not used.
+
+        Returns:
+            The forecast frame: a row a store and coming day, with point, mean and quantiles.
+
+        Raises:
+            ValueError: No day has sales, or the model knows days after a store's newest.
+        """
+        days = pd.DataFrame(model_input)[list(DAY_COLUMNS)].astype(
+            {
+                "store": np.int32,
+                "date": "datetime64[ns]",
+                "day_of_week": np.int16,
+                "open": np.int16,
+                "promo": np.int16,
+                "school_holiday": np.int16,
+                "state_holiday": str,
+            }
+        )
+        days = days.sort_values(["store", "date"], ignore_index=True)
+        origins = days[days["sales"].notna()].groupby("store")["date"].max()
+        if origins.empty:
+            raise ValueError("no day of the panel has sales: there is no origin to forecast from")
+        days = days[days["store"].isin(origins.index)]
+        origin = days["store"].map(origins)
+        plan = days[days["date"] > origin].drop(columns=["sales", "customers"])
+        horizon = int((plan["date"] - plan["store"].map(origins)).dt.days.max()) if len(plan) else 0
+        features = features_with_plan(days[days["date"] <= origin], plan, origins, horizon)
+        past = features["date"] <= features["store"].map(origins)
+        models = fit_stores(features[past], self._model, origin=origins)
+        out = forecast(features[past], models, self._model, features[~past], origins=origins)
+        asked = pd.MultiIndex.from_frame(plan[["store", "date"]])
+        found = pd.MultiIndex.from_frame(out[["store", "date"]]).isin(asked)
+        return out[found].reset_index(drop=True)
+
+
+set_model(SalesForecast())

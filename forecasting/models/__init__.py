@@ -1,0 +1,1 @@
+"""Models: the linear ones of each store, the pooled one, the trees, and the seasonal naive."""

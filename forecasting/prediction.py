@@ -1,0 +1,172 @@
+"""The forecast: per-store models, recent levels and calibrated quantiles put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecasting.calibration import (
+    Calibration,
+    ErrorMeasure,
+    day_kinds,
+    point_of,
+    quantiles_of,
+    row_scale,
+)
+from forecasting.columns import FORECAST_COLUMNS, QUANTILE_COLUMNS
+from forecasting.features.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_inputs
+from forecasting.features.panel import HALF_LIVES, Panel
+from forecasting.models.boosting import stack_correction
+from forecasting.models.linear import Array
+from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel
+from forecasting.models.store_models import StoreFit, coefficients_of, origin_array
+
+DEFAULT_HORIZON = 42
+
+
+def store_fit(
+    store_models: pd.DataFrame, pooled: PooledModel | None, stores: npt.NDArray[np.int32]
+) -> StoreFit:
+    """Line up models with stores; a store without one gets the population's mean.
+
+    Args:
+        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
+        pooled: The pooled model, for stores without a model of their own.
+        stores: Store ids, increasing.
+
+    Raises:
+        ValueError: A store has no model and there is no pooled model either.
+    """
+    known = store_models.drop_duplicates("store", keep="last").set_index("store")
+    position = known.index.get_indexer(pd.Index(stores))
+    missing = position < 0
+    if missing.any() and pooled is None:
+        raise ValueError(f"store {stores[missing][0]} has no model, and there is no pooled model")
+    coefficients = np.empty((len(stores), len(HALF_LIVES), 0))
+    scale = np.empty(len(stores))
+    n_days = np.zeros(len(stores), np.int64)
+    if pooled is not None:
+        mean = np.stack([population.mean for population in pooled.populations])
+        coefficients = np.repeat(mean[None], len(stores), axis=0)
+        scale[:] = pooled.population_scale
+    found = np.flatnonzero(~missing)
+    if len(found):
+        own = coefficients_of(known.iloc[position[found]])
+        if pooled is None:
+            coefficients = np.empty((len(stores), *own.shape[1:]))
+        coefficients[found] = own
+        scale[found] = known["residual_scale"].to_numpy(np.float64)[position[found]]
+        n_days[found] = known["n_days"].to_numpy(np.int64)[position[found]]
+    return StoreFit(stores, coefficients, scale, n_days)
+
+
+def forecast(
+    history_features: pd.DataFrame,
+    store_models: pd.DataFrame,
+    pooled: PooledModel | None,
+    future_features: pd.DataFrame,
+    *,
+    origins: pd.Series,
+    error_measure: ErrorMeasure = "rmspe",
+) -> pd.DataFrame:
+    """Forecast every row of ``future_features`` after its store's origin.
+
+    Args:
+        history_features: Feature rows up to the origins; rows after a store's origin are
+            ignored. The last 400 days are enough.
+        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
+        pooled: The pooled model. Without it the stores' own models forecast alone, with normal
+            quantiles widened by 1.3, and every store needs a model.
+        future_features: Feature rows of the coming days; rows up to the origin are ignored.
+        origins: Last known day by store id, for every store of ``future_features``.
+        error_measure: What ``point`` is best for: ``rmspe``, ``median`` or ``mean``.
+
+    Returns:
+        One row a store and coming day, sorted, with ``FORECAST_COLUMNS``: store (int32), origin
+        and date (datetime64[ns]), horizon (int16), open (int16), point, mean and quantiles in
+        sales (float64), plan_assumed (bool). Quantiles never cross; closed days are 0 throughout.
+
+    Raises:
+        ValueError: A store has no origin, no model while ``pooled`` is None, or the models were
+            made by another version or know days after the origin.
+    """
+    stores = np.unique(future_features["store"].to_numpy(np.int32))
+    day_origin = origin_array(stores, origins)
+    if (
+        pooled is not None
+        and len(stores)
+        and day_origin.min() < np.datetime64(pooled.trained_until)
+    ):
+        raise ValueError(
+            f"the pooled model was trained until {pooled.trained_until}, after origin "
+            f"{day_origin.min()}: its forecasts would know the future"
+        )
+    panel = forecast_panel(history_features, future_features, stores, day_origin)
+    fit = store_fit(store_models, pooled, panel.stores)
+    rows = np.flatnonzero(panel.day > day_origin[panel.store])
+    log_point = log_points(panel, fit, pooled, day_origin, rows)
+
+    calibration = Calibration.default() if pooled is None else pooled.calibration
+    horizon = DEFAULT_HORIZON if pooled is None else pooled.horizon
+    store, frame = panel.store[rows], panel.frame.iloc[rows]
+    origin = day_origin[store]
+    step = (panel.day[rows] - origin).astype(np.int64)
+    kinds = day_kinds(frame, step, horizon)
+    scale = row_scale(calibration, fit.scale[store], kinds)
+    sold = (frame["open"].to_numpy() == 1).astype(np.float64)
+    quantiles = quantiles_of(calibration, log_point, scale) * sold[:, None]
+    out = pd.DataFrame(
+        {
+            "store": frame["store"].to_numpy(np.int32),
+            "origin": origin.astype("datetime64[ns]"),
+            "date": frame["date"].to_numpy(),
+            "horizon": step.astype(np.int16),
+            "open": frame["open"].to_numpy(np.int16),
+            "point": point_of(calibration, log_point, scale, error_measure) * sold,
+            "mean": point_of(calibration, log_point, scale, "mean") * sold,
+            **{name: quantiles[:, k] for k, name in enumerate(QUANTILE_COLUMNS)},
+            "plan_assumed": frame["plan_assumed"].to_numpy(bool),
+        }
+    )
+    return out[list(FORECAST_COLUMNS)]
+
+
+def forecast_panel(
+    history: pd.DataFrame,
+    future: pd.DataFrame,
+    stores: npt.NDArray[np.int32],
+    origins: npt.NDArray[np.datetime64],
+) -> Panel:
+    """Put the recent past and the coming days of the stores to forecast side by side."""
+    by_store = pd.Series(origins.astype("datetime64[ns]"), stores)
+    origin = history["store"].map(by_store)
+    oldest = origin - pd.Timedelta(days=RESIDUAL_DAYS)
+    past = history[(history["date"] <= origin) & (history["date"] > oldest)]
+    coming = future[future["date"] > future["store"].map(by_store)]
+    targets = {"log_sales": np.float32("nan"), "log_customers": np.float32("nan")}
+    return Panel.of(pd.concat([past, coming.assign(**targets)], ignore_index=True))
+
+
+def log_points(
+    panel: Panel,
+    fit: StoreFit,
+    pooled: PooledModel | None,
+    origins: npt.NDArray[np.datetime64],
+    rows: npt.NDArray[np.int64],
+) -> Array:
+    """Forecast rows on the log scale, one origin after the other."""
+    log_point = np.empty(len(rows))
+    for origin in np.unique(origins):
+        mine = np.flatnonzero((origins == origin)[panel.store[rows]])
+        if pooled is None or not pooled.boosters:
+            log_point[mine] = ridge_log_point(panel, fit, origin, rows[mine])
+            continue
+        x, linear = stack_inputs(panel, fit, origin, rows[mine])
+        correction = stack_correction(pooled.boosters, x) - pooled.stack_offset
+        correction *= pooled.stack_weight
+        # Trees have learnt from stores with a history only.
+        log_point[mine] = linear + np.where(
+            fit.n_days[panel.store[rows[mine]]] >= MIN_HISTORY_DAYS, correction, 0.0
+        )
+    return log_point

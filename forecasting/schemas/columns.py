@@ -1,0 +1,276 @@
+"""The columns of the tables behind the assets: name, PostgreSQL type, and what they say.
+
+Here belong the words that people read, in the UI and in the schemas of frames, once. Nothing heavy
+is imported, so that loading the definitions stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from forecasting.columns import QUANTILES, quantile_column
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    name: str
+    type: str
+    description: str
+
+
+_STORE = Column("store", "integer", "The store's number.")
+_DATE = Column("date", "date", "The day, at midnight.")
+_WEEKDAY = Column("day_of_week", "smallint", "1 is Monday, 7 is Sunday.")
+_ASSUMED = Column(
+    "plan_assumed",
+    "boolean",
+    "True when nobody planned the day and the usual pattern was assumed.",
+)
+_WRITTEN = Column("written_at", "timestamp with time zone", "When the row was written.")
+_MODEL_VERSION = Column(
+    "model_version", "text", "The pooled model; missing where none was old enough."
+)
+_EVENT = (
+    Column("stream_id", "smallint", "The topic or file that the event came from."),
+    Column("topic_partition", "integer", "Its topic-partition."),
+    Column("kafka_offset", "bigint", "Its offset there; a file's row number."),
+    Column("event_time", "timestamp with time zone", "When it was sent: the latest one counts."),
+)
+_DAY = (
+    _STORE,
+    _DATE,
+    _WEEKDAY,
+    Column("sales", "integer", "Turnover of the day; missing while it is not known."),
+    Column("customers", "integer", "Customers of the day."),
+    Column("open", "smallint", "1 when the store is open."),
+    Column("promo", "smallint", "1 when the store runs a promo."),
+    Column("state_holiday", "text", "0 none, a public holiday, b Easter, c Christmas."),
+    Column("school_holiday", "smallint", "1 when the schools nearby are closed."),
+)
+_FEATURES = (
+    _STORE,
+    _DATE,
+    _WEEKDAY,
+    Column("open", "smallint", "1 when the store is (or will be) open."),
+    Column("promo", "smallint", "1 on promo days."),
+    Column("state_holiday", "smallint", "0 none, 1 public holiday, 2 Easter, 3 Christmas."),
+    Column("school_holiday", "smallint", "1 when the schools nearby are closed."),
+    Column(
+        "log_sales", "real", "Natural logarithm of sales; missing when closed, zero or not known."
+    ),
+    Column("log_customers", "real", "Natural logarithm of customers; missing likewise."),
+    *(
+        Column(name, "smallint", description)
+        for name, description in {
+            "promo_day": "Which day of the running promo, 1 the first; 0 without promo.",
+            "promo_days_left": "Promo days from this one to the last of the block, at most 14.",
+            "days_since_promo": "Days since the last promo day, at most 31; 0 on promo days.",
+            "days_to_promo": "Days to the next promo day, at most 15; 0 on promo days.",
+            "promo_days_last_14": "Promo days among the 14 days before.",
+            "promo_days_next_14": "Promo days among the 14 days after.",
+            "days_since_holiday": "Days since the last state holiday, at most 31.",
+            "days_to_holiday": "Days to the next state holiday, at most 15.",
+            "school_day": "Which day of the running school holidays, at most 30; 0 outside.",
+            "school_days_left": (
+                "Days of school holidays from this one on, at most 14; 0 outside."
+            ),
+            "days_since_school": "Days since the last school holiday, at most 31.",
+            "days_to_school": "Days to the next school holiday, at most 15.",
+            "closed_days_before": "Closed days in a row just before, at most 30.",
+            "closed_days_after": "Closed days in a row just after, at most 14.",
+            "open_days_week": "Open days of the Monday-to-Sunday week.",
+            "days_since_refurbishment": (
+                "Days since a closure of 6 days or more ended, at most 91."
+            ),
+            "days_to_refurbishment": "Days to the next such closure, at most 10.",
+            "refurbishment_days": "How long the last such closure was, at most 60; 0 without.",
+            "days_to_christmas": "Days to the next 25 December.",
+            "days_from_easter": "Days from the nearest Easter Sunday, negative before it.",
+        }.items()
+    ),
+    _ASSUMED,
+)
+_STORE_MODELS = (
+    _STORE,
+    Column("trained_until", "date", "The last day that the model has seen."),
+    Column("n_days", "integer", "Days of sales that it was fitted on."),
+    Column("coefficients", "double precision[]", "Coefficients, one half-life after the other."),
+    Column("residual_scale", "double precision", "Standard deviation of a log forecast's error."),
+)
+_FORECASTS = (
+    _STORE,
+    Column("origin", "date", "The last day whose sales the forecast has seen."),
+    Column("date", "date", "The day that is forecast."),
+    Column("horizon", "smallint", "Days from origin to date."),
+    Column("open", "smallint", "1 when the plan has the store open."),
+    Column("point", "double precision", "The forecast suited to the error measure in force."),
+    Column("mean", "double precision", "The forecast to add up for totals."),
+    *(
+        Column(
+            quantile_column(level),
+            "double precision",
+            f"Sales stay below with probability {level:g}.",
+        )
+        for level in QUANTILES
+    ),
+    _ASSUMED,
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "raw_sales": (
+        *_EVENT,
+        Column("ingest_time", "timestamp with time zone", "When it was stored."),
+        *_DAY,
+    ),
+    "cleaned_sales": (
+        *_DAY,
+        Column("corrections", "integer", "How many earlier events of the day it superseded."),
+        *_EVENT,
+        _WRITTEN,
+    ),
+    "features": (*_FEATURES, _WRITTEN),
+    "pooled_models": (
+        Column("version", "text", "The version that forecasts name."),
+        Column("period_start", "date", "First day of the period that it was trained for."),
+        Column("trained_until", "date", "The last day that it has seen."),
+        Column("created_at", "timestamp with time zone", "When it was stored."),
+        Column("recipe", "text", "ridge, or stack with LightGBM on top."),
+        Column("mlflow_run_id", "text", "The MLflow run that logged it."),
+        Column("metrics", "jsonb", "Its accuracy on past origins."),
+        Column("model", "bytea", "The model itself, compressed JSON."),
+        Column("format", "text", "Fingerprint of the code that can read it."),
+        Column("mlflow_version", "text", "Its version of the registered model sales-forecast."),
+    ),
+    "models": (
+        *_STORE_MODELS,
+        Column("period_start", "date", "First day of the period that it serves."),
+        Column("pooled_version", "text", "The pooled model that it was drawn towards."),
+        _WRITTEN,
+    ),
+    "forecasts": (
+        *_FORECASTS,
+        Column("kind", "text", "issued: what planners saw. backtest: from a past partition."),
+        _MODEL_VERSION,
+        Column("refresh_id", "text", "The Dagster run that wrote the row."),
+        _WRITTEN,
+    ),
+    "forecast_accuracy": (
+        Column("kind", "text", "issued or backtest."),
+        _STORE,
+        Column("date", "date", "The day that had been forecast."),
+        Column("lead_week", "smallint", "1 is up to 7 days ahead, 2 up to 14, and so on."),
+        Column("origin", "date", "A backtest's origin; issued ones of a week are added up."),
+        _MODEL_VERSION,
+        Column("forecasts", "smallint", "How many forecasts are added up."),
+        Column("sold", "smallint", "Those of days on which something was sold."),
+        Column("sales", "double precision", "What was sold, counted once a forecast."),
+        Column("mean", "double precision", "Sum of the forecasts to add up for totals."),
+        Column("absolute_error", "double precision", "Sum of |sales - q0_5|."),
+        Column(
+            "squared_percent_error",
+            "double precision",
+            "Sum of ((sales - point) / sales)² where something was sold.",
+        ),
+        Column("inside_80", "smallint", "Of the sold ones, those inside the 80 % interval."),
+        Column("inside_95", "smallint", "Of the sold ones, those inside the 95 % interval."),
+        _WRITTEN,
+    ),
+}
+"""Table -> its columns."""
+
+FRAMES: dict[str, dict[str, str]] = {
+    "days": {column.name: column.description for column in _DAY},
+    "features": {column.name: column.description for column in _FEATURES},
+    "store_models": {column.name: column.description for column in _STORE_MODELS},
+    "forecasts": {column.name: column.description for column in _FORECASTS},
+}
+"""Frame -> column -> its description."""
+
+ASSET_TABLES: dict[str, str] = {
+    "raw_sales": "raw_sales",
+    "cleaned_sales": "cleaned_sales",
+    "features": "features",
+    "pooled_model": "pooled_models",
+    "store_models": "models",
+    "forecasts": "forecasts",
+    "forecast_accuracy": "forecast_accuracy",
+}
+"""Asset -> the table that holds its rows."""
+
+_FEATURE_SOURCES = (
+    # The first word that a feature's name holds tells what it is made from.
+    ("log_sales", "sales"),
+    ("log_customers", "customers"),
+    ("promo", "promo"),
+    ("school", "school_holiday"),
+    ("holiday", "state_holiday"),
+    ("refurbishment", "open"),
+    ("closed", "open"),
+    ("open", "open"),
+)
+
+Lineage = dict[str, tuple[tuple[str, str], ...]]
+
+
+def _feature_lineage() -> Lineage:
+    found: Lineage = {}
+    for column in _FEATURES:
+        source = next((source for word, source in _FEATURE_SOURCES if word in column.name), "date")
+        if column.name == "store":
+            source = "store"
+        if column.name != "plan_assumed":
+            found[column.name] = (("cleaned_sales", source),)
+    return found
+
+
+_FITTED = tuple(("features", column.name) for column in _FEATURES if column.name != "plan_assumed")
+_MADE = (("store_models", "coefficients"), ("store_models", "residual_scale"))
+
+LINEAGE: dict[str, Lineage] = {
+    "cleaned_sales": {
+        **{column.name: (("raw_sales", column.name),) for column in (*_DAY, *_EVENT)},
+        "corrections": (("raw_sales", "event_time"),),
+    },
+    "features": _feature_lineage(),
+    "store_models": {
+        "store": (("features", "store"),),
+        "trained_until": (("features", "date"),),
+        "n_days": (("features", "log_sales"),),
+        "coefficients": (*_FITTED, ("pooled_model", "model")),
+        "residual_scale": (*_FITTED, ("pooled_model", "model")),
+        "pooled_version": (("pooled_model", "version"),),
+    },
+    "forecasts": {
+        "store": (("store_models", "store"),),
+        "origin": (("features", "date"),),
+        "model_version": (("store_models", "pooled_version"),),
+        **dict.fromkeys(
+            ("point", "mean", *(quantile_column(level) for level in QUANTILES)),
+            (*_MADE, ("features", "log_sales")),
+        ),
+    },
+    "forecast_accuracy": {
+        "store": (("forecasts", "store"),),
+        "date": (("forecasts", "date"),),
+        "lead_week": (("forecasts", "horizon"),),
+        "kind": (("forecasts", "kind"),),
+        "origin": (("forecasts", "origin"),),
+        "model_version": (("forecasts", "model_version"),),
+        "sales": (("cleaned_sales", "sales"),),
+        "mean": (("forecasts", "mean"),),
+        "absolute_error": (("forecasts", "q0_5"), ("cleaned_sales", "sales")),
+        "squared_percent_error": (("forecasts", "point"), ("cleaned_sales", "sales")),
+        "inside_80": (
+            ("forecasts", "q0_1"),
+            ("forecasts", "q0_9"),
+            ("cleaned_sales", "sales"),
+        ),
+        "inside_95": (
+            ("forecasts", "q0_025"),
+            ("forecasts", "q0_975"),
+            ("cleaned_sales", "sales"),
+        ),
+    },
+}
+"""Asset -> column -> the columns of other assets that it is made from."""

@@ -1,0 +1,99 @@
+"""Measures from sums equal those from rows; the verdict says what is wrong in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forecasting.evaluation import scoring
+from forecasting.evaluation.accuracy import MIN_DAYS, Accuracy, judge
+
+ROWS = 500
+
+
+def _sums(actual: np.ndarray, width: float = 0.2, level: float = 1.0) -> dict[str, Any]:
+    """Sums of forecasts at `level` times the truth, with intervals of `width` around 1."""
+    generator = np.random.default_rng(4)
+    median = actual * level * np.exp(generator.normal(0, 0.1, len(actual)))
+    sold = actual > 0
+    inside = {
+        name: int(((actual >= median * (1 - w)) & (actual <= median * (1 + w)) & sold).sum())
+        for name, w in (("inside_80", width * 0.64), ("inside_95", width))
+    }
+    return {
+        "kind": "issued",
+        "lead_week": 1,
+        "days": 28,
+        "forecasts": len(actual),
+        "sold": int(sold.sum()),
+        "sales": actual.sum(),
+        "mean": median.sum(),
+        "absolute_error": np.abs(actual - median).sum(),
+        "squared_percent_error": (((actual - median) / actual)[sold] ** 2).sum(),
+        **inside,
+    }
+
+
+@pytest.fixture
+def actual() -> np.ndarray:
+    return np.random.default_rng(1).uniform(2000, 9000, ROWS).round()
+
+
+def test_measures_are_those_of_the_rows(actual: np.ndarray) -> None:
+    actual[:40] = 0.0
+    generator = np.random.default_rng(4)
+    median = actual * np.exp(generator.normal(0, 0.1, ROWS))
+    with np.errstate(invalid="ignore"):
+        parts = [_sums(actual)]
+    found = Accuracy.of(parts)
+    assert found.rmspe == pytest.approx(scoring.rmspe(actual, median))
+    assert found.wape == pytest.approx(scoring.wape(actual, median))
+    assert found.bias == pytest.approx(scoring.bias(actual, median))
+    sold = actual > 0
+    assert found.coverage_95 == pytest.approx(
+        scoring.coverage(actual[sold], 0.8 * median[sold], 1.2 * median[sold])
+    )
+    assert found.forecasts == ROWS
+
+
+def test_days_on_which_nothing_was_sold_have_no_measure() -> None:
+    nothing = Accuracy.of([{**_sums(np.ones(3)), "sold": 0, "sales": 0.0}])
+    assert nothing.measures() == {}
+    assert nothing.findings() == []
+
+
+def test_usual_accuracy_passes(actual: np.ndarray) -> None:
+    verdict = judge([_sums(actual)])
+    assert verdict.passed
+    assert "500 issued forecasts of the last 28 days" in verdict.words
+    assert verdict.table.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("width", "level", "said"),
+    [
+        (0.1, 1.0, "80 % interval holds"),
+        (0.6, 1.0, "too wide"),
+        (0.2, 1.1, "too high"),
+        (0.2, 0.9, "too low"),
+    ],
+)
+def test_what_is_wrong_is_said(actual: np.ndarray, width: float, level: float, said: str) -> None:
+    verdict = judge([_sums(actual, width, level)])
+    assert not verdict.passed
+    assert said in verdict.words
+
+
+def test_a_few_days_are_not_judged(actual: np.ndarray) -> None:
+    verdict = judge([{**_sums(actual, 0.01), "days": MIN_DAYS - 1}])
+    assert verdict.passed
+    assert "too few days" in verdict.words
+
+
+def test_backtests_stand_in_until_issued_forecasts_meet_their_days(actual: np.ndarray) -> None:
+    wrong = {**_sums(actual, 0.01), "kind": "backtest"}
+    assert not judge([wrong]).passed
+    assert judge([wrong, _sums(actual)]).passed
+    assert judge([]).passed

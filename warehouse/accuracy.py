@@ -1,0 +1,162 @@
+"""Forecasts against what happened: scored in PostgreSQL, where both lie."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+
+from forecasting.evaluation.accuracy import SUMS
+from warehouse.connection import Transaction
+
+LONGEST_HORIZON_DAYS = 366
+"""No forecast reaches further (the settings' bound): older origins need not be looked at."""
+
+_ADDED_UP = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
+
+# What is to be scored is in `wanted`: a store, a day, and what was sold.
+_SCORE = """
+), in_force AS (
+    -- Of several issues from one origin, what planners saw last counts.
+    SELECT DISTINCT ON (f.kind, f.store, f.origin, f.date)
+        f.kind, f.store, f.date, (f.horizon - 1) / 7 + 1 AS lead_week,
+        CASE WHEN f.kind = 'backtest' THEN f.origin END AS origin, f.model_version,
+        f.point, f.mean, f.q0_025, f.q0_1, f.q0_5, f.q0_9, f.q0_975,
+        c.sales::float8 AS sales, c.sales > 0 AS sold
+    {found}
+    ORDER BY f.kind, f.store, f.origin, f.date, f.written_at DESC
+), written AS (
+    INSERT INTO sales.forecast_accuracy (
+        kind, store, date, lead_week, origin, model_version, forecasts, sold, sales, mean,
+        absolute_error, squared_percent_error, inside_80, inside_95)
+    SELECT kind, store, date, lead_week, origin, model_version,
+        count(*), count(*) FILTER (WHERE sold), sum(sales), sum(mean),
+        sum(abs(sales - q0_5)),
+        coalesce(sum(((sales - point) / nullif(sales, 0)) ^ 2), 0),
+        count(*) FILTER (WHERE sold AND sales BETWEEN q0_1 AND q0_9),
+        count(*) FILTER (WHERE sold AND sales BETWEEN q0_025 AND q0_975)
+    FROM in_force
+    GROUP BY kind, store, date, lead_week, origin, model_version
+    RETURNING *
+)
+"""
+
+_SCORE_DAYS = (
+    """
+WITH wanted AS MATERIALIZED (
+    SELECT store, first_day FROM unnest($1::int4[], $2::date[]) AS t (store, first_day)
+"""
+    + _SCORE.format(
+        found="""
+    FROM wanted w
+    JOIN sales.cleaned_sales c ON c.store = w.store AND c.date >= w.first_day AND c.date >= $3
+    JOIN sales.forecasts f ON f.store = c.store AND f.date = c.date
+        AND f.date >= $3 AND f.origin >= $4"""
+    )
+    + f"SELECT store, date, count(*) AS rows, {_ADDED_UP} FROM written GROUP BY store, date"
+)
+
+_SCORE_BACKTESTS = (
+    """
+WITH wanted AS MATERIALIZED (
+    SELECT unnest($1::int4[]) AS store
+"""
+    + _SCORE.format(
+        found="""
+    FROM wanted w
+    JOIN sales.forecasts_backtest f ON f.store = w.store AND f.origin BETWEEN $2 AND $3
+    JOIN sales.cleaned_sales c ON c.store = f.store AND c.date = f.date AND c.date > $2"""
+    )
+    + f"SELECT store, origin, count(*) AS rows, {_ADDED_UP} FROM written GROUP BY store, origin"
+)
+
+
+def replace_days(transaction: Transaction, first_days: Mapping[int, date]) -> pd.DataFrame:
+    """Scores all forecasts, issued and backtests, of some stores' days; replaces what was there.
+
+    Args:
+        transaction: The open transaction; hold the asset's lock.
+        first_days: Store -> the earliest day to score; all known days from it on are.
+
+    Returns:
+        A row a store and date that had been forecast: store, date, rows, and `SUMS` (float64).
+    """
+    stores, days = list(first_days), list(first_days.values())
+    earliest = min(days, default=date.max)
+    transaction.execute(
+        """
+        DELETE FROM sales.forecast_accuracy a
+        USING unnest($1::int4[], $2::date[]) AS w (store, first_day)
+        WHERE a.store = w.store AND a.date >= w.first_day AND a.date >= $3
+        """,
+        (stores, days, earliest),
+    )
+    oldest = max(earliest, date(1, 1, 1) + timedelta(days=LONGEST_HORIZON_DAYS))
+    return transaction.frame(
+        _SCORE_DAYS,
+        (stores, days, earliest, oldest - timedelta(days=LONGEST_HORIZON_DAYS)),
+    )
+
+
+def replace_backtests(
+    transaction: Transaction, chosen: Sequence[int], first_origin: date, last_origin: date
+) -> pd.DataFrame:
+    """Scores the backtests of some stores from a span of origins, as far as their days are known.
+
+    Args:
+        transaction: The open transaction; hold the asset's lock.
+        chosen: The stores to replace.
+        first_origin: The first origin to replace.
+        last_origin: The last origin to replace.
+
+    Returns:
+        A row a store and origin of which a day is known: store, origin, rows, and `SUMS`.
+    """
+    parameters = (list(chosen), first_origin, last_origin)
+    transaction.execute(
+        """
+        DELETE FROM sales.forecast_accuracy
+        WHERE kind = 'backtest' AND store = ANY($1::int4[]) AND origin BETWEEN $2 AND $3
+            AND date > $2
+        """,
+        parameters,
+    )
+    return transaction.frame(_SCORE_BACKTESTS, parameters)
+
+
+def newest_day(transaction: Transaction) -> date | None:
+    """The newest day that has been held against its forecasts."""
+    newest: date | None = transaction.value("SELECT max(date) FROM sales.forecast_accuracy")
+    return newest
+
+
+def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
+    """The sums over all days since one: a row a kind and week of lead time.
+
+    Returns:
+        Rows with kind, lead_week, days (different days), and `SUMS`, ordered by kind and week.
+    """
+    return transaction.rows(
+        f"""
+        SELECT kind, lead_week, count(*) AS days, {_ADDED_UP}
+        FROM (
+            SELECT kind, lead_week, date, {_ADDED_UP} FROM sales.forecast_accuracy
+            WHERE date >= $1 GROUP BY kind, lead_week, date
+        ) AS by_day
+        GROUP BY kind, lead_week ORDER BY kind, lead_week
+        """,
+        (since,),
+    )
+
+
+def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:
+    """The sums over what a pooled model's issued forecasts met since a day, with `days`."""
+    added_up = ", ".join(f"coalesce(sum({name}), 0)::float8 AS {name}" for name in SUMS)
+    (row,) = transaction.rows(
+        f"""
+        SELECT count(DISTINCT date) AS days, {added_up} FROM sales.forecast_accuracy
+        WHERE kind = 'issued' AND model_version = $1 AND date >= $2
+        """,
+        (version, since),
+    )
+    return row

@@ -1,0 +1,313 @@
+"""The `changes` ledger and the refreshes that work it off."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from warehouse.connection import Transaction
+
+DUE = "done_at IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())"
+"""What a refresh may take: a store that has failed by itself waits for its next try."""
+
+
+#: Waits before a store that failed by itself is tried again: doubled with each try, up to the
+#: longest. Each try costs a run, and mending such a store takes people.
+FIRST_STORE_WAIT = timedelta(seconds=10)
+LONGEST_STORE_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class OpenChanges:
+    """What a refresh may take now: the newest change's number and each store's earliest day."""
+
+    count: int
+    newest_id: int
+    oldest_made_at: datetime
+    first_days: dict[int, date]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The changes that a refresh works off.
+
+    Attributes:
+        count: How many they are.
+        data_first_days: Store -> the earliest day whose sales or plan changed.
+        model_stores: The stores that only need newer models.
+        suspects: The stores with which an earlier refresh has failed.
+    """
+
+    count: int
+    data_first_days: dict[int, date]
+    model_stores: list[int]
+    suspects: frozenset[int] = frozenset()
+
+
+def have_settled(transaction: Transaction, seconds: float) -> bool:
+    """Whether something waits for a refresh and nothing has been added for some time.
+
+    A look so cheap that it may be repeated often.
+    """
+    found = transaction.value(
+        f"""
+        SELECT coalesce(max(made_at) <= clock_timestamp() - make_interval(secs => $1), false)
+        FROM sales.changes WHERE {DUE}
+        """,
+        (seconds,),
+    )
+    return bool(found)
+
+
+def open_changes(transaction: Transaction) -> OpenChanges | None:
+    """What no refresh has closed yet and one may take now; None when there is nothing."""
+    (row,) = transaction.rows(
+        f"""
+        SELECT count(*) AS count, max(change_id) AS newest_id, min(made_at) AS oldest_made_at
+        FROM sales.changes WHERE {DUE}
+        """
+    )
+    if not row["count"]:
+        return None
+    stores = transaction.rows(
+        f"""
+        SELECT t.store, min(t.first_day) AS first_day
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE {DUE} GROUP BY t.store
+        """
+    )
+    return OpenChanges(
+        count=row["count"],
+        newest_id=row["newest_id"],
+        oldest_made_at=row["oldest_made_at"],
+        first_days={stored["store"]: stored["first_day"] for stored in stores},
+    )
+
+
+def take(transaction: Transaction, refresh_id: str) -> Taken:
+    """Takes every open change for a refresh, and records which offsets it will have seen.
+
+    A change that an earlier refresh took and never closed is open still: its run has failed.
+    A store that waits for its next try is taken at once when something else of it has changed.
+
+    Args:
+        transaction: The open transaction.
+        refresh_id: The Dagster run that refreshes; a retry of the same run takes again.
+    """
+    transaction.execute(
+        f"""
+        UPDATE sales.changes SET refresh_id = $1
+        WHERE done_at IS NULL AND stores && (
+            SELECT coalesce(array_agg(store), '{{}}')
+            FROM sales.changes c, unnest(c.stores) AS store WHERE {DUE})
+        """,
+        (refresh_id,),
+    )
+    taken = taken_by(transaction, refresh_id)
+    first_days = list(taken.data_first_days.values())
+    offsets = transaction.rows(
+        """
+        SELECT s.topic, s.topic_uuid, o.topic_partition, o.next_offset
+        FROM sales.stream_offsets o JOIN sales.streams s USING (stream_id)
+        ORDER BY s.topic, s.topic_uuid, o.topic_partition
+        """
+    )
+    transaction.execute(
+        """
+        INSERT INTO sales.refreshes (refresh_id, changes, stores, first_day, offsets)
+        VALUES ($1, $2, $3, $4, $5::text::jsonb)
+        ON CONFLICT (refresh_id) DO UPDATE SET
+            changes = excluded.changes, stores = excluded.stores,
+            first_day = excluded.first_day, offsets = excluded.offsets
+        """,
+        (
+            refresh_id,
+            taken.count,
+            len(taken.data_first_days.keys() | set(taken.model_stores)),
+            min(first_days) if first_days else None,
+            json.dumps(offsets),
+        ),
+    )
+    return taken
+
+
+def has_begun(transaction: Transaction, refresh_id: str) -> bool:
+    """Whether a refresh has taken its changes."""
+    return bool(
+        transaction.value(
+            "SELECT count(*) FROM sales.refreshes WHERE refresh_id = $1", (refresh_id,)
+        )
+    )
+
+
+def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
+    """What a refresh has taken and not closed."""
+    count = transaction.value(
+        "SELECT count(*) FROM sales.changes WHERE refresh_id = $1 AND done_at IS NULL",
+        (refresh_id,),
+    )
+    rows = transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) FILTER (WHERE c.kind <> 'champion') AS first_day,
+            max(c.tries) AS tries
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.refresh_id = $1 AND c.done_at IS NULL
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (refresh_id,),
+    )
+    return Taken(
+        count=count,
+        data_first_days={
+            row["store"]: row["first_day"] for row in rows if row["first_day"] is not None
+        },
+        model_stores=[row["store"] for row in rows if row["first_day"] is None],
+        suspects=frozenset(row["store"] for row in rows if row["tries"]),
+    )
+
+
+def note_failed(transaction: Transaction, refresh_id: str, failed: Mapping[int, str]) -> None:
+    """Notes the stores that a refresh has failed with, and why; the first reason of each stays."""
+    transaction.execute(
+        "UPDATE sales.refreshes SET failed = $2::text::jsonb || failed WHERE refresh_id = $1",
+        (refresh_id, json.dumps(failed)),
+    )
+
+
+def failed(transaction: Transaction, refresh_id: str) -> dict[int, str]:
+    """The stores that a refresh has failed with so far, and why."""
+    rows = transaction.rows(
+        """
+        SELECT e.key::int4 AS store, e.value AS reason
+        FROM sales.refreshes, jsonb_each_text(failed) AS e WHERE refresh_id = $1
+        """,
+        (refresh_id,),
+    )
+    return {row["store"]: row["reason"] for row in rows}
+
+
+def close(
+    transaction: Transaction,
+    refresh_id: str,
+    *,
+    newest_origin: date | None,
+    model_version: str | None,
+) -> None:
+    """Closes a refresh's changes, in the transaction that commits its forecasts.
+
+    What it has failed with is open again, a store by itself, with the time of the change that it
+    comes from.
+    """
+    transaction.execute(
+        """
+        INSERT INTO sales.changes
+            (kind, made_at, stores, first_days, tries, not_before, error)
+        SELECT min(c.kind), min(c.made_at), ARRAY[t.store], ARRAY[min(t.first_day)],
+            max(c.tries) + 1,
+            clock_timestamp() + make_interval(secs => least($2 * power(2, max(c.tries)), $3)),
+            r.failed ->> t.store::text
+        FROM sales.refreshes r
+        JOIN sales.changes c USING (refresh_id),
+            unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE r.refresh_id = $1 AND c.done_at IS NULL AND r.failed ? t.store::text
+        GROUP BY t.store, c.kind = 'champion', r.failed
+        """,
+        (refresh_id, FIRST_STORE_WAIT.total_seconds(), LONGEST_STORE_WAIT.total_seconds()),
+    )
+    transaction.execute(
+        """
+        UPDATE sales.changes SET done_at = clock_timestamp()
+        WHERE refresh_id = $1 AND done_at IS NULL
+        """,
+        (refresh_id,),
+    )
+    transaction.execute(
+        """
+        UPDATE sales.refreshes
+        SET finished_at = clock_timestamp(), newest_origin = $2, model_version = $3
+        WHERE refresh_id = $1
+        """,
+        (refresh_id, newest_origin, model_version),
+    )
+
+
+def unscored(transaction: Transaction) -> list[str]:
+    """The refreshes whose days nobody has held against their forecasts yet.
+
+    Usually the one that runs; after a kill between its last two assets, one before it too.
+    """
+    rows = transaction.rows(
+        """
+        SELECT refresh_id FROM sales.refreshes
+        WHERE finished_at IS NOT NULL AND scored_at IS NULL ORDER BY finished_at
+        """
+    )
+    return [row["refresh_id"] for row in rows]
+
+
+def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int, date]:
+    """Store -> the earliest day whose sales or plan some finished refreshes took."""
+    rows = transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) AS first_day
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.refresh_id = ANY($1::text[]) AND c.kind <> 'champion'
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (list(refresh_ids),),
+    )
+    return {row["store"]: row["first_day"] for row in rows}
+
+
+def note_scored(transaction: Transaction, refresh_ids: Sequence[str]) -> None:
+    """Notes that refreshes' days have been scored, in the transaction that did it."""
+    transaction.execute(
+        """
+        UPDATE sales.refreshes SET scored_at = clock_timestamp()
+        WHERE refresh_id = ANY($1::text[])
+        """,
+        (list(refresh_ids),),
+    )
+
+
+def note_champion(transaction: Transaction) -> None:
+    """Notes that a newer pooled model serves every store from now on."""
+    transaction.execute(
+        """
+        INSERT INTO sales.changes (kind, stores, first_days)
+        SELECT 'champion', array_agg(store ORDER BY store), array_agg(newest ORDER BY store)
+        FROM (SELECT store, max(date) AS newest FROM sales.cleaned_sales GROUP BY store) AS known
+        HAVING count(*) > 0
+        """
+    )
+
+
+def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: float) -> None:
+    """Records how long an asset took in a refresh."""
+    transaction.execute(
+        """
+        UPDATE sales.refreshes SET timings = timings || jsonb_build_object($2::text, $3::float8)
+        WHERE refresh_id = $1
+        """,
+        (refresh_id, asset, round(seconds, 3)),
+    )
+
+
+def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
+    """Stores whose changes have been open for longer than a bound, or have failed by themselves.
+
+    Returns:
+        Rows with store, first_day, made_at (of the oldest) and error (None for those that wait).
+    """
+    return transaction.rows(
+        """
+        SELECT t.store, min(t.first_day) AS first_day, min(c.made_at) AS made_at,
+            max(c.error) AS error
+        FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
+        WHERE c.done_at IS NULL
+            AND (c.tries > 0 OR c.made_at < clock_timestamp() - make_interval(secs => $1))
+        GROUP BY t.store ORDER BY t.store
+        """,
+        (minutes * 60.0,),
+    )

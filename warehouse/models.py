@@ -1,0 +1,229 @@
+"""Models: pooled versions, which never change, and the stores' coefficients of a period."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from forecasting.models.model_format import MODEL_FORMAT
+from warehouse.connection import Transaction
+
+_VERSION_COLUMNS = (
+    "version, trained_until, recipe, mlflow_run_id, mlflow_version, metrics::text AS metrics, "
+    "format, model"
+)
+
+
+@dataclass(frozen=True)
+class PooledVersion:
+    """A stored pooled model, still as bytes."""
+
+    version: str
+    trained_until: date
+    recipe: str
+    mlflow_run_id: str | None
+    mlflow_version: str | None
+    metrics: dict[str, float]
+    format: str
+    model: bytes
+
+
+def add_pooled(
+    transaction: Transaction,
+    *,
+    version: str,
+    period_start: date,
+    trained_until: date,
+    recipe: str,
+    mlflow_run_id: str | None,
+    mlflow_version: str | None,
+    metrics: dict[str, float],
+    model: bytes,
+) -> None:
+    """Stores a trained pooled model under a version of its own, with the format it is in."""
+    transaction.execute(
+        """
+        INSERT INTO sales.pooled_models
+            (version, period_start, trained_until, recipe, mlflow_run_id, mlflow_version, metrics,
+            model, format)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+        """,
+        (
+            version,
+            period_start,
+            trained_until,
+            recipe,
+            mlflow_run_id,
+            mlflow_version,
+            json.dumps(metrics),
+            model,
+            MODEL_FORMAT,
+        ),
+    )
+
+
+def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
+    """The newest pooled model that saw nothing after an origin; None when there is none yet.
+
+    Models of another version's format are passed over: nothing could read them.
+    """
+    rows = transaction.rows(
+        f"""
+        SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
+        WHERE trained_until <= $1 AND format = $2
+        ORDER BY trained_until DESC, created_at DESC LIMIT 1
+        """,
+        (origin, MODEL_FORMAT),
+    )
+    if not rows:
+        return None
+    (row,) = rows
+    return _version(row)
+
+
+def count_pooled(transaction: Transaction) -> int:
+    """How many pooled models there are that this version can read."""
+    return int(
+        transaction.value(
+            "SELECT count(*) FROM sales.pooled_models WHERE format = $1", (MODEL_FORMAT,)
+        )
+    )
+
+
+def newest_feature_day(transaction: Transaction) -> date | None:
+    """The newest day that a model could be trained on."""
+    newest: date | None = transaction.value("SELECT max(date) FROM sales.features")
+    return newest
+
+
+def pooled(transaction: Transaction, version: str) -> PooledVersion:
+    """A pooled model by its version."""
+    (row,) = transaction.rows(
+        f"""
+        SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
+        WHERE version = $1
+        """,
+        (version,),
+    )
+    return _version(row)
+
+
+def by_pooled_version(
+    transaction: Transaction, origins: dict[int, date]
+) -> Iterator[tuple[PooledVersion | None, dict[int, date]]]:
+    """Groups stores by the newest pooled model that saw nothing after their origins.
+
+    Args:
+        transaction: The open transaction.
+        origins: Store -> the last day that its model may see.
+
+    Yields:
+        A pooled model, or None where there is none yet, and the origins of its stores.
+    """
+    groups: dict[str | None, dict[int, date]] = {}
+    versions: dict[str | None, PooledVersion | None] = {}
+    chosen = {origin: pooled_for(transaction, origin) for origin in set(origins.values())}
+    for store, origin in origins.items():
+        version = chosen[origin]
+        name = version.version if version else None
+        versions[name] = version
+        groups.setdefault(name, {})[store] = origin
+    for name, group in groups.items():
+        yield versions[name], group
+
+
+def fitted_days(
+    transaction: Transaction, chosen: Sequence[int], period_start: date
+) -> dict[int, tuple[date, str | None]]:
+    """Up to which day, and with which pooled version, some stores are fitted for a period."""
+    rows = transaction.rows(
+        """
+        SELECT store, trained_until, pooled_version FROM sales.models
+        WHERE period_start = $2 AND store = ANY($1::int4[])
+        """,
+        (list(chosen), period_start),
+    )
+    return {row["store"]: (row["trained_until"], row["pooled_version"]) for row in rows}
+
+
+def carry_over(transaction: Transaction, chosen: Sequence[int], period_start: date) -> set[int]:
+    """Begins a period with the models of the one before, for stores that have none in it yet.
+
+    Returns:
+        The stores whose models were carried over.
+    """
+    rows = transaction.rows(
+        """
+        INSERT INTO sales.models
+            (store, period_start, trained_until, pooled_version, n_days, residual_scale,
+             coefficients)
+        SELECT DISTINCT ON (store) store, $2::date, trained_until, pooled_version, n_days,
+            residual_scale, coefficients
+        FROM sales.models WHERE store = ANY($1::int4[]) AND period_start < $2
+        ORDER BY store, period_start DESC
+        ON CONFLICT (period_start, store) DO NOTHING
+        RETURNING store
+        """,
+        (list(chosen), period_start),
+    )
+    return {row["store"] for row in rows}
+
+
+def clear_store_models(transaction: Transaction, chosen: Sequence[int], period_start: date) -> None:
+    """Removes the coefficients of some stores for a period."""
+    transaction.execute(
+        "DELETE FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[])",
+        (list(chosen), period_start),
+    )
+
+
+def replace_store_models(
+    transaction: Transaction, rows: pd.DataFrame, chosen: Sequence[int], period_start: date
+) -> int:
+    """Replaces the coefficients of some stores for a period; returns the rows written."""
+    clear_store_models(transaction, chosen, period_start)
+    return transaction.insert("models", rows.assign(period_start=period_start))
+
+
+def store_models(
+    transaction: Transaction, chosen: Sequence[int], period_start: date
+) -> pd.DataFrame:
+    """The coefficients of some stores for a period."""
+    return transaction.frame(
+        """
+        SELECT store, trained_until, pooled_version, n_days, residual_scale, coefficients
+        FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[]) ORDER BY store
+        """,
+        (list(chosen), period_start),
+    )
+
+
+def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dict[date, list[int]]:
+    """Which periods of some stores hold models that a change since a day makes stale."""
+    rows = transaction.rows(
+        """
+        SELECT m.period_start, array_agg(m.store ORDER BY m.store) AS stores
+        FROM sales.models m
+        JOIN unnest($1::int4[], $2::date[]) AS t (store, first_day) USING (store)
+        WHERE m.trained_until >= t.first_day
+        GROUP BY m.period_start ORDER BY m.period_start
+        """,
+        (list(first_days), list(first_days.values())),
+    )
+    return {row["period_start"]: row["stores"] for row in rows}
+
+
+def _version(row: dict[str, Any]) -> PooledVersion:
+    return PooledVersion(
+        version=row["version"],
+        trained_until=row["trained_until"],
+        recipe=row["recipe"],
+        mlflow_run_id=row["mlflow_run_id"],
+        mlflow_version=row["mlflow_version"],
+        metrics=json.loads(row["metrics"]),
+        format=row["format"],
+        model=bytes(row["model"]),
+    )

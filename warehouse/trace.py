@@ -1,0 +1,104 @@
+"""Where a forecast came from: the row, the run that wrote it, and the offsets that run had seen."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from warehouse.connection import Transaction
+from warehouse.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """The refresh that issued a forecast.
+
+    Attributes:
+        started_at: When it took its changes.
+        finished_at: When its forecasts were in force.
+        changes: How many changes it took.
+        next_offsets: (topic, topic's id, topic-partition) -> the first offset that it had not seen.
+    """
+
+    started_at: datetime
+    finished_at: datetime | None
+    changes: int
+    next_offsets: dict[tuple[str, str, int], int]
+
+
+def forecast(
+    transaction: Transaction, store: int, day: date, origin: date | None = None
+) -> dict[str, Any]:
+    """The forecast of a store and day that planners see: issued before backtest, newest first.
+
+    Args:
+        transaction: The open transaction.
+        store: The store's number.
+        day: The day that was forecast.
+        origin: The last day that the forecast saw; the newest one by default.
+
+    Returns:
+        The row of `forecasts`.
+
+    Raises:
+        NotFoundError: There is none; the message says which there are.
+    """
+    rows = transaction.rows(
+        """
+        SELECT * FROM sales.forecasts
+        WHERE store = $1 AND date = $2 AND ($3::date IS NULL OR origin = $3::date)
+        ORDER BY kind = 'issued' DESC, origin DESC, written_at DESC LIMIT 1
+        """,
+        (store, day, origin),
+    )
+    if rows:
+        return rows[0]
+    (known,) = transaction.rows(
+        """
+        SELECT count(*) AS count, min(origin) AS first_origin, max(origin) AS last_origin,
+            min(date) AS first_day, max(date) AS last_day
+        FROM sales.forecasts WHERE store = $1
+        """,
+        (store,),
+    )
+    asked = f"store {store} has no forecast of {day}" + (f" from {origin}" if origin else "")
+    if not known["count"]:
+        raise NotFoundError(
+            f"{asked}, nor of any other day: is the store known, and has a refresh run?"
+        )
+    raise NotFoundError(
+        f"{asked}: its forecasts are of {known['first_day']} to {known['last_day']}, from "
+        f"{known['first_origin']} to {known['last_origin']}"
+    )
+
+
+def refresh(transaction: Transaction, refresh_id: str) -> Refresh | None:
+    """The refresh of a Dagster run; None when the run was no refresh (a backtest's)."""
+    rows = transaction.rows(
+        """
+        SELECT started_at, finished_at, changes, offsets::text AS offsets
+        FROM sales.refreshes WHERE refresh_id = $1
+        """,
+        (refresh_id,),
+    )
+    if not rows:
+        return None
+    (row,) = rows
+    return Refresh(
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        changes=row["changes"],
+        next_offsets={
+            (entry["topic"], entry["topic_uuid"], entry["topic_partition"]): entry["next_offset"]
+            for entry in json.loads(row["offsets"])
+        },
+    )
+
+
+def actual(transaction: Transaction, store: int, day: date) -> float | None:
+    """What a store sold on a day; None while it is not known."""
+    rows = transaction.rows(
+        "SELECT sales::float8 AS sales FROM sales.cleaned_sales WHERE store = $1 AND date = $2",
+        (store, day),
+    )
+    return rows[0]["sales"] if rows else None
