@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from forecast_assets.commands.evaluate import Window, forecast_window, read_days, windows_until
-from forecasting.evaluation import scoring
+from forecasting import scoring
 from forecasting.models.naive import seasonal_naive
 
 #: Every so manieth store is in the sample that slow peers forecast.
@@ -243,11 +243,12 @@ def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
     """
     from dataclasses import replace
 
-    from forecasting.features.at_origin import ridge_terms
     from forecasting.features.daily import day_features
     from forecasting.features.design import DESIGN_COLUMNS
-    from forecasting.features.panel import HALF_LIFE_WEIGHTS, Panel, RollingMoments
-    from forecasting.models.store_models import (
+    from forecasting.features.panel import Panel
+    from forecasting.models.at_origin import ridge_terms
+    from forecasting.models.moments import HALF_LIFE_WEIGHTS, RollingMoments
+    from forecasting.models.store_fit import (
         estimate_populations,
         fit_arrays,
         linear_terms,

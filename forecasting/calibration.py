@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.arrays import Array
 from forecasting.columns import QUANTILES
 
-Array = npt.NDArray[np.floating[Any]]
 ErrorMeasure = Literal["rmspe", "median", "mean"]
 
 #: Kinds of day that get a factor each: weekday × promo; ordinary, special or around Christmas;

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from forecasting.features.design import DESIGN_COLUMNS
-from forecasting.features.panel import HALF_LIFE_WEIGHTS
+from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.pooled import PooledModel
-from forecasting.models.store_models import linear_terms
-from forecasting.prediction import forecast_panel, log_points, store_fit
+from forecasting.models.store_fit import linear_terms
+from forecasting.models.store_models import store_fit
+from forecasting.prediction import forecast_panel, log_points
 
 #: What a part smaller than this moves is not worth a line (log units: 0.1 %).
 _TINY = 1e-3

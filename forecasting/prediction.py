@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.arrays import Array
 from forecasting.calibration import (
     Calibration,
     ErrorMeasure,
@@ -15,50 +16,14 @@ from forecasting.calibration import (
     row_scale,
 )
 from forecasting.columns import FORECAST_COLUMNS, QUANTILE_COLUMNS
-from forecasting.features.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_inputs
-from forecasting.features.panel import HALF_LIVES, Panel
+from forecasting.features.panel import Panel
+from forecasting.models.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_inputs
 from forecasting.models.boosting import stack_correction
-from forecasting.models.linear import Array
 from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel
-from forecasting.models.store_models import StoreFit, coefficients_of, origin_array
+from forecasting.models.store_fit import StoreFit
+from forecasting.models.store_models import origin_array, store_fit
 
 DEFAULT_HORIZON = 42
-
-
-def store_fit(
-    store_models: pd.DataFrame, pooled: PooledModel | None, stores: npt.NDArray[np.int32]
-) -> StoreFit:
-    """Line up models with stores; a store without one gets the population's mean.
-
-    Args:
-        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
-        pooled: The pooled model, for stores without a model of their own.
-        stores: Store ids, increasing.
-
-    Raises:
-        ValueError: A store has no model and there is no pooled model either.
-    """
-    known = store_models.drop_duplicates("store", keep="last").set_index("store")
-    position = known.index.get_indexer(pd.Index(stores))
-    missing = position < 0
-    if missing.any() and pooled is None:
-        raise ValueError(f"store {stores[missing][0]} has no model, and there is no pooled model")
-    coefficients = np.empty((len(stores), len(HALF_LIVES), 0))
-    scale = np.empty(len(stores))
-    n_days = np.zeros(len(stores), np.int64)
-    if pooled is not None:
-        mean = np.stack([population.mean for population in pooled.populations])
-        coefficients = np.repeat(mean[None], len(stores), axis=0)
-        scale[:] = pooled.population_scale
-    found = np.flatnonzero(~missing)
-    if len(found):
-        own = coefficients_of(known.iloc[position[found]])
-        if pooled is None:
-            coefficients = np.empty((len(stores), *own.shape[1:]))
-        coefficients[found] = own
-        scale[found] = known["residual_scale"].to_numpy(np.float64)[position[found]]
-        n_days[found] = known["n_days"].to_numpy(np.int64)[position[found]]
-    return StoreFit(stores, coefficients, scale, n_days)
 
 
 def forecast(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecasting.evaluation.scoring import rmspe
 from forecasting.features.plans import features_with_plan
 from forecasting.models.naive import seasonal_naive
-from forecasting.models.pooled import fit_pooled
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import DEFAULT_HORIZON, forecast
+from forecasting.scoring import rmspe
 from rossmann import kaggle
 
 # The promo cycle: the naive forecast repeats the last two weeks.

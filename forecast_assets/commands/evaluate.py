@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from forecasting import scoring
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
-from forecasting.evaluation import scoring
 from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.naive import seasonal_naive
-from forecasting.models.pooled import fit_pooled
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 from rossmann.kaggle import KaggleFilesError, read_test, read_train
 

@@ -15,8 +15,8 @@ from forecast_assets.commands.evaluate import read_days, refuse_missing_folder
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
-from forecasting.models.pooled import fit_pooled
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 from rossmann.kaggle import KaggleFilesError, read_test
 

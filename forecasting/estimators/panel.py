@@ -17,8 +17,9 @@ from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
 from forecasting.estimators.store import PLAN_COLUMNS
 from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
-from forecasting.models.pooled import Recipe, fit_pooled
+from forecasting.models.pooled import Recipe
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 
 

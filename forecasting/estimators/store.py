@@ -13,9 +13,10 @@ import pandas as pd
 from scipy.stats import norm
 from sktime.forecasting.base import BaseForecaster
 
+from forecasting.arrays import Array
 from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
 from forecasting.features.plans import features_with_plan
-from forecasting.models.linear import Array, Moments, Population, posterior, store_noise
+from forecasting.models.linear import Moments, Population, posterior, store_noise
 from forecasting.models.pooled import PooledModel
 from forecasting.models.store_models import fit_stores
 from forecasting.prediction import forecast

@@ -14,10 +14,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from forecasting import scoring
 from forecasting.calibration import ErrorMeasure
-from forecasting.evaluation import scoring
-from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe, fit_pooled
+from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 
 #: Origins that recipes are compared on, a horizon apart, so that no day is scored twice. Each

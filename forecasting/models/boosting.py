@@ -16,8 +16,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.features.at_origin import STACK_INPUTS
-from forecasting.models.linear import Array
+from forecasting.arrays import Array
+from forecasting.models.at_origin import STACK_INPUTS
 
 #: Training origins lie this many days apart, the promo cycle, and are at most so many.
 ORIGIN_STEP_DAYS = 14

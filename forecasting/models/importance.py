@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from forecasting.features.at_origin import STACK_INPUTS
 from forecasting.features.design import DESIGN_COLUMNS
-from forecasting.features.panel import HALF_LIFE_WEIGHTS
+from forecasting.models.at_origin import STACK_INPUTS
+from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.pooled import PooledModel
 
 

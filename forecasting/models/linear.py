@@ -19,12 +19,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from forecasting.arrays import Array
 
 #: Weight of the population's noise variance in a store's own, in days of sales.
 NOISE_PRIOR_DAYS = 50.0

@@ -10,9 +10,9 @@ import json
 
 from forecasting.calibration import KINDS
 from forecasting.columns import QUANTILES
-from forecasting.features.at_origin import STACK_INPUTS
 from forecasting.features.design import DESIGN_COLUMNS
-from forecasting.features.panel import HALF_LIVES
+from forecasting.models.at_origin import STACK_INPUTS
+from forecasting.models.moments import HALF_LIVES
 
 #: Raised when the meaning of the stored bytes changes though nothing of the below does.
 _LAYOUT = 6

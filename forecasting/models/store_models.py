@@ -7,7 +7,6 @@ adds the mean residual of the last weeks (the level).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -15,35 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.arrays import Array
 from forecasting.features.design import DESIGN_COLUMNS
-from forecasting.features.panel import HALF_LIVES, Panel, RollingMoments
-from forecasting.models.linear import (
-    Array,
-    Moments,
-    Population,
-    default_population,
-    fit_population,
-    posterior,
-    shrunk_coefficients,
-    store_noise,
-)
+from forecasting.features.panel import Panel
+from forecasting.models.moments import HALF_LIVES, RollingMoments
+from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 
 if TYPE_CHECKING:
     from forecasting.models.pooled import PooledModel
 
-#: The level is the mean residual of this many days before the origin, ...
-LEVEL_DAYS = 28
-#: ... shrunk as if this many more days had had no residual.
-LEVEL_PRIOR_DAYS = 8.0
-#: Stores that the population is estimated from; more change nothing that can be measured.
-POPULATION_STORES = 300
-
-#: Pooled effects, and the yearly trend, that a short history can make believe (log units).
-COEFFICIENT_REACH = 0.2
-#: A store's errors of neighbouring days are alike, so its days tell as much about its
-#: coefficients as so many times fewer independent ones would. Chosen among 1, 2, 3 and 6.
-NOISE_INFLATION = 3.0
-TREND_REACH = 0.05
 
 #: Columns of the result of :func:`fit_stores`, with NumPy's type names.
 STORE_MODEL_COLUMNS = {
@@ -53,133 +32,6 @@ STORE_MODEL_COLUMNS = {
     "coefficients": "object",
     "residual_scale": "float64",
 }
-
-
-@dataclass(frozen=True)
-class StoreFit:
-    """Fitted per-store models as arrays.
-
-    Attributes:
-        stores: Store ids, increasing, shape (stores,).
-        coefficients: Shape (stores, half-lives, p).
-        scale: Standard deviation of a log forecast's error, shape (stores,).
-        n_days: Days of sales that each was fitted on, shape (stores,).
-    """
-
-    stores: npt.NDArray[np.int32]
-    coefficients: Array
-    scale: Array
-    n_days: npt.NDArray[np.int64]
-
-
-def estimate_populations(
-    moments: list[Moments],
-    *,
-    start: tuple[Population, ...] | None = None,
-    iterations: int = 12,
-    seed: int = 0,
-) -> tuple[Population, ...]:
-    """Estimate what stores have in common, for each half-life.
-
-    Args:
-        moments: Sums of all stores, one for each half-life.
-        start: Populations of an earlier origin to start from.
-        iterations: Steps of expectation-maximisation.
-        seed: Chooses the sample of stores.
-    """
-    seen = np.flatnonzero(moments[0].weight > 0)
-    if len(seen) > POPULATION_STORES:
-        generator = np.random.default_rng(seed)
-        seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
-    reach = np.full(moments[0].gram.shape[1], COEFFICIENT_REACH)
-    reach[DESIGN_COLUMNS.index("trend")] = TREND_REACH
-    populations = []
-    for k, part in enumerate(moments):
-        sample = part.take(seen)
-        begin = default_population(sample, reach=reach) if start is None else start[k]
-        populations.append(fit_population(sample, start=begin, iterations=iterations))
-    return tuple(populations)
-
-
-def typical_square(moments: list[Moments]) -> Array:
-    """Average the outer products of past days' regressors: shape (p, p)."""
-    middle = moments[len(moments) // 2]
-    square: Array = middle.gram.sum(axis=0) / max(float(middle.weight.sum()), 1e-9)
-    return square
-
-
-def fit_arrays(
-    stores: npt.NDArray[np.int32],
-    moments: list[Moments],
-    populations: tuple[Population, ...],
-    typical: Array,
-    n_days: npt.NDArray[np.int64],
-) -> StoreFit:
-    """Fit all stores from their sums: twice, the second time with each store's own noise.
-
-    Args:
-        stores: Store ids, increasing.
-        moments: Their sums, one for each half-life.
-        populations: What to shrink to, one for each half-life.
-        typical: Result of :func:`typical_square` for the chain: the days that the scale of a
-            store's errors is averaged over.
-        n_days: Days of sales of each store.
-    """
-    coefficients = []
-    scale = np.zeros(len(stores))
-    middle = len(populations) // 2
-    for k, (part, population) in enumerate(zip(moments, populations, strict=True)):
-        noise = store_noise(part, shrunk_coefficients(part, population), population.noise)
-        inflated = NOISE_INFLATION * noise
-        if k == middle:
-            fitted, covariance = posterior(part, population, inflated)
-            # What the store's coefficients may still be wrong by, on days like the past ones.
-            scale = np.sqrt(noise + np.einsum("ij,sji->s", typical, covariance))
-        else:
-            fitted = shrunk_coefficients(part, population, inflated)
-        coefficients.append(fitted)
-    return StoreFit(stores, np.stack(coefficients, axis=1), scale, n_days.copy())
-
-
-def linear_terms(
-    x: npt.NDArray[np.floating], store: npt.NDArray[np.int64], coefficients: Array
-) -> Array:
-    """Apply each row's store's coefficients.
-
-    Args:
-        x: Regressors, shape (rows, p).
-        store: Position of each row's store, not decreasing.
-        coefficients: Shape (stores, half-lives, p).
-
-    Returns:
-        Shape (rows, half-lives).
-    """
-    out = np.empty((len(x), coefficients.shape[1]))
-    starts = np.flatnonzero(np.diff(store, prepend=-1))
-    ends = np.append(starts[1:], len(store))
-    for low, high in zip(starts, ends, strict=True):
-        out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
-    return out
-
-
-def recent_levels(
-    residual: Array, store: npt.NDArray[np.int64], stores: int, prior: float = LEVEL_PRIOR_DAYS
-) -> Array:
-    """Average the residuals of the last :data:`LEVEL_DAYS` days by store, shrunk to zero.
-
-    Args:
-        residual: Log residuals of rows within those days, shape (rows, half-lives).
-        store: Position of each row's store.
-        stores: Number of stores.
-        prior: Days without residual that are added.
-
-    Returns:
-        Shape (stores, half-lives).
-    """
-    total = np.zeros((stores, residual.shape[1]))
-    np.add.at(total, store, residual)
-    count = np.bincount(store, minlength=stores)
-    return total / (count + prior)[:, None]
 
 
 def origin_array(
@@ -266,3 +118,39 @@ def coefficients_of(store_models: pd.DataFrame) -> Array:
             f"{shape[1] * shape[2]}: fit them again"
         )
     return flat.reshape(shape)
+
+
+def store_fit(
+    store_models: pd.DataFrame, pooled: PooledModel | None, stores: npt.NDArray[np.int32]
+) -> StoreFit:
+    """Line up models with stores; a store without one gets the population's mean.
+
+    Args:
+        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
+        pooled: The pooled model, for stores without a model of their own.
+        stores: Store ids, increasing.
+
+    Raises:
+        ValueError: A store has no model and there is no pooled model either.
+    """
+    known = store_models.drop_duplicates("store", keep="last").set_index("store")
+    position = known.index.get_indexer(pd.Index(stores))
+    missing = position < 0
+    if missing.any() and pooled is None:
+        raise ValueError(f"store {stores[missing][0]} has no model, and there is no pooled model")
+    coefficients = np.empty((len(stores), len(HALF_LIVES), 0))
+    scale = np.empty(len(stores))
+    n_days = np.zeros(len(stores), np.int64)
+    if pooled is not None:
+        mean = np.stack([population.mean for population in pooled.populations])
+        coefficients = np.repeat(mean[None], len(stores), axis=0)
+        scale[:] = pooled.population_scale
+    found = np.flatnonzero(~missing)
+    if len(found):
+        own = coefficients_of(known.iloc[position[found]])
+        if pooled is None:
+            coefficients = np.empty((len(stores), *own.shape[1:]))
+        coefficients[found] = own
+        scale[found] = known["residual_scale"].to_numpy(np.float64)[position[found]]
+        n_days[found] = known["n_days"].to_numpy(np.int64)[position[found]]
+    return StoreFit(stores, coefficients, scale, n_days)

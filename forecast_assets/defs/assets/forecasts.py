@@ -232,12 +232,12 @@ def _forecast(
     import pandas as pd
 
     from forecast_assets.settings import settings
-    from forecasting.features.at_origin import RESIDUAL_DAYS
     from forecasting.features.daily import FEATURE_COLUMNS
     from forecasting.features.plans import future_features
+    from forecasting.models.at_origin import RESIDUAL_DAYS
     from forecasting.models.model_format import MODEL_FORMAT
     from forecasting.models.pooled import PooledModel
-    from forecasting.models.store_models import LEVEL_DAYS
+    from forecasting.models.store_fit import LEVEL_DAYS
     from forecasting.prediction import forecast
     from forecasting.schemas.frames import FORECASTS
     from warehouse import models, sales

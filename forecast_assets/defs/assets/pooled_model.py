@@ -77,7 +77,7 @@ def _train(
     from forecast_assets import registry
     from forecast_assets.settings import settings
     from forecasting.features.daily import FEATURE_COLUMNS
-    from forecasting.models.pooled import fit_pooled, training_stores
+    from forecasting.models.training import fit_pooled, training_stores
     from warehouse import changes, models, sales
 
     chosen = settings()

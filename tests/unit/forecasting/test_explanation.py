@@ -13,8 +13,9 @@ from forecasting.calibration import Calibration
 from forecasting.explanation import explain
 from forecasting.features.daily import day_features
 from forecasting.features.plans import features_with_plan
-from forecasting.models.pooled import PooledModel, fit_pooled
+from forecasting.models.pooled import PooledModel
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 from tests.unit.forecasting.conftest import make_days
 

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import scoring
 from forecasting.columns import FORECAST_COLUMNS, QUANTILE_COLUMNS
-from forecasting.evaluation import scoring
 from forecasting.features.daily import day_features
 from forecasting.features.plans import future_features
 from forecasting.models.naive import seasonal_naive
-from forecasting.models.pooled import PooledModel, fit_pooled
+from forecasting.models.pooled import PooledModel
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 
 ORIGIN = pd.Timestamp("2015-01-16")

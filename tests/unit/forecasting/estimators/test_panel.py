@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import scoring
 from forecasting.estimators.panel import SalesForecaster
 from forecasting.estimators.store import PLAN_COLUMNS
-from forecasting.evaluation import scoring
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -13,8 +13,8 @@ from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.estimators.store import PLAN_COLUMNS, StoreRidgeForecaster
 from forecasting.features.daily import day_features
 from forecasting.features.plans import future_features
-from forecasting.models.pooled import fit_pooled
 from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled
 from forecasting.prediction import forecast
 
 pytestmark = pytest.mark.filterwarnings("ignore")

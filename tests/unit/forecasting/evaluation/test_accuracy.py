@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecasting.evaluation import scoring
+from forecasting import scoring
 from forecasting.evaluation.accuracy import MIN_DAYS, Accuracy, judge
 
 ROWS = 500

@@ -11,7 +11,8 @@ import pytest
 
 from forecasting.evaluation import comparison as module
 from forecasting.evaluation.comparison import CONTEST_ORIGINS, contest_origins, hold_contest
-from forecasting.models.pooled import PooledModel, fit_pooled
+from forecasting.models.pooled import PooledModel
+from forecasting.models.training import fit_pooled
 
 UNTIL = date(2015, 2, 20)
 HORIZON = 42

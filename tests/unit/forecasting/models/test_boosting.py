@@ -8,20 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import scoring
 from forecasting.columns import QUANTILE_COLUMNS
-from forecasting.evaluation import scoring
-from forecasting.features.at_origin import RESIDUAL_DAYS, STACK_INPUTS, stack_inputs
 from forecasting.features.daily import day_features
-from forecasting.features.panel import Panel, RollingMoments
+from forecasting.features.panel import Panel
 from forecasting.features.plans import future_features
+from forecasting.models.at_origin import RESIDUAL_DAYS, STACK_INPUTS, stack_inputs
 from forecasting.models.boosting import FULL_WEIGHT, own_errors, stack_weight
-from forecasting.models.pooled import PooledModel, fit_pooled, past_origins, stack_offset
-from forecasting.models.store_models import (
-    estimate_populations,
-    fit_arrays,
-    fit_stores,
-    typical_square,
-)
+from forecasting.models.moments import RollingMoments
+from forecasting.models.pooled import PooledModel
+from forecasting.models.store_fit import estimate_populations, fit_arrays, typical_square
+from forecasting.models.store_models import fit_stores
+from forecasting.models.training import fit_pooled, past_origins, stack_offset
 from forecasting.prediction import forecast
 from tests.unit.forecasting.conftest import make_days
 

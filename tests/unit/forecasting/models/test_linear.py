@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.features.panel import HALF_LIVES, Panel, RollingMoments
+from forecasting.features.panel import Panel
 from forecasting.models.linear import (
     Moments,
     Population,
@@ -16,6 +16,7 @@ from forecasting.models.linear import (
     residual_square,
     shrunk_coefficients,
 )
+from forecasting.models.moments import HALF_LIVES, RollingMoments
 from forecasting.models.store_models import coefficients_of, fit_stores
 from forecasting.schemas.frames import STORE_MODELS
 

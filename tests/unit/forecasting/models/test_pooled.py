@@ -8,12 +8,8 @@ import pandas as pd
 import pytest
 
 from forecasting.models import model_format, pooled
-from forecasting.models.pooled import (
-    TRAINING_STORES,
-    PooledModel,
-    fit_pooled,
-    training_stores,
-)
+from forecasting.models.pooled import PooledModel
+from forecasting.models.training import TRAINING_STORES, fit_pooled, training_stores
 from tests.support.imports import loaded_by
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.evaluation import scoring
+from forecasting import scoring
 from forecasting.models.naive import seasonal_naive
 from tests.unit.forecasting.conftest import make_days
 

@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.arrays import Array
 from forecasting.features.design import DESIGN_COLUMNS
-from forecasting.features.panel import HALF_LIFE_WEIGHTS, HALF_LIVES, Panel
-from forecasting.models.linear import Array
-from forecasting.models.store_models import (
-    LEVEL_DAYS,
-    StoreFit,
-    linear_terms,
-    recent_levels,
-)
+from forecasting.features.panel import Panel
+from forecasting.models.moments import HALF_LIFE_WEIGHTS, HALF_LIVES
+from forecasting.models.store_fit import LEVEL_DAYS, StoreFit, linear_terms, recent_levels
 
 #: Windows, in days before the origin, over which residuals are averaged.
 LEVEL_WINDOWS = (7, 14, 28, 56, 112)

@@ -8,13 +8,10 @@ when there is nothing to score.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Array = npt.NDArray[np.floating[Any]]
+from forecasting.arrays import Array
 
 
 def _mean(values: Array) -> float:

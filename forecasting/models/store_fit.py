@@ -1,0 +1,163 @@
+"""Per-store linear models as arrays: fit them from sums, apply them to rows.
+
+Frames of store models, as the database holds them, live in `store_models.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.arrays import Array
+from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.models.linear import (
+    Moments,
+    Population,
+    default_population,
+    fit_population,
+    posterior,
+    shrunk_coefficients,
+    store_noise,
+)
+
+#: The level is the mean residual of this many days before the origin, ...
+LEVEL_DAYS = 28
+#: ... shrunk as if this many more days had had no residual.
+LEVEL_PRIOR_DAYS = 8.0
+#: Stores that the population is estimated from; more change nothing that can be measured.
+POPULATION_STORES = 300
+#: Pooled effects, and the yearly trend, that a short history can make believe (log units).
+COEFFICIENT_REACH = 0.2
+#: A store's errors of neighbouring days are alike, so its days tell as much about its
+#: coefficients as so many times fewer independent ones would. Chosen among 1, 2, 3 and 6.
+NOISE_INFLATION = 3.0
+TREND_REACH = 0.05
+
+
+@dataclass(frozen=True)
+class StoreFit:
+    """Fitted per-store models as arrays.
+
+    Attributes:
+        stores: Store ids, increasing, shape (stores,).
+        coefficients: Shape (stores, half-lives, p).
+        scale: Standard deviation of a log forecast's error, shape (stores,).
+        n_days: Days of sales that each was fitted on, shape (stores,).
+    """
+
+    stores: npt.NDArray[np.int32]
+    coefficients: Array
+    scale: Array
+    n_days: npt.NDArray[np.int64]
+
+
+def estimate_populations(
+    moments: list[Moments],
+    *,
+    start: tuple[Population, ...] | None = None,
+    iterations: int = 12,
+    seed: int = 0,
+) -> tuple[Population, ...]:
+    """Estimate what stores have in common, for each half-life.
+
+    Args:
+        moments: Sums of all stores, one for each half-life.
+        start: Populations of an earlier origin to start from.
+        iterations: Steps of expectation-maximisation.
+        seed: Chooses the sample of stores.
+    """
+    seen = np.flatnonzero(moments[0].weight > 0)
+    if len(seen) > POPULATION_STORES:
+        generator = np.random.default_rng(seed)
+        seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
+    reach = np.full(moments[0].gram.shape[1], COEFFICIENT_REACH)
+    reach[DESIGN_COLUMNS.index("trend")] = TREND_REACH
+    populations = []
+    for k, part in enumerate(moments):
+        sample = part.take(seen)
+        begin = default_population(sample, reach=reach) if start is None else start[k]
+        populations.append(fit_population(sample, start=begin, iterations=iterations))
+    return tuple(populations)
+
+
+def typical_square(moments: list[Moments]) -> Array:
+    """Average the outer products of past days' regressors: shape (p, p)."""
+    middle = moments[len(moments) // 2]
+    square: Array = middle.gram.sum(axis=0) / max(float(middle.weight.sum()), 1e-9)
+    return square
+
+
+def fit_arrays(
+    stores: npt.NDArray[np.int32],
+    moments: list[Moments],
+    populations: tuple[Population, ...],
+    typical: Array,
+    n_days: npt.NDArray[np.int64],
+) -> StoreFit:
+    """Fit all stores from their sums: twice, the second time with each store's own noise.
+
+    Args:
+        stores: Store ids, increasing.
+        moments: Their sums, one for each half-life.
+        populations: What to shrink to, one for each half-life.
+        typical: Result of :func:`typical_square` for the chain: the days that the scale of a
+            store's errors is averaged over.
+        n_days: Days of sales of each store.
+    """
+    coefficients = []
+    scale = np.zeros(len(stores))
+    middle = len(populations) // 2
+    for k, (part, population) in enumerate(zip(moments, populations, strict=True)):
+        noise = store_noise(part, shrunk_coefficients(part, population), population.noise)
+        inflated = NOISE_INFLATION * noise
+        if k == middle:
+            fitted, covariance = posterior(part, population, inflated)
+            # What the store's coefficients may still be wrong by, on days like the past ones.
+            scale = np.sqrt(noise + np.einsum("ij,sji->s", typical, covariance))
+        else:
+            fitted = shrunk_coefficients(part, population, inflated)
+        coefficients.append(fitted)
+    return StoreFit(stores, np.stack(coefficients, axis=1), scale, n_days.copy())
+
+
+def linear_terms(
+    x: npt.NDArray[np.floating], store: npt.NDArray[np.int64], coefficients: Array
+) -> Array:
+    """Apply each row's store's coefficients.
+
+    Args:
+        x: Regressors, shape (rows, p).
+        store: Position of each row's store, not decreasing.
+        coefficients: Shape (stores, half-lives, p).
+
+    Returns:
+        Shape (rows, half-lives).
+    """
+    out = np.empty((len(x), coefficients.shape[1]))
+    starts = np.flatnonzero(np.diff(store, prepend=-1))
+    ends = np.append(starts[1:], len(store))
+    for low, high in zip(starts, ends, strict=True):
+        out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
+    return out
+
+
+def recent_levels(
+    residual: Array, store: npt.NDArray[np.int64], stores: int, prior: float = LEVEL_PRIOR_DAYS
+) -> Array:
+    """Average the residuals of the last :data:`LEVEL_DAYS` days by store, shrunk to zero.
+
+    Args:
+        residual: Log residuals of rows within those days, shape (rows, half-lives).
+        store: Position of each row's store.
+        stores: Number of stores.
+        prior: Days without residual that are added.
+
+    Returns:
+        Shape (stores, half-lives).
+    """
+    total = np.zeros((stores, residual.shape[1]))
+    np.add.at(total, store, residual)
+    count = np.bincount(store, minlength=stores)
+    return total / (count + prior)[:, None]
