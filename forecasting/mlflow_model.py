@@ -14,10 +14,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from forecasting.columns import DAY_COLUMNS
-from forecasting.features.plans import features_with_plan
 from forecasting.models.pooled import PooledModel
-from forecasting.models.store_models import fit_stores
-from forecasting.prediction import forecast
+from forecasting.pipeline import predict
 
 
 class SalesForecast(PythonModel):
@@ -63,10 +61,7 @@ class SalesForecast(PythonModel):
         origin = days["store"].map(origins)
         plan = days[days["date"] > origin].drop(columns=["sales", "customers"])
         horizon = int((plan["date"] - plan["store"].map(origins)).dt.days.max()) if len(plan) else 0
-        features = features_with_plan(days[days["date"] <= origin], plan, origins, horizon)
-        past = features["date"] <= features["store"].map(origins)
-        models = fit_stores(features[past], self._model, origin=origins)
-        out = forecast(features[past], models, self._model, features[~past], origins=origins)
+        out = predict(self._model, days, plan, origins, horizon=horizon)
         asked = pd.MultiIndex.from_frame(plan[["store", "date"]])
         found = pd.MultiIndex.from_frame(out[["store", "date"]]).isin(asked)
         return out[found].reset_index(drop=True)

@@ -2,25 +2,21 @@
 
 Evaluation, submissions, the sktime estimators, the MLflow model and the warehouse's forecaster
 all call these functions. The steps themselves live in `features/`, `models/` and `prediction.py`.
-
-Functions that take `days` compute features from the day panel. Functions that take `features`
-start from feature rows that are already computed, as the database holds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import date
+from collections.abc import Iterable
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
 
 from forecasting.calibration import ErrorMeasure
 from forecasting.features.plans import features_with_plan
-from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import PooledModel, Recipe
 from forecasting.models.store_models import fit_stores
-from forecasting.models.training import fit_pooled
+from forecasting.models.training import TrainingOptions, fit_pooled
 from forecasting.prediction import DEFAULT_HORIZON, forecast
 
 
@@ -31,10 +27,7 @@ def fit(
     recipe: Recipe = "ridge",
     *,
     horizon: int = DEFAULT_HORIZON,
-    trees: int = DEFAULT_TREES,
-    seed: int = 0,
-    threads: int = 2,
-    progress: Callable[[str], None] | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> PooledModel:
     """Fit what all stores share on the days up to an origin.
 
@@ -44,25 +37,14 @@ def fit(
         origin: Last day whose sales may be seen.
         recipe: `ridge` takes seconds, `stack` minutes.
         horizon: Days ahead to calibrate for.
-        trees: Trees of each booster of the stack.
-        seed: Seed of every random choice.
-        threads: Threads for LightGBM.
-        progress: Called with a line of text as the work goes on.
+        **options: See `TrainingOptions`.
 
     Raises:
         ValueError: No store has sales up to the origin.
     """
     origins = pd.Series(origin, index=np.unique(days["store"]))
-    return fit_features(
-        features_with_plan(days, plan, origins, horizon),
-        origin.date(),
-        recipe,
-        horizon=horizon,
-        trees=trees,
-        seed=seed,
-        threads=threads,
-        progress=progress,
-    )
+    features = features_with_plan(days, plan, origins, horizon)
+    return fit_pooled(features, origin=origin.date(), recipe=recipe, horizon=horizon, **options)
 
 
 def predict(
@@ -103,14 +85,11 @@ def fit_and_predict(
     *,
     horizon: int = DEFAULT_HORIZON,
     stores: Iterable[int] | None = None,
-    trees: int = DEFAULT_TREES,
-    seed: int = 0,
-    threads: int = 2,
-    progress: Callable[[str], None] | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> pd.DataFrame:
     """Train on the days up to an origin and forecast the days after it.
 
-    Gives the same as `fit` followed by `predict`, but computes the features once.
+    The result is that of `fit` followed by `predict`; the features are computed once.
 
     Args:
         days: Day panel; rows after the origin are ignored.
@@ -118,11 +97,8 @@ def fit_and_predict(
         origin: Last day whose sales may be seen.
         recipe: `ridge` takes seconds, `stack` minutes.
         horizon: Days ahead.
-        stores: Stores to forecast; the pooled model is trained on all. By default all of them.
-        trees: Trees of each booster of the stack.
-        seed: Seed of every random choice.
-        threads: Threads for LightGBM.
-        progress: Called with a line of text as the work goes on.
+        stores: Stores to forecast, by default all; the pooled model is trained on all.
+        **options: See `TrainingOptions`.
 
     Returns:
         The forecast frame of `predict_features`, `horizon` rows per store.
@@ -132,57 +108,10 @@ def fit_and_predict(
     """
     origins = pd.Series(origin, index=np.union1d(days["store"], plan["store"]))
     features = features_with_plan(days, plan, origins, horizon)
-    pooled = fit_features(
-        features,
-        origin.date(),
-        recipe,
-        horizon=horizon,
-        trees=trees,
-        seed=seed,
-        threads=threads,
-        progress=progress,
-    )
+    pooled = fit_pooled(features, origin=origin.date(), recipe=recipe, horizon=horizon, **options)
     if stores is not None:
         features = features[features["store"].isin(list(stores))]
     return predict_features(pooled, features, origins)
-
-
-def fit_features(
-    features: pd.DataFrame,
-    origin: date,
-    recipe: Recipe = "ridge",
-    *,
-    horizon: int = DEFAULT_HORIZON,
-    trees: int = DEFAULT_TREES,
-    seed: int = 0,
-    threads: int = 2,
-    progress: Callable[[str], None] | None = None,
-) -> PooledModel:
-    """Fit what all stores share on feature rows; see `fit` for the arguments.
-
-    Args:
-        features: Feature rows of all stores; rows after the origin are ignored.
-        origin: Last day whose sales may be seen.
-        recipe: `ridge` or `stack`.
-        horizon: Days ahead to calibrate for.
-        trees: Trees of each booster of the stack.
-        seed: Seed of every random choice.
-        threads: Threads for LightGBM.
-        progress: Called with a line of text as the work goes on.
-
-    Raises:
-        ValueError: No store has sales up to the origin.
-    """
-    return fit_pooled(
-        features,
-        origin=origin,
-        horizon=horizon,
-        seed=seed,
-        recipe=recipe,
-        trees=trees,
-        threads=threads,
-        progress=progress,
-    )
 
 
 def predict_features(
@@ -199,13 +128,13 @@ def predict_features(
         pooled: The pooled model; without one, the stores' own models forecast alone.
         features: Feature rows before and after the origins. Sales after an origin are not read.
         origins: Last known day by store id, for every store of `features`.
-        store_models: Result of `fit_stores`; by default, the stores' models are fitted here,
-            on all rows of `features` up to the origins.
+        store_models: Result of `fit_stores`. By default the stores' models are fitted here, on
+            all rows of `features` up to the origins.
         error_measure: The error measure that `point` minimizes.
 
     Returns:
-        One row per store and day after its origin, with the columns of `FORECAST_COLUMNS`, as
-        `forecasting.prediction.forecast` describes them.
+        One row per store and day after its origin, as `forecasting.prediction.forecast`
+        describes it.
 
     Raises:
         ValueError: A store has no origin, no model while `pooled` is None, or a model that knows

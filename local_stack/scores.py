@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecasting.features.plans import features_with_plan
 from forecasting.models.naive import seasonal_naive
-from forecasting.models.store_models import fit_stores
-from forecasting.models.training import fit_pooled
-from forecasting.prediction import DEFAULT_HORIZON, forecast
+from forecasting.pipeline import fit, predict
 from forecasting.scoring import rmspe
 from rossmann import kaggle
 
@@ -58,16 +55,8 @@ def score(folder: Path, origin: date, horizon: int) -> Scores:
     ]
     known = train[train["date"] <= last]
     origins = pd.Series(last, index=sorted(known["store"].unique()))
-    features = features_with_plan(known, plan, origins, horizon)
-    past = features[features["date"] <= last]
-    pooled = fit_pooled(past, origin=origin, horizon=DEFAULT_HORIZON)
-    ours = forecast(
-        past,
-        fit_stores(past, pooled, origin=origin),
-        pooled,
-        features[features["date"] > last],
-        origins=origins,
-    )
+    plan = plan[plan["store"].isin(origins.index)]
+    ours = predict(fit(known, plan, last), known, plan, origins, horizon=horizon)
     # A day after a holiday's fortnight would otherwise be forecast as closed.
     sold = known[known["sales"] > 0]
     naive = seasonal_naive(sold, origins, horizon, season=NAIVE_SEASON_DAYS)

@@ -23,12 +23,9 @@ from rich.table import Table
 
 from forecasting import scoring
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
-from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.naive import seasonal_naive
-from forecasting.models.store_models import fit_stores
-from forecasting.models.training import fit_pooled
-from forecasting.prediction import forecast
+from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test, read_train
 
 #: The season of MASE and SQL, and the quantiles of WQL and SQL: fev-bench's task rossmann_1D.
@@ -118,30 +115,18 @@ def forecast_window(
     past = days[days["date"] <= window.origin]
     last = window.origin + pd.Timedelta(days=window.horizon)
     plan = days[(days["date"] > window.origin) & (days["date"] <= last)]
-    plan = plan.drop(columns=["sales", "customers"])
     everyone = np.unique(past.loc[past["sales"].notna(), "store"])
-    origins = pd.Series(window.origin, index=everyone)
-    features = features_with_plan(past, plan, origins, window.horizon)
-    known = features["date"] <= window.origin
-    pooled = fit_pooled(
-        features[known],
-        origin=window.origin.date(),
+    out = fit_and_predict(
+        past[past["store"].isin(everyone)],
+        plan[plan["store"].isin(everyone)].drop(columns=["sales", "customers"]),
+        window.origin,
+        recipe,
         horizon=window.horizon,
-        seed=seed,
-        recipe=recipe,
+        stores=stores,
         trees=trees,
+        seed=seed,
         threads=threads,
         progress=say,
-    )
-    wanted = everyone if stores is None else np.intersect1d(everyone, list(stores))
-    chosen = features["store"].isin(wanted)
-    models = fit_stores(features[known & chosen], pooled, origin=window.origin.date())
-    out = forecast(
-        features[known & chosen],
-        models,
-        pooled,
-        features[~known & chosen],
-        origins=origins.loc[wanted],
     )
     truth = days[["store", "date", "sales"]].rename(columns={"sales": "actual"})
     return out.merge(truth, on=["store", "date"], how="left")

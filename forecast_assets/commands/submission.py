@@ -13,11 +13,8 @@ from rich.console import Console
 
 from forecast_assets.commands.evaluate import read_days, refuse_missing_folder
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
-from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
-from forecasting.models.store_models import fit_stores
-from forecasting.models.training import fit_pooled
-from forecasting.prediction import forecast
+from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test
 
 
@@ -54,22 +51,15 @@ def make_submission(
             f"{origin:%Y-%m-%d}: its days have to come after"
         )
     plan = test[[name for name in DAY_COLUMNS if name in test]]
-    everyone = np.union1d(known["store"], test["store"])
-    origins = pd.Series(origin, index=everyone)
-    features = features_with_plan(known, plan, origins, horizon)
-    past = features["date"] <= origin
-    pooled = fit_pooled(
-        features[past],
-        origin=origin.date(),
+    out = fit_and_predict(
+        known,
+        plan,
+        origin,
+        recipe,
         horizon=horizon,
-        recipe=recipe,
+        stores=test["store"].unique(),
         trees=trees,
         progress=say,
-    )
-    models = fit_stores(features[past], pooled, origin=origin.date())
-    wanted = features["store"].isin(test["store"].unique())
-    out = forecast(
-        features[past & wanted], models, pooled, features[~past & wanted], origins=origins
     )
     rows = test[["id", "store", "date"]].merge(out, on=["store", "date"], how="left")
     names = {name: f"q{level:g}" for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)}

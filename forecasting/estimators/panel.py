@@ -15,12 +15,9 @@ from sktime.forecasting.base import BaseForecaster
 
 from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
 from forecasting.estimators.store import PLAN_COLUMNS
-from forecasting.features.plans import features_with_plan
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import Recipe
-from forecasting.models.store_models import fit_stores
-from forecasting.models.training import fit_pooled
-from forecasting.prediction import forecast
+from forecasting.pipeline import fit, predict
 
 
 class SalesForecaster(BaseForecaster):
@@ -100,14 +97,14 @@ class SalesForecaster(BaseForecaster):
         origin = self.days_["date"].max()
         stores = np.unique(self.days_["store"])
         self.origins_ = pd.Series(origin, index=stores)
-        features = features_with_plan(self.days_, self.days_.head(0), self.origins_, self.horizon)
-        self.pooled_ = fit_pooled(
-            features,
-            origin=origin.date(),
+        self.pooled_ = fit(
+            self.days_,
+            self.days_.head(0),
+            origin,
+            self.recipe,
             horizon=self.horizon,
-            seed=self.seed,
-            recipe=self.recipe,
             trees=self.trees,
+            seed=self.seed,
             threads=self.threads,
         )
         return self
@@ -168,11 +165,7 @@ class SalesForecaster(BaseForecaster):
         plan = self.days_.head(0)
         if X is not None:
             plan = _panel_days(pd.Series(np.nan, index=X.index), X)
-        horizon = int(steps.max())
-        features = features_with_plan(self.days_, plan, self.origins_, horizon)
-        past = features["date"] <= features["store"].map(self.origins_)
-        models = fit_stores(features[past], self.pooled_, origin=self.origins_)
-        out = forecast(features[past], models, self.pooled_, features[~past], origins=self.origins_)
+        out = predict(self.pooled_, self.days_, plan, self.origins_, horizon=int(steps.max()))
         return out[out["horizon"].isin(steps)].reset_index(drop=True)
 
 

@@ -15,11 +15,9 @@ from sktime.forecasting.base import BaseForecaster
 
 from forecasting.arrays import Array
 from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
-from forecasting.features.plans import features_with_plan
 from forecasting.models.linear import Moments, Population, posterior, store_noise
 from forecasting.models.pooled import PooledModel
-from forecasting.models.store_models import fit_stores
-from forecasting.prediction import forecast
+from forecasting.pipeline import predict
 
 #: Exogenous columns that make a daily series a store's day panel.
 PLAN_COLUMNS = ("open", "promo", "state_holiday", "school_holiday")
@@ -238,12 +236,9 @@ class StoreRidgeForecaster(BaseForecaster):
         plan = self.days_.head(0)
         if X is not None:
             plan = _day_panel(pd.Series(np.nan, index=X.index), X)
-        # Fitted here, not before, because the last known days look ahead into the plan; a
-        # closed form for one store costs milliseconds.
-        features = features_with_plan(self.days_, plan, self.origins_, horizon)
-        past = features["date"] <= origin
-        model = fit_stores(features[past], self.pooled, origin=self.origins_)
-        rows = forecast(features[past], model, self.pooled, features[~past], origins=self.origins_)
+        # The store's model is fitted here, not in `_fit`, because the last known days look ahead
+        # into the plan. The closed form of one store takes milliseconds.
+        rows = predict(self.pooled, self.days_, plan, self.origins_, horizon=horizon)
         return rows.set_index("date").loc[dates]
 
     @classmethod

@@ -17,9 +17,8 @@ import pandas as pd
 from forecasting import scoring
 from forecasting.calibration import ErrorMeasure
 from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
-from forecasting.models.store_models import fit_stores
 from forecasting.models.training import fit_pooled
-from forecasting.prediction import forecast
+from forecasting.pipeline import predict_features
 
 #: Origins that recipes are compared on, a horizon apart, so that no day is scored twice. Each
 #: costs a training of each recipe.
@@ -145,13 +144,9 @@ def _score(
     day = pd.Timestamp(origin)
     past = known[known["date"] <= day]
     coming = known[(known["date"] > day) & (known["date"] <= day + pd.Timedelta(days=horizon))]
-    out = forecast(
-        past,
-        fit_stores(past, model, origin=origin),
-        model,
-        coming,
-        origins=pd.Series(day, index=np.unique(coming["store"])),
-    )
+    origins = pd.Series(day, index=np.unique(coming["store"]))
+    rows = pd.concat([past[past["store"].isin(origins.index)], coming])
+    out = predict_features(model, rows, origins)
     both = out.merge(coming[["store", "date", "log_sales"]], on=["store", "date"])
     both = both[both["log_sales"].notna()]
     actual = np.exp(both["log_sales"].to_numpy(np.float64))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -51,11 +51,27 @@ Correct = Callable[[npt.NDArray[np.float32]], Array]
 TRAINING_STORES = 1_500
 #: Past origins that quantiles are calibrated on.
 CALIBRATION_ORIGINS = 6
-#: History, in days, that calibration origins need once enough of them have it: with less than a year
-#: the linear models
-#: have not seen the season ahead, and their errors there say nothing about later ones.
+#: History, in days, that calibration origins need once `MIN_FULL_ORIGINS` of them have it.
+#: With less than a year the linear models have not seen the season ahead, and their errors there
+#: say nothing about later ones.
 FULL_HISTORY_DAYS = 365
 MIN_FULL_ORIGINS = 3
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Options of a training that change its cost or its random choices, all optional.
+
+    Attributes:
+        trees: Trees of each booster of the stack (default `DEFAULT_TREES`).
+        seed: Seed of every random choice (default 0); the same data and seed give the same model.
+        threads: Threads for LightGBM (default 2); fewer are faster on a busy machine.
+        progress: Called with a line of text as the work goes on.
+    """
+
+    trees: int
+    seed: int
+    threads: int
+    progress: Callable[[str], None] | None
 
 
 def training_stores(stores: Sequence[int], seed: int = 0) -> list[int]:
@@ -264,11 +280,8 @@ def fit_pooled(
     *,
     origin: date,
     horizon: int = 42,
-    seed: int = 0,
     recipe: Recipe = "ridge",
-    trees: int = DEFAULT_TREES,
-    threads: int = 2,
-    progress: Callable[[str], None] | None = None,
+    **options: Unpack[TrainingOptions],
 ) -> PooledModel:
     """Fit what all stores share on the days up to an origin.
 
@@ -276,17 +289,16 @@ def fit_pooled(
         features: Feature rows of all stores; rows after ``origin`` are ignored.
         origin: Last day that may be seen.
         horizon: Days ahead to calibrate for.
-        seed: Seed of every random choice; the same data and seed give the same model.
         recipe: ``ridge`` takes seconds; ``stack`` adds LightGBM and takes minutes. With less
             than about a year and a half of history it falls back to the linear models.
-        trees: Trees of each booster of the stack.
-        threads: Threads for LightGBM.
-        progress: Called with a line of text as the work goes on.
+        **options: See `TrainingOptions`.
 
     Raises:
         ValueError: No store has sales up to the origin.
     """
-    say = progress or (lambda _: None)
+    trees, threads = options.get("trees", DEFAULT_TREES), options.get("threads", 2)
+    seed = options.get("seed", 0)
+    say = options.get("progress") or (lambda _: None)
     end = np.datetime64(pd.Timestamp(origin).date(), "D")
     panel = Panel.of(features[features["date"] <= pd.Timestamp(origin)])
     if not (~np.isnan(panel.y)).any():
