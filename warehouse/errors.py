@@ -13,5 +13,9 @@ class UnreachableError(WarehouseError):
     """PostgreSQL does not answer, or refuses the role."""
 
 
+class ModelError(WarehouseError):
+    """A stored model cannot make the forecasts that were requested."""
+
+
 class NotFoundError(WarehouseError):
     """What was asked for is not there."""

@@ -201,6 +201,20 @@ def store_models(
     )
 
 
+def store_models_at(transaction: Transaction, stores: Sequence[int], origin: date) -> pd.DataFrame:
+    """Return the newest model of each store that saw nothing after an origin."""
+    return transaction.frame(
+        """
+        SELECT DISTINCT ON (store)
+            store, trained_until, pooled_version, n_days, residual_scale, coefficients
+        FROM sales.models
+        WHERE store = ANY($1::int4[]) AND period_start <= $2 AND trained_until <= $2
+        ORDER BY store, period_start DESC
+        """,
+        (list(stores), origin),
+    )
+
+
 def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dict[date, list[int]]:
     """Which periods of some stores hold models that a change since a day makes stale."""
     rows = transaction.rows(

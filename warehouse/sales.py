@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS
+from forecasting.features.daily import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
 from warehouse.connection import Transaction
 
 
@@ -204,7 +204,6 @@ def known_at(
 
 def features(
     transaction: Transaction,
-    columns: Sequence[str],
     until: date,
     chosen: Sequence[int] | None = None,
     since: date | None = None,
@@ -213,12 +212,11 @@ def features(
 
     Args:
         transaction: The open transaction.
-        columns: The feature columns to read after store and date.
         until: The last day: nothing later is read.
         chosen: The stores; all of them by default.
         since: The first day; the whole history by default.
     """
-    listed = ", ".join(f'"{name}"' for name in columns)
+    listed = ", ".join(f'"{name}"' for name in FEATURE_COLUMNS)
     return transaction.frame(
         f"""
         SELECT store, date, {listed} FROM sales.features

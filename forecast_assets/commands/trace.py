@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecast_assets.settings import Settings
-    from forecasting.models.pooled import PooledModel
     from warehouse.connection import Transaction
     from warehouse.models import PooledVersion
     from warehouse.trace import Refresh
@@ -177,34 +176,23 @@ def _parts(
     chosen: Settings,
 ) -> dict[str, Any]:
     """What weighed most, by the store's model and today's sales of the days up to the origin."""
-    import pandas as pd
-
-    from forecasting.explanation import explain
-    from forecasting.features.daily import FEATURE_COLUMNS
-    from forecasting.features.plans import future_features
+    from forecasting.models.at_origin import RESIDUAL_DAYS
     from forecasting.models.model_format import MODEL_FORMAT
-    from forecasting.models.pooled import PooledModel
-    from warehouse import sales
+    from warehouse.forecaster import Forecaster
 
     if version is not None and version.format != MODEL_FORMAT:
         return {"usual": None, "parts": [], "parts_from": "a version that this one cannot read"}
     origin = row["origin"]
-    pooled = PooledModel.from_bytes(version.model) if version else None
-    features = sales.features(transaction, list(FEATURE_COLUMNS), origin, [asked.store])
-    horizon = (asked.day - origin).days
-    past, plan = sales.known_at(transaction, [asked.store], origin, horizon)
-    coming = future_features(
-        past, plan, pd.Series(pd.Timestamp(origin), index=[asked.store]), horizon
-    )
-    fitted, source = _store_model(transaction, asked.store, row, pooled, features, chosen)
-    found = explain(
-        features,
+    fitted, source = _store_model(transaction, asked.store, row, version, chosen)
+    forecaster = Forecaster.read(
+        transaction,
         fitted,
-        pooled,
-        coming,
-        origin=origin,
-        day=asked.day,
+        origin,
+        horizon=(asked.day - origin).days,
+        # The store's usual day is that of the last year, whatever the forecast itself looks at.
+        history_days=RESIDUAL_DAYS,
     )
+    found = forecaster.explain(asked.day)
     return {
         "usual": math.exp(found.usual),
         "parts": [
@@ -219,20 +207,18 @@ def _store_model(
     transaction: Transaction,
     store: int,
     row: dict[str, Any],
-    pooled: PooledModel | None,
-    features: pd.DataFrame,
+    version: PooledVersion | None,
     chosen: Settings,
 ) -> tuple[pd.DataFrame, str]:
     """The store's model as the forecast had it: the stored one, or fitted again to the same day."""
     from forecast_assets.planning.calendar import period_start
     from forecasting.models.refit import fit_day
-    from forecasting.models.store_models import fit_stores
-    from warehouse import models
+    from warehouse import forecaster, models
 
     origin = row["origin"]
     until = origin
     if row["kind"] == "issued":
-        until = fit_day(store, origin, pooled.trained_until if pooled else None)
+        until = fit_day(store, origin, version.trained_until if version else None)
     stored = models.store_models(transaction, [store], period_start(origin, chosen.date_grain))
     if (
         len(stored)
@@ -240,7 +226,8 @@ def _store_model(
         and stored["trained_until"].iloc[0].date() == until
     ):
         return stored, "the stored model of the store"
-    return fit_stores(features, pooled, origin=until), f"the store's model, fitted again to {until}"
+    fitted = forecaster.fit(transaction, version, {store: until})
+    return fitted, f"the store's model, fitted again to {until}"
 
 
 def tables(found: dict[str, Any]) -> list[Table]:

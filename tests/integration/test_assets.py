@@ -26,7 +26,7 @@ from forecast_assets.defs.sensors import (
 from forecast_assets.settings import settings
 from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.evaluation.accuracy import SUMS
-from forecasting.models import model_format, pooled
+from forecasting.models import model_format, pooled, training
 from forecasting.models.refit import fit_day
 from forecasting.schemas.columns import TABLES
 from rossmann import kaggle
@@ -376,7 +376,7 @@ def test_champion_and_challenger_are_named_in_mlflow(
     assert run.data.metrics["contest/2015-05-01/stack/rmspe"] > 0
     assert (
         len(client.get_metric_history(run.info.run_id, "origin_rmspe"))
-        == pooled.CALIBRATION_ORIGINS
+        == training.CALIBRATION_ORIGINS
     )
     pictures = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
     assert pictures == {"plots/importance.svg", "plots/accuracy_by_origin.svg"}

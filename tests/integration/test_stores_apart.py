@@ -10,12 +10,10 @@ import pytest
 
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import look_when_stale
-from forecasting import cleaning
-from forecasting import prediction as forecasting
+from forecasting import cleaning, pipeline
 from forecasting.features import daily as features
-from forecasting.models import store_models
 from tests.support.chain import STORES, Chain
-from warehouse import changes
+from warehouse import changes, forecaster
 from warehouse.changes import FIRST_STORE_WAIT
 
 BROKEN = 3
@@ -54,8 +52,8 @@ def check_of(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvalu
     [
         ("cleaned_sales", cleaning, "winning_events"),
         ("features", features, "day_features"),
-        ("store_models", store_models, "fit_stores"),
-        ("forecasts", forecasting, "forecast"),
+        ("store_models", forecaster, "fit_stores"),
+        ("forecasts", pipeline, "forecast"),
     ],
 )
 def test_a_store_that_fails_holds_nobody_up(

@@ -76,7 +76,6 @@ def _train(
 ) -> dict[str, Any]:
     from forecast_assets import registry
     from forecast_assets.settings import settings
-    from forecasting.features.daily import FEATURE_COLUMNS
     from forecasting.models.training import fit_pooled, training_stores
     from warehouse import changes, models, sales
 
@@ -86,7 +85,6 @@ def _train(
         learned_from = training_stores(everyone)
         rows = sales.features(
             transaction,
-            list(FEATURE_COLUMNS),
             end,
             learned_from if len(learned_from) < len(everyone) else None,
         )

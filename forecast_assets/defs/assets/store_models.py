@@ -1,7 +1,6 @@
 """`store_models`: each store's own coefficients, drawn towards the pooled ones."""
 
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -24,9 +23,11 @@ from forecast_assets.defs.scope import Scope, scope_of
 from forecast_assets.planning.partition_cells import Chunk
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import SparkSession
 
     from warehouse.connection import Transaction
+    from warehouse.forecaster import RowFunction
     from warehouse.models import PooledVersion
 
 
@@ -143,29 +144,17 @@ def _fit(
     spark: "SparkSession | None",
 ) -> dict[int, int]:
     """Fits and replaces the models of stores; returns the days of sales of each."""
-    import pandas as pd
-
-    from forecasting.features.daily import FEATURE_COLUMNS
-    from forecasting.models.pooled import PooledModel
-    from forecasting.models.store_models import fit_stores
     from forecasting.schemas.frames import STORE_MODELS
-    from warehouse import models, sales
+    from warehouse import forecaster, models
 
     if not to_fit:
         return {}
-    rows = sales.features(transaction, list(FEATURE_COLUMNS), max(to_fit.values()), list(to_fit))
-    fit = partial(
-        fit_stores,
-        pooled=PooledModel.from_bytes(version.model) if version else None,
-        origin=pd.to_datetime(pd.Series(to_fit)),
-    )
-    # Without a pooled model, what the stores have in common is estimated from all of them.
-    fitted = run_by_stores(spark if version else None, fit, rows, STORE_MODELS)
-    fitted = validated(STORE_MODELS, fitted)
-    models.replace_store_models(
-        transaction,
-        fitted.assign(pooled_version=version.version if version else None),
-        list(to_fit),
-        start,
-    )
+
+    def run(function: "RowFunction", rows: "pd.DataFrame") -> "pd.DataFrame":
+        # Without a pooled model, what the stores share is estimated from all of them together.
+        on_executors = spark if version else None
+        return validated(STORE_MODELS, run_by_stores(on_executors, function, rows, STORE_MODELS))
+
+    fitted = forecaster.fit(transaction, version, to_fit, run)
+    models.replace_store_models(transaction, fitted, list(to_fit), start)
     return dict(zip(fitted["store"].tolist(), fitted["n_days"].tolist(), strict=True))
