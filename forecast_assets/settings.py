@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from forecast_assets.planning.calendar import Calendar, Grain
+
 DAGSTER_BATCHING: dict[str, str] = {
     "DAGSTER_EVENT_BATCH_SIZE": "2000",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
@@ -69,7 +71,7 @@ class Settings(BaseSettings):
         alias="SALES_CALENDAR_END",
         description="The last day of the calendar; without it, the running period is the last.",
     )
-    date_grain: Literal["monthly", "weekly", "daily"] = Field(
+    date_grain: Grain = Field(
         "monthly", alias="FORECAST_DATE_GRAIN", description="How long a date partition is."
     )
     horizon: int = Field(
@@ -157,6 +159,11 @@ class Settings(BaseSettings):
                 f"SALES_CALENDAR_START {self.calendar_start}"
             )
         return self
+
+    @property
+    def calendar(self) -> Calendar:
+        """The periods of the date partitions."""
+        return Calendar(self.date_grain)
 
     def require_database_url(self) -> str:
         """The address of the sales database.

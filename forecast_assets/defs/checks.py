@@ -54,7 +54,6 @@ def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Looks for models that saw more than their period or their origin allows."""
-    from forecast_assets.planning.calendar import period_end
     from warehouse import checks
 
     with warehouse.transaction() as transaction:
@@ -63,7 +62,7 @@ def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
         f"{row['stores']} store models of {row['period_start']} saw {row['trained_until']}"
         + (f", their pooled model {row['pooled_until']}" if row["pooled_until"] else "")
         for row in periods
-        if row["trained_until"] > period_end(row["period_start"], settings().date_grain)
+        if row["trained_until"] > settings().calendar.end_of(row["period_start"])
         or row["later_pooled"]
     ]
     return dg.AssetCheckResult(
@@ -89,7 +88,7 @@ def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
         newest = sales.newest_days(transaction, "raw_sales", [row["store"] for row in late])
     errors = {row["store"]: row["error"] for row in late if row["error"]}
     stale = cells_since(
-        {row["store"]: row["first_day"] for row in late}, newest, settings().date_grain
+        {row["store"]: row["first_day"] for row in late}, newest, settings().calendar
     )
     keys = [partition_key(period, store) for period, stores in stale.items() for store in stores]
     words = [f"{len(keys)} partitions of {len(late)} stores are stale: {_some(keys)}"]

@@ -1,16 +1,16 @@
 """Reports exactly the partitions that a run computed, in batches.
 
-A range run covers a rectangle of partitions, but a refresh computes only some of them. Dagster
-marks the whole rectangle when an asset's output is yielded, and skips what lies downstream when it
-is not. So each asset yields an output that stands for no partition, and reports its partitions
-one by one; Dagster writes them in batches, as it does its own. All of it touches names that
-Dagster does not document; tests/unit/forecast_assets/defs/test_reporting.py holds them to the
-pinned version.
+A range run covers a rectangle of partitions, but a refresh computes only some of them. If an asset
+yields a normal output, Dagster marks the whole rectangle as materialized; if it yields none,
+Dagster skips everything downstream. So each asset yields an output that belongs to no partition
+and reports its partitions one by one. Dagster writes these reports in batches, like its own.
+
+This module uses names that Dagster does not document;
+tests/unit/forecast_assets/defs/test_reporting.py checks them against the pinned version.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -21,73 +21,18 @@ from dagster._core.events import (
 )
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pandera.pandas as pa
-
+#: What an asset yields: its one output and the results of its checks.
 Events = Iterator[dg.Output[None] | dg.AssetCheckResult]
-"""What an asset yields: its one output, and what its check found."""
 
-SCHEMA_CHECK = "schema"
-
-
-class RefusedError(Exception):
-    """Rows break their schema, so nothing of their partition was written."""
-
-
-def schema_check(asset: str) -> dg.AssetCheckSpec:
-    """The check of an asset's own rows, made before they are written."""
-    return dg.AssetCheckSpec(
-        SCHEMA_CHECK,
-        asset=asset,
-        blocking=True,
-        description="Every row written has the columns, types and values that its schema names.",
-    )
-
-
-def validated(schema: "pa.DataFrameSchema", rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows, if they satisfy their schema.
-
-    Raises:
-        RefusedError: They do not; the message names the columns and the first rows at fault.
-    """
-    from pandera.errors import SchemaErrors
-
-    try:
-        return schema.validate(rows, lazy=True)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases.head(5).to_dict("records")
-        shown = "; ".join(
-            f"{case['column']} {case['check']}: {case['failure_case']!r} (row {case['index']})"
-            for case in cases
-        )
-        raise RefusedError(
-            f"{len(errors.failure_cases)} values break the schema {schema.name!r}: {shown}"
-        ) from errors
-
-
-@contextmanager
-def checking(found: list[dg.AssetCheckResult]) -> Iterator[None]:
-    """Turns refused rows into a failed check; the transaction around them has been rolled back.
-
-    Args:
-        found: Receives what the check found: one entry.
-    """
-    try:
-        yield
-    except RefusedError as refused:
-        found.append(
-            dg.AssetCheckResult(check_name=SCHEMA_CHECK, passed=False, description=str(refused))
-        )
-    else:
-        found.append(dg.AssetCheckResult(check_name=SCHEMA_CHECK, passed=True))
+#: Partition key -> the metadata of its materialization.
+Materialized = dict[str, dict[str, Any]]
 
 
 def report(
     context: dg.AssetExecutionContext,
     materialized: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Reports partitions as materialized.
+    """Report partitions as materialized.
 
     Args:
         context: The asset's context.
@@ -103,36 +48,15 @@ def report(
         )
 
 
-_postponed: list[tuple[dg.AssetExecutionContext, Mapping[str, Mapping[str, Any]]]] = []
+def cache_partition_status(context: dg.AssetExecutionContext, assets: Iterable[str]) -> None:
+    """Update Dagster's cached summary of the assets' partitions.
 
-
-def postpone(
-    context: dg.AssetExecutionContext, materialized: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Keeps a report for a later step of the same run, in the same process."""
-    _postponed.append((context, materialized))
-
-
-def report_postponed(context: dg.AssetExecutionContext) -> None:
-    """Makes the reports that earlier steps of this run have postponed, in their order."""
-    while _postponed:
-        earlier, materialized = _postponed.pop(0)
-        # Of a run that has failed in this process (in tests), nothing is reported.
-        if earlier.run.run_id == context.run.run_id:
-            asset = earlier.asset_key.to_user_string()
-            context.log.info(f"recording {len(materialized):,} partitions of {asset}")
-            report(earlier, materialized)
-
-
-def sum_up(context: dg.AssetExecutionContext, assets: Iterable[str]) -> None:
-    """Adds what was reported to Dagster's summary of each asset's partitions.
-
-    Dagster does so when somebody opens the asset in the UI, who waits for seconds where the whole
-    history is new.
+    Otherwise Dagster does this when somebody opens the asset in the UI. After a first load of the
+    whole history that takes seconds.
 
     Args:
-        context: The context of an asset with the same partitions as all of them.
-        assets: Their names.
+        context: The context of an asset with the same partitions as the others.
+        assets: The names of the assets.
     """
     for asset in assets:
         get_and_update_asset_status_cache_value(
@@ -140,6 +64,6 @@ def sum_up(context: dg.AssetExecutionContext, assets: Iterable[str]) -> None:
         )
 
 
-def computed() -> dg.Output[None]:
-    """The output of an asset, which marks no partition and lets what lies downstream run."""
+def output_without_partitions() -> dg.Output[None]:
+    """Return an output that marks no partition as materialized and lets downstream assets run."""
     return dg.Output(None, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})

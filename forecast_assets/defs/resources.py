@@ -1,4 +1,7 @@
-"""Resources: the sales database, MLflow, Spark. Nothing here connects before it is used."""
+"""Resources: the sales database, MLflow, Spark, and the days that a run is limited to.
+
+Nothing here connects before it is used. The state of a run is in `run_state.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from forecast_assets.planning.partition_cells import ALL_DAYS, Days
+from forecast_assets.planning.partition_cells import ALL_DAYS, Span
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
     from warehouse.connection import Transaction
 
 
+#: Rows per Arrow batch: some megabytes, well below Spark's limit for one message.
+ROWS_PER_BATCH = 50_000
+
+
 class WarehouseResource(dg.ConfigurableResource):
-    """The sales database, as the assets' role."""
+    """The sales database, with the assets' role."""
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction that commits at the end of the block, or rolls back."""
+        """Open a transaction; it commits at the end of the block or rolls back on an error."""
         from warehouse.connection import Warehouse
 
         with Warehouse(settings().require_database_url()).transaction() as transaction:
@@ -33,42 +40,44 @@ class WarehouseResource(dg.ConfigurableResource):
 
 
 class OnlyDaysResource(dg.ConfigurableResource):
-    """The days that a run keeps to inside its partitions; all of them by default.
+    """The days that a run is limited to inside its partitions; by default all of them.
 
-    Sales and features of other days stay as they are; models and forecasts have the last day as
-    their origin. Refreshes compute what changed, whatever is said here.
+    Sales and features of other days stay unchanged. The last day becomes the origin of models and
+    forecasts. Refreshes ignore these days.
     """
 
     first_day: str | None = Field(
-        default=None, description="As 2015-05-10; by default the first partition's first day."
+        default=None,
+        description="For example 2015-05-10. Default: the first partition's first day.",
     )
     last_day: str | None = Field(
-        default=None, description="As 2015-05-20; by default the last partition's last day."
+        default=None,
+        description="For example 2015-05-20. Default: the last partition's last day.",
     )
 
-    def span(self) -> Days:
-        """The first and the last day.
+    def span(self) -> Span:
+        """Return the first and the last day.
 
         Raises:
-            dg.Failure: A day is none, or the last lies before the first.
+            dg.Failure: A value is not a date, or the last day is before the first.
         """
         try:
             first = date.fromisoformat(self.first_day) if self.first_day else ALL_DAYS[0]
             last = date.fromisoformat(self.last_day) if self.last_day else ALL_DAYS[1]
         except ValueError as error:
             raise dg.Failure(
-                f"only_days: {error}; a day is written as 2015-05-10", allow_retries=False
+                f"only_days: {error}. Write a day as 2015-05-10", allow_retries=False
             ) from error
         if last < first:
             raise dg.Failure(
-                f"only_days: the last day {last} lies before the first {first}",
+                f"only_days: the last day {last} is before the first day {first}. Swap them",
                 allow_retries=False,
             )
         return first, last
 
 
 @dg.resource(
-    description="An MLflow run for the Dagster run, by dagster-mlflow.",
+    description="An MLflow run for each Dagster run.",
     config_schema={
         "experiment_name": dg.StringSource,
         "mlflow_tracking_uri": dg.StringSource,
@@ -77,48 +86,67 @@ class OnlyDaysResource(dg.ConfigurableResource):
     },
 )
 def mlflow_tracking(context: dg.InitResourceContext) -> Iterator[Any]:
-    """dagster-mlflow's `mlflow_tracking`, imported only by a run that trains.
+    """Yield the resource of dagster-mlflow.
 
-    MLflow takes two seconds to import, which every run's process would pay.
+    The import is here because it takes two seconds, and only trainings need MLflow.
     """
-    from dagster_mlflow import mlflow_tracking as tracked
+    from dagster_mlflow import mlflow_tracking as original
 
-    make: Any = tracked.resource_fn
+    make: Any = original.resource_fn
     yield from make(context)
 
 
 class SparkResource(dg.ConfigurableResource):
-    """Spark by dagster-pyspark: for a bounded drain, and for runs too large for this process."""
+    """Spark, for a bounded drain and for runs that are too large for one process."""
 
     _computing: Any = PrivateAttr(default=None)
 
     @contextmanager
     def draining(self) -> Iterator[SparkSession]:
-        """A session with the stream's own configuration, which ends with the block."""
+        """Return a session with the stream's configuration; it stops at the end of the block."""
         from streaming_job.session import spark_config
         from streaming_job.settings import load_settings
 
-        chosen = load_settings()
-        config = {"spark.master": chosen.spark_master, "spark.app.name": "raw_sales drain"}
-        spark = _lazy_spark(config | spark_config(chosen)).spark_session
+        config = load_settings()
+        spark = _lazy_spark(
+            {"spark.master": config.spark_master, "spark.app.name": "raw_sales drain"}
+            | spark_config(config)
+        ).spark_session
         try:
             yield spark
         finally:
             spark.stop()
 
     def computing(self) -> SparkSession:
-        """The run's session for core's functions: started when first asked for, ends with it."""
+        """Return the run's session for computing; it starts on the first call."""
         if self._computing is None:
-            from forecast_assets.defs.executors import spark_config
-
-            self._computing = _lazy_spark(spark_config(settings().spark_master))
+            self._computing = _lazy_spark(computing_config(settings().spark_master))
         session: SparkSession = self._computing.spark_session
         return session
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Ends the session, if the run started one."""
+        """Stop the session if the run started one."""
         if self._computing is not None:
             self._computing.spark_session.stop()
+
+
+def computing_config(master: str) -> dict[str, str]:
+    """Return Spark's configuration for computing; spark-defaults.conf sets the rest."""
+    config = {
+        "spark.master": master,
+        "spark.app.name": "forecast_assets",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
+        # Send a frame as one task per batch. As a local relation, the driver would unpack it.
+        "spark.sql.execution.arrow.localRelationThreshold": "0",
+        # Several executors share one machine's cores (see local_stack.environment.BLAS_THREADS).
+        "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    }
+    if master.startswith("local"):
+        config |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    return config
 
 
 def _lazy_spark(config: dict[str, str]) -> LazyPySparkResource:
@@ -132,7 +160,7 @@ def _lazy_spark(config: dict[str, str]) -> LazyPySparkResource:
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """The resources by the names that assets ask for."""
+    """The resources, by the names that assets request them with."""
     return dg.Definitions(
         resources={
             "warehouse": WarehouseResource(),

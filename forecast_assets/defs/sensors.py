@@ -1,9 +1,14 @@
-"""Sensors: they look at the `changes` ledger and ask for runs; they compute nothing."""
+"""Sensors that react to the change ledger and to the champion's accuracy.
+
+A sensor here only reads state, asks for a decision and returns run requests. The decisions are
+pure functions in `planning/decisions.py`; sensors that send messages to people are in `alerts.py`.
+"""
 
 import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, IN_PROGRESS_RUN_STATUSES
@@ -25,29 +30,33 @@ from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.settings import settings
 
+if TYPE_CHECKING:
+    from forecast_assets.planning.decisions import ChampionState, Refresh
+
 REFRESHES = dg.RunsFilter(tags={REFRESH_TAG: "true"})
 TRAININGS = dg.RunsFilter(job_name=train.name)
-WAITING_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
+QUEUED_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 
+#: Seconds between two ticks. The daemon's loop is no faster than this.
 INTERVAL_SECONDS = 5
-"""The daemon's loop is no faster than this."""
 
-LINGER_SECONDS = 4.0
-LOOK_AGAIN_SECONDS = 0.2
-"""A tick without work keeps looking for most of the daemon's interval: what changes meanwhile is
-refreshed seconds earlier. The daemon's threads let the other sensors tick beside it."""
+#: A tick that finds no work polls on for most of the daemon's interval, so that a change that
+#: arrives meanwhile is refreshed seconds earlier. Other sensors tick in other threads.
+POLL_FOR_SECONDS = 4.0
+POLL_EVERY_SECONDS = 0.2
 
+#: Several tasks commit one day's events in quick succession. Waiting until the ledger has been
+#: quiet for this long lets them coalesce into one refresh.
 SETTLED_SECONDS = 0.8
-"""A day's events are committed by several tasks in short succession: they belong in one refresh."""
 
+#: New days of sales arrive once a day, so checking more often gains nothing.
 SLIPPED_INTERVAL_SECONDS = 60
-"""Days of sales arrive once a day: no need to ask more often."""
 
+#: Forecasts become stale within minutes, so checking more often gains nothing.
 STALE_INTERVAL_SECONDS = 60
-"""Forecasts become stale after minutes: no need to look more often."""
 
+#: Run tag of a training: why the sensor requested it.
 SLIPPED_TAG = "forecast/slipped"
-"""Says on a training run why it was asked for."""
 
 
 @dg.sensor(
@@ -55,69 +64,68 @@ SLIPPED_TAG = "forecast/slipped"
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Looks for changes that no refresh has worked off yet, and asks for one run that covers "
-        "them. Keeps the store partitions in step with the store table."
+        "Requests one refresh for all changes that no refresh has processed yet. Adds a partition "
+        "for each new store."
     ),
 )
 def refresh_when_changed(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Asks for a refresh of what has changed, unless one is in flight."""
+    """Request a refresh of what has changed, unless one is in flight."""
+    from forecast_assets.planning.decisions import RefreshState, Skip, refresh_decision
     from forecast_assets.planning.partition_cells import cells_since
-    from forecast_assets.planning.refresh import Seen, Wait, decide
     from warehouse import changes, sales
 
-    chosen = settings()
-    until = time.monotonic() + LINGER_SECONDS
+    until = time.monotonic() + POLL_FOR_SECONDS
     with warehouse.transaction() as transaction:
-        _linger(lambda: changes.have_settled(transaction, SETTLED_SECONDS), until)
-    idle = _linger(lambda: not _in_flight(context.instance, REFRESHES), until)
+        _poll(lambda: changes.have_settled(transaction, SETTLED_SECONDS), until)
+    idle = _poll(lambda: not _in_flight(context.instance, REFRESHES), until)
     with warehouse.transaction() as transaction:
         stores = sales.stores(transaction)
         waiting = changes.open_changes(transaction)
-        newest = (
-            sales.newest_days(transaction, "raw_sales", list(waiting.first_days)) if waiting else {}
-        )
-    today = datetime.now(UTC).date()
-    refuse_too_many(len(stores), chosen, today)
-    known = context.instance.get_dynamic_partitions(STORE_DIMENSION)
-    missing = sorted(set(stores) - {int(key) for key in known})
-    if missing:
-        context.instance.add_dynamic_partitions(STORE_DIMENSION, [str(key) for key in missing])
-    ordered = [int(key) for key in known] + missing
-    failures, last_failure = _failures(context.instance, REFRESHES)
-    decision = decide(
-        Seen(
-            cells=cells_since(waiting.first_days, newest, chosen.date_grain) if waiting else {},
+        first_days = waiting.first_days if waiting else {}
+        newest = sales.newest_days(transaction, "raw_sales", list(first_days)) if first_days else {}
+    refuse_too_many(len(stores), settings(), datetime.now(UTC).date())
+    failures, last_failure = _consecutive_failures(context.instance, REFRESHES)
+    decision = refresh_decision(
+        RefreshState(
+            cells=cells_since(first_days, newest, settings().calendar),
             newest_change=waiting.newest_id if waiting else 0,
             in_flight=not idle,
             failures=failures,
             last_failure=last_failure,
             now=datetime.now(UTC),
         ),
-        ordered,
+        _sync_store_partitions(context.instance, stores),
     )
-    if isinstance(decision, Wait):
+    if isinstance(decision, Skip):
         return dg.SkipReason(decision.reason)
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=decision.run_key,
-                tags={
-                    ASSET_PARTITION_RANGE_START_TAG: partition_key(
-                        decision.first_period, decision.first_store
-                    ),
-                    ASSET_PARTITION_RANGE_END_TAG: partition_key(
-                        decision.last_period, decision.last_store
-                    ),
-                    REFRESH_TAG: "true",
-                    # Before the runs of a backfill that wait in the queue.
-                    PRIORITY_TAG: "1",
-                    # What has changed meanwhile belongs into the next try: a run of its own.
-                    MAX_RETRIES_TAG: "0",
-                },
-            )
-        ]
+    return dg.SensorResult(run_requests=[_refresh_request(decision)])
+
+
+def _sync_store_partitions(instance: dg.DagsterInstance, stores: list[int]) -> list[int]:
+    """Add a partition for each new store; return all stores in the order of their partitions."""
+    known = [int(key) for key in instance.get_dynamic_partitions(STORE_DIMENSION)]
+    missing = sorted(set(stores) - set(known))
+    if missing:
+        instance.add_dynamic_partitions(STORE_DIMENSION, [str(store) for store in missing])
+    return known + missing
+
+
+def _refresh_request(decision: "Refresh") -> dg.RunRequest:
+    first = partition_key(decision.first_period, decision.first_store)
+    last = partition_key(decision.last_period, decision.last_store)
+    return dg.RunRequest(
+        run_key=decision.run_key,
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: first,
+            ASSET_PARTITION_RANGE_END_TAG: last,
+            REFRESH_TAG: "true",
+            # Ahead of queued backfill runs.
+            PRIORITY_TAG: "1",
+            # The sensor retries with a new run, which also covers later changes.
+            MAX_RETRIES_TAG: "0",
+        },
     )
 
 
@@ -126,15 +134,15 @@ def refresh_when_changed(
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Trains a pooled model as soon as there are features to train on and none that this "
-        "version can read: at the start, and after an upgrade that changed the models."
+        "Requests the first training as soon as there are features to train on, and a new one "
+        "after an upgrade that cannot read the stored models."
     ),
 )
 def train_when_untrained(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """Asks for the first training of a model format; later ones are the schedule's."""
-    from forecast_assets.planning.refresh import next_try
+    """Request the first training of a model format; the schedule requests later ones."""
+    from forecast_assets.planning.decisions import next_retry
     from forecasting.models.model_format import MODEL_FORMAT
     from warehouse import changes, models
 
@@ -143,19 +151,19 @@ def train_when_untrained(
         newest = models.newest_feature_day(transaction)
         waiting = changes.open_changes(transaction)
     if trained:
-        return dg.SkipReason("a pooled model is there; the schedule trains the next")
+        return dg.SkipReason("a pooled model exists; the schedule trains the next one")
     if waiting is not None or newest is None:
-        # In the middle of a first refresh there are features, but not of the newest days yet.
-        return dg.SkipReason("a refresh comes first: it makes the features to train on")
+        # A first refresh in progress has written features, but not yet those of the newest days.
+        return dg.SkipReason("waiting for a refresh to compute the features to train on")
     key = _partition_of(newest)
     if key is None:
-        return dg.SkipReason(f"the newest features, of {newest}, lie outside the calendar")
+        return dg.SkipReason(f"the newest features ({newest}) are outside the calendar")
     if _in_flight(context.instance, TRAININGS):
-        return dg.SkipReason("training is under way")
-    failures, last_failure = _failures(context.instance, TRAININGS)
-    again = next_try(failures, last_failure)
-    if again is not None and datetime.now(UTC) < again:
-        return dg.SkipReason(f"training has failed; the next try is at {again:%H:%M:%S} UTC")
+        return dg.SkipReason("a training is in flight")
+    failures, last_failure = _consecutive_failures(context.instance, TRAININGS)
+    retry_at = next_retry(failures, last_failure)
+    if retry_at is not None and datetime.now(UTC) < retry_at:
+        return dg.SkipReason(f"the last training failed; next retry at {retry_at:%H:%M:%S} UTC")
     return dg.RunRequest(run_key=f"first-{MODEL_FORMAT}-{newest}-{failures}", partition_key=key)
 
 
@@ -164,60 +172,59 @@ def train_when_untrained(
     minimum_interval_seconds=SLIPPED_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Trains a new pooled model when the serving one's forecasts have become clearly worse "
-        "than when it was calibrated. Looks once for each new day of sales."
+        "Requests a training when the champion's recent forecasts are clearly less accurate than "
+        "when it was calibrated. Evaluated once for each new day of sales."
     ),
 )
 def train_when_slipped(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
-    """Asks for a training when recent forecasts were worse than promised."""
-    from forecast_assets.planning.refresh import Wait
-    from forecast_assets.planning.retrain import Record, decide
-    from forecasting.evaluation.accuracy import Accuracy
+    """Request a training when recent forecasts were less accurate than expected."""
+    from forecast_assets.planning.decisions import Skip, training_decision
     from warehouse import accuracy, models
 
-    chosen = settings()
     with warehouse.transaction() as transaction:
         newest = accuracy.newest_day(transaction)
         if newest is None or str(newest) == context.cursor:
             return dg.SensorResult(skip_reason=f"no day has been scored since {context.cursor}")
         if _in_flight(context.instance, TRAININGS):
-            return dg.SensorResult(skip_reason="training is under way")
+            return dg.SensorResult(skip_reason="a training is in flight")
         champion = models.pooled_for(transaction, date.max)
         trainable = models.newest_feature_day(transaction)
         if champion is None or trainable is None:
-            return dg.SensorResult(skip_reason="no pooled model serves yet")
-        sums = accuracy.of_version(
-            transaction, champion.version, newest - timedelta(days=chosen.retrain_days - 1)
-        )
-    decision = decide(
-        Record(
-            version=champion.version,
-            calibrated_wape=champion.metrics.get("wape"),
-            days=sums["days"],
-            wape=Accuracy.of([sums]).wape,
-            newest_day=newest,
-        ),
-        chosen.retrain_factor,
-    )
-    if isinstance(decision, Wait):
+            return dg.SensorResult(skip_reason="there is no champion yet")
+        since = newest - timedelta(days=settings().retrain_days - 1)
+        sums = accuracy.of_version(transaction, champion.version, since)
+    state = _champion_state(champion.version, champion.metrics.get("wape"), sums, newest)
+    decision = training_decision(state, settings().retrain_factor)
+    if isinstance(decision, Skip):
         return dg.SensorResult(skip_reason=decision.reason, cursor=str(newest))
     key = _partition_of(trainable)
     if key is None:
         return dg.SensorResult(
-            skip_reason=f"{decision.reason}; the newest features, of {trainable}, lie outside "
-            "the calendar",
+            skip_reason=f"{decision.reason}; the newest features ({trainable}) are outside the "
+            "calendar",
             cursor=str(newest),
         )
     context.log.info(decision.reason)
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=decision.run_key, partition_key=key, tags={SLIPPED_TAG: decision.reason}
-            )
-        ],
-        cursor=str(newest),
+    request = dg.RunRequest(
+        run_key=decision.run_key, partition_key=key, tags={SLIPPED_TAG: decision.reason}
+    )
+    return dg.SensorResult(run_requests=[request], cursor=str(newest))
+
+
+def _champion_state(
+    version: str, calibrated_wape: float | None, sums: dict[str, float], newest: date
+) -> "ChampionState":
+    from forecast_assets.planning.decisions import ChampionState
+    from forecasting.evaluation.accuracy import Accuracy
+
+    return ChampionState(
+        version=version,
+        calibrated_wape=calibrated_wape,
+        days=int(sums["days"]),
+        wape=Accuracy.of([sums]).wape,
+        newest_day=newest,
     )
 
 
@@ -226,50 +233,50 @@ def train_when_slipped(
     minimum_interval_seconds=STALE_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Has the freshness check made again when other stores' forecasts have become stale, or "
-        "when they are fresh again: a refresh that fails does not come to its checks."
+        "Re-runs the freshness check when the set of stale stores changes. A refresh that fails "
+        "never reaches the check itself."
     ),
 )
 def look_when_stale(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
-    """Asks for the freshness check when what it would say has changed."""
+    """Request the freshness check when its result would change."""
     from warehouse import changes
 
     with warehouse.transaction() as transaction:
         late = changes.overdue(transaction, settings().max_open_minutes)
-    seen = ",".join(f"{row['store']}:{row['first_day']}:{row['error'] or ''}" for row in late)
-    cursor = hashlib.sha256(seen.encode()).hexdigest() if late else ""
+    stale = ",".join(f"{row['store']}:{row['first_day']}:{row['error'] or ''}" for row in late)
+    cursor = hashlib.sha256(stale.encode()).hexdigest() if late else ""
     if cursor == (context.cursor or ""):
-        return dg.SensorResult(skip_reason=f"{len(late)} stores are late, as before")
+        return dg.SensorResult(skip_reason=f"no change: {len(late)} stores are stale")
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
 
 
 def _partition_of(day: date) -> str | None:
-    """The date partition that holds a day; None outside the calendar."""
-    from forecast_assets.planning.calendar import period_start
-
-    key = str(period_start(day, settings().date_grain))
+    """Return the date partition that contains a day; None outside the calendar."""
+    key = str(settings().calendar.start_of(day))
     return key if key in dates.get_partition_keys() else None
 
 
-def _linger(done: Callable[[], bool], until: float) -> bool:
-    """Waits for a condition until a time of the monotonic clock; whether it came to hold."""
-    while not done():
+def _poll(condition: Callable[[], bool], until: float) -> bool:
+    """Poll a condition until a monotonic time; return whether it became true."""
+    while not condition():
         if time.monotonic() >= until:
             return False
-        time.sleep(LOOK_AGAIN_SECONDS)
+        time.sleep(POLL_EVERY_SECONDS)
     return True
 
 
 def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:
-    """Whether any of some runs waits or runs."""
-    wanted = dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=WAITING_OR_RUNNING)
-    return bool(instance.get_run_ids(wanted, limit=1))
+    """Return whether any of the runs is queued or running."""
+    in_flight = dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=QUEUED_OR_RUNNING)
+    return bool(instance.get_run_ids(in_flight, limit=1))
 
 
-def _failures(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> tuple[int, datetime | None]:
-    """How many of the newest runs failed in a row, and when the last of them ended."""
+def _consecutive_failures(
+    instance: dg.DagsterInstance, runs: dg.RunsFilter
+) -> tuple[int, datetime | None]:
+    """Count the newest runs that failed in a row; return also when the last of them ended."""
     records = instance.get_run_records(
         dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=FINISHED_STATUSES), limit=10
     )

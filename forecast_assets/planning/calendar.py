@@ -1,46 +1,63 @@
-"""The calendar's periods: how a day belongs to a date partition, for each grain."""
+"""The calendar: which date partition a day belongs in, for each grain.
+
+Contains date arithmetic only. Where the partitions begin and end is a setting; Dagster's partition
+definitions are made from it in `defs/partitions.py`.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal, get_args
 
-GRAINS = ("monthly", "weekly", "daily")
+Grain = Literal["monthly", "weekly", "daily"]
 
 
-def period_start(day: date, grain: str) -> date:
-    """The first day of the period that holds a day; weeks begin on Monday.
+@dataclass(frozen=True)
+class Calendar:
+    """Periods of one grain; each period is one date partition.
+
+    A period is identified by its first day. Weeks begin on Monday.
+
+    Attributes:
+        grain: How long a period is.
 
     Raises:
         ValueError: The grain is unknown.
     """
-    if grain == "monthly":
-        return day.replace(day=1)
-    if grain == "weekly":
-        return day - timedelta(days=day.weekday())
-    if grain == "daily":
+
+    grain: Grain
+
+    def __post_init__(self) -> None:
+        grains = get_args(Grain)
+        if self.grain not in grains:
+            raise ValueError(f"unknown grain {self.grain!r}; use one of {', '.join(grains)}")
+
+    def start_of(self, day: date) -> date:
+        """Return the first day of the period that contains a day."""
+        if self.grain == "monthly":
+            return day.replace(day=1)
+        if self.grain == "weekly":
+            return day - timedelta(days=day.weekday())
         return day
-    raise ValueError(f"grain {grain!r} is none of {', '.join(GRAINS)}")
+
+    def end_of(self, start: date) -> date:
+        """Return the last day of the period that begins on `start`."""
+        return self.next(start) - timedelta(days=1)
+
+    def next(self, start: date) -> date:
+        """Return the first day of the period after the one that begins on `start`."""
+        if self.grain == "monthly":
+            return (start.replace(day=1) + timedelta(days=31)).replace(day=1)
+        return start + timedelta(days=7 if self.grain == "weekly" else 1)
+
+    def periods_between(self, first: date, last: date) -> Iterator[date]:
+        """Yield the periods from the one that contains `first` to the one that contains `last`."""
+        start = self.start_of(first)
+        while start <= last:
+            yield start
+            start = self.next(start)
 
 
-def period_end(start: date, grain: str) -> date:
-    """The last day of the period that begins on `start`."""
-    return next_period(start, grain) - timedelta(days=1)
-
-
-def next_period(start: date, grain: str) -> date:
-    """The first day of the period after the one that begins on `start`."""
-    if grain == "monthly":
-        return (start.replace(day=1) + timedelta(days=31)).replace(day=1)
-    return start + timedelta(days=7 if grain == "weekly" else 1)
-
-
-def periods_between(first: date, last: date, grain: str) -> Iterator[date]:
-    """The starts of the periods from the one that holds `first` to the one that holds `last`."""
-    start = period_start(first, grain)
-    while start <= last:
-        yield start
-        start = next_period(start, grain)
-
-
-def count_periods(first: date, last: date, grain: str) -> int:
-    """How many periods cover two days and what lies between them."""
-    return sum(1 for _ in periods_between(first, last, grain))
+def period_start(day: date, grain: Grain) -> date:
+    """Return `Calendar.start_of`."""
+    return Calendar(grain).start_of(day)

@@ -1,4 +1,4 @@
-"""Keeps a store that fails from failing the others: halves the stores until it stands alone."""
+"""Failure isolation: one store that fails does not fail the others."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -6,50 +6,51 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def apart(
+def bisect_failures(
     stores: Sequence[int],
     work: Callable[[list[int]], T],
-    everybodys: tuple[type[Exception], ...] = (),
+    shared_errors: tuple[type[Exception], ...] = (),
     suspects: Collection[int] = (),
 ) -> tuple[list[T], dict[int, str]]:
-    """Does a work for all stores at once; where it fails, for halves of them.
+    """Run `work` for all stores; on failure, bisect to find the ones that fail.
 
-    Finding one store among a thousand costs about as much again as the whole work.
+    Finding one store among a thousand costs about as much as running the work once more.
 
     Args:
         stores: The stores to work on.
-        work: What to do for some stores: all or nothing of it.
-        everybodys: Errors that are no store's fault (the database is away): nothing is halved.
-        suspects: Stores that have failed before: each is tried by itself from the start.
+        work: Processes some stores, all or none of them.
+        shared_errors: Errors that no single store causes, such as a lost database connection.
+            They are raised at once.
+        suspects: Stores that failed before. Each is tried alone from the start.
 
     Returns:
-        What the works gave that succeeded, and the stores at fault with their errors, in a line.
+        The results of the successful calls, and store -> a one-line error for those that failed.
 
     Raises:
-        Exception: The work failed for everybody: the first error. One store by itself is no proof
-            of that.
+        Exception: No call succeeded: the first error. A single store is the exception: its failure
+            does not prove that every store would fail, so it is returned.
     """
-    done: list[T] = []
+    results: list[T] = []
     failed: dict[int, str] = {}
-    first: Exception | None = None
-    waiting = [[store] for store in stores if store in suspects]
+    first_error: Exception | None = None
+    pending = [[store] for store in stores if store in suspects]
     others = [store for store in stores if store not in suspects]
     if others:
-        waiting.append(others)
-    while waiting:
-        some = waiting.pop()
+        pending.append(others)
+    while pending:
+        group = pending.pop()
         try:
-            done.append(work(some))
-        except everybodys:
+            results.append(work(group))
+        except shared_errors:
             raise
         except Exception as error:
-            first = first or error
-            if len(some) == 1:
+            first_error = first_error or error
+            if len(group) == 1:
                 lines = str(error).strip().splitlines() or [""]
-                failed[some[0]] = f"{type(error).__name__}: {lines[0]}"
+                failed[group[0]] = f"{type(error).__name__}: {lines[0]}"
             else:
-                middle = len(some) // 2
-                waiting += [some[middle:], some[:middle]]
-    if first is not None and len(stores) > 1 and not done:
-        raise first
-    return done, failed
+                middle = len(group) // 2
+                pending += [group[middle:], group[:middle]]
+    if first_error is not None and len(stores) > 1 and not results:
+        raise first_error
+    return results, failed

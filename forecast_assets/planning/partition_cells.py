@@ -1,27 +1,31 @@
-"""Cells: exactly which stores of which periods a run has to compute, and in which pieces."""
+"""Partition cells: which stores of which periods a run computes, and in which chunks.
+
+A partition cell is one store in one period, that is one partition of a store-level asset. Contains
+set arithmetic only; `defs/scope.py` decides which cells a run computes.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from forecast_assets.planning.calendar import next_period, period_end, periods_between
+from forecast_assets.planning.calendar import Calendar
 
-Cells = dict[date, list[int]]
-"""The start of a period -> the stores of it, ascending."""
+#: Period -> its stores, ascending.
+StorePeriods = dict[date, list[int]]
 
+#: The first and the last day of a span.
+Span = tuple[date, date]
+
+ALL_DAYS: Span = (date.min, date.max)
+
+#: Bounds of a chunk. Memory follows these, not the size of the chain or of its history.
 CHUNK_PERIODS = 12
 CHUNK_STORES = 1_500
-"""A chunk's bounds: memory follows these, not the size of the chain or of its history."""
-
-Days = tuple[date, date]
-"""The first and the last day of a span."""
-
-ALL_DAYS: Days = (date.min, date.max)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A rectangle of cells that is read, computed and replaced in one transaction."""
+    """A rectangle of partition cells that one transaction reads, computes and replaces."""
 
     periods: tuple[date, ...]
     stores: tuple[int, ...]
@@ -29,27 +33,30 @@ class Chunk:
     last_day: date
 
 
-def cells_since(first_days: Mapping[int, date], last_days: Mapping[int, date], grain: str) -> Cells:
-    """The cells from each store's first day to its last.
+def cells_since(
+    first_days: Mapping[int, date], last_days: Mapping[int, date], calendar: Calendar
+) -> StorePeriods:
+    """Return the cells from each store's first day to its last.
 
-    A first day after the last (a plan for a coming day) gives the last day's own period.
+    If the first day is after the last (a plan for a future day), the store has one cell: the
+    period of its last day.
 
     Args:
         first_days: Store -> the earliest day that changed.
-        last_days: Store -> the newest day that the store has; other stores give no cell.
-        grain: monthly, weekly or daily.
+        last_days: Store -> its newest day. A store without one has no cell.
+        calendar: The periods.
     """
-    cells: Cells = {}
+    cells: StorePeriods = {}
     for store in sorted(first_days):
         if store in last_days:
             last = last_days[store]
-            for period in periods_between(min(first_days[store], last), last, grain):
+            for period in calendar.periods_between(min(first_days[store], last), last):
                 cells.setdefault(period, []).append(store)
     return dict(sorted(cells.items()))
 
 
-def merge(*parts: Cells) -> Cells:
-    """The union of cells."""
+def merge(*parts: StorePeriods) -> StorePeriods:
+    """Return the union of several sets of cells."""
     union: dict[date, set[int]] = {}
     for part in parts:
         for period, stores in part.items():
@@ -57,19 +64,24 @@ def merge(*parts: Cells) -> Cells:
     return {period: sorted(union[period]) for period in sorted(union)}
 
 
-def within(cells: Cells, grain: str, days: Days) -> Cells:
-    """The cells whose periods hold a day of a span."""
+def within(cells: StorePeriods, calendar: Calendar, days: Span) -> StorePeriods:
+    """Return the cells whose periods overlap a span of days."""
     first, last = days
-    return {p: cells[p] for p in cells if p <= last and period_end(p, grain) >= first}
+    return {p: cells[p] for p in cells if p <= last and calendar.end_of(p) >= first}
 
 
-def chunks(cells: Cells, grain: str, days: Days = ALL_DAYS) -> Iterator[Chunk]:
-    """Cuts cells into rectangles: neighbouring periods with the same stores go together.
+def count(cells: StorePeriods) -> int:
+    """Return the number of cells."""
+    return sum(len(stores) for stores in cells.values())
+
+
+def chunks(cells: StorePeriods, calendar: Calendar, days: Span = ALL_DAYS) -> Iterator[Chunk]:
+    """Cut cells into rectangles; adjacent periods with the same stores share one.
 
     Args:
-        cells: What to compute; each period holds a day of the span.
-        grain: monthly, weekly or daily.
-        days: The span that first and last days are kept to.
+        cells: The cells to cut. Each period overlaps the span.
+        calendar: The periods.
+        days: The span that first and last days are clipped to.
 
     Yields:
         Rectangles of at most `CHUNK_PERIODS` periods and `CHUNK_STORES` stores, which together
@@ -80,27 +92,29 @@ def chunks(cells: Cells, grain: str, days: Days = ALL_DAYS) -> Iterator[Chunk]:
         joins = (
             group
             and len(group) < CHUNK_PERIODS
-            and next_period(group[-1], grain) == period
+            and calendar.next(group[-1]) == period
             and cells[group[-1]] == cells[period]
         )
         if group and not joins:
-            yield from _by_stores(group, cells[group[-1]], grain, days)
+            yield from _split_stores(group, cells[group[-1]], calendar, days)
             group = []
         group.append(period)
     if group:
-        yield from _by_stores(group, cells[group[-1]], grain, days)
+        yield from _split_stores(group, cells[group[-1]], calendar, days)
 
 
-def rectangle(cells: Cells, ordered_stores: Iterable[int]) -> tuple[date, date, int, int] | None:
-    """The corners of the smallest rectangle that holds all cells.
+def rectangle(
+    cells: StorePeriods, ordered_stores: Iterable[int]
+) -> tuple[date, date, int, int] | None:
+    """Return the corners of the smallest rectangle that contains all cells.
 
     Args:
-        cells: What to compute.
-        ordered_stores: All stores in the order of their partitions' definition: a range of
-            partition keys runs in this order, whatever the keys' own order.
+        cells: The cells to cover.
+        ordered_stores: All stores, in the order of the partitions definition. A range of partition
+            keys follows this order, not the order of the store numbers.
 
     Returns:
-        First and last period, first and last store; None without a cell.
+        First and last period, first and last store; None if no store has a partition.
     """
     wanted = {store for stores in cells.values() for store in stores}
     listed = [store for store in ordered_stores if store in wanted]
@@ -109,11 +123,13 @@ def rectangle(cells: Cells, ordered_stores: Iterable[int]) -> tuple[date, date, 
     return min(cells), max(cells), listed[0], listed[-1]
 
 
-def _by_stores(periods: list[date], stores: list[int], grain: str, days: Days) -> Iterator[Chunk]:
+def _split_stores(
+    periods: list[date], stores: list[int], calendar: Calendar, days: Span
+) -> Iterator[Chunk]:
     for begin in range(0, len(stores), CHUNK_STORES):
         yield Chunk(
             periods=tuple(periods),
             stores=tuple(stores[begin : begin + CHUNK_STORES]),
             first_day=max(periods[0], days[0]),
-            last_day=min(period_end(periods[-1], grain), days[1]),
+            last_day=min(calendar.end_of(periods[-1]), days[1]),
         )

@@ -1,24 +1,20 @@
-"""`forecast_accuracy`: forecasts against what happened, as soon as it is known."""
+"""`forecast_accuracy`: forecasts compared with actual sales, as soon as those are known."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from forecast_assets.defs.assets.common import (
-    ROW_COUNT,
-    STORE_LEVEL,
-    Materialized,
-    described,
-    finish,
-    timed,
-)
+from forecast_assets.defs.asset_options import STORE_LEVEL, table_metadata
 from forecast_assets.defs.jobs import REFRESHED
 from forecast_assets.defs.partitions import partition_key
-from forecast_assets.defs.reporting import Events, sum_up
+from forecast_assets.defs.reporting import Events, Materialized, cache_partition_status
 from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
-from forecast_assets.defs.scope import asked_for, refresh_of
-from forecast_assets.planning.partition_cells import Cells
+from forecast_assets.defs.row_counts import ROW_COUNT
+from forecast_assets.defs.run_state import RunStateResource
+from forecast_assets.defs.scope import refresh_id_of, requested_scope
+from forecast_assets.defs.store_steps import record_duration, report_asset
+from forecast_assets.planning.scope import Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,107 +32,106 @@ LOCK = "forecast_accuracy"
         dg.AssetCheckSpec(
             CHECK,
             asset="forecast_accuracy",
-            description="The last weeks' intervals held what they promise, and totals came true.",
+            description=(
+                "In the last weeks, as many sales as promised were inside the intervals, and "
+                "forecast totals were close to actual totals."
+            ),
         )
     ],
     group_name="forecasts",
     deps=["forecasts", "cleaned_sales"],
-    metadata=described("forecast_accuracy"),
+    metadata=table_metadata("forecast_accuracy"),
     kinds={"postgres"},
     description=(
-        "How good forecasts have turned out, by lead time. A refresh holds the days that arrived "
-        "or were corrected against all that had been forecast for them; materializing a past "
-        "partition scores its backtest, as far as the days that it forecast are known."
+        "How accurate forecasts turned out to be, by lead time. A refresh scores new and corrected "
+        "days against every forecast issued for them. Materializing a past partition scores its "
+        "backtest on the forecast days that are known by now."
     ),
 )
 def forecast_accuracy(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, only_days: OnlyDaysResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    run_state: RunStateResource,
+    only_days: OnlyDaysResource,
 ) -> Events:
-    """Scores what became known, or the backtests of the run's partitions."""
-    refresh_id = refresh_of(context)
+    """Score the days that became known, or the backtests of the run's partitions."""
+    is_refresh = refresh_id_of(context) is not None
     materialized: Materialized = {}
-    with timed(refresh_id, context, warehouse):
-        if refresh_id is None:
-            materialized = _score_backtests(asked_for(context, only_days).models, warehouse)
+    with record_duration(context, warehouse):
+        if not is_refresh:
+            materialized = _score_backtests(requested_scope(context, only_days), warehouse)
         with warehouse.transaction() as transaction:
-            if refresh_id is not None:
+            if is_refresh:
                 materialized = _score_refreshes(transaction)
-            verdict = _verdict(transaction)
-    found = dg.AssetCheckResult(
+            verdict = _judge_recent_days(transaction)
+    result = dg.AssetCheckResult(
         check_name=CHECK,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN,
         description=verdict.words,
         metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
     )
-    yield from finish(context, materialized, [found])
-    # A refresh's last step: its forecasts are there, nobody waits for it.
-    sum_up(context, REFRESHED)
+    yield from report_asset(context, run_state, materialized, [result])
+    # The last step of a refresh: the forecasts are out, so nobody waits for this.
+    cache_partition_status(context, REFRESHED)
 
 
-def _verdict(transaction: "Transaction") -> "Verdict":
-    """What the newest scored days say together."""
+def _judge_recent_days(transaction: "Transaction") -> "Verdict":
     from forecasting.evaluation.accuracy import RECENT_DAYS, judge
-    from warehouse import accuracy as table
+    from warehouse import accuracy
 
-    newest = table.newest_day(transaction)
+    newest = accuracy.newest_day(transaction)
     if newest is None:
         return judge([])
-    return judge(table.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1)))
+    return judge(accuracy.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1)))
 
 
 def _score_refreshes(transaction: "Transaction") -> Materialized:
-    """Scores what finished refreshes took and nobody has scored: this one's, or a killed one's."""
-    from warehouse import accuracy as table
-    from warehouse import changes
+    """Score the days of finished refreshes: this one, and any that was killed before scoring."""
+    from warehouse import accuracy, changes
 
     transaction.lock(LOCK)
     refreshes = changes.unscored(transaction)
     first_days = changes.first_days(transaction, refreshes)
-    scored = table.replace_days(transaction, first_days) if first_days else None
+    scored = accuracy.replace_days(transaction, first_days) if first_days else None
     changes.note_scored(transaction, refreshes)
-    return {} if scored is None else _metadata(scored, "date")
+    return {} if scored is None else _measures(scored, "date")
 
 
-def _score_backtests(cells: Cells, warehouse: WarehouseResource) -> Materialized:
-    """Scores the backtests from origins in partitions."""
+def _score_backtests(scope: Scope, warehouse: WarehouseResource) -> Materialized:
+    """Score the backtests whose origins are in the scope's partitions."""
     from forecast_assets.planning.partition_cells import chunks
-    from forecast_assets.settings import settings
-    from warehouse import accuracy as table
+    from warehouse import accuracy
 
     materialized: Materialized = {
         partition_key(period, store): {ROW_COUNT: 0}
-        for period, stores in cells.items()
+        for period, stores in scope.models.items()
         for store in stores
     }
-    # A partition has one backtest: its former origins' scores go, whichever day is the new one.
-    for chunk in chunks(cells, settings().date_grain):
+    # Whole partitions, not only `scope.days`: a partition has one backtest, so the scores of its
+    # former origins go whichever day the new origin is.
+    for chunk in chunks(scope.models, scope.calendar):
         with warehouse.transaction() as transaction:
             transaction.lock(LOCK)
-            scored = table.replace_backtests(
+            scored = accuracy.replace_backtests(
                 transaction, chunk.stores, chunk.first_day, chunk.last_day
             )
-        materialized |= _metadata(scored, "origin")
+        materialized |= _measures(scored, "origin")
     return materialized
 
 
-def _metadata(scored: "pd.DataFrame", day: str) -> Materialized:
-    """The measures of each partition: the period that holds a row's day, and its store."""
-    from forecast_assets.planning.calendar import period_start
+def _measures(scored: "pd.DataFrame", day_column: str) -> Materialized:
+    """Return the accuracy measures by partition, as the metadata of its materialization."""
+    from forecast_assets.planning.measures import accuracy_by_cell
     from forecast_assets.settings import settings
-    from forecasting.evaluation.accuracy import Accuracy
 
-    grain = settings().date_grain
-    parts: dict[str, list[dict[str, Any]]] = {}
-    for row in cast("list[dict[str, Any]]", scored.to_dict("records")):
-        key = partition_key(period_start(row[day].date(), grain), int(row["store"]))
-        parts.setdefault(key, []).append(row)
-    found: Materialized = {}
-    for key, rows in parts.items():
-        measured = Accuracy.of(rows)
-        found[key] = {
-            ROW_COUNT: int(sum(row["rows"] for row in rows)),
-            "forecasts": measured.forecasts,
-            **measured.measures(),
+    return {
+        partition_key(period, store): {
+            ROW_COUNT: rows,
+            "forecasts": accuracy.forecasts,
+            **accuracy.measures(),
         }
-    return found
+        for (period, store), (rows, accuracy) in accuracy_by_cell(
+            scored, day_column, settings().calendar
+        ).items()
+    }

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from forecast_assets.defs.assets.common import OWNERS, ROWLESS, Materialized, described
+from forecast_assets.defs.asset_options import OWNERS, ROWLESS, table_metadata
 from forecast_assets.defs.partitions import dates
-from forecast_assets.defs.reporting import computed, report
+from forecast_assets.defs.reporting import Materialized, output_without_partitions, report
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.planning.calendar import period_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,7 @@ BARS = 15
             ),
         )
     ],
-    metadata=described("pooled_model"),
+    metadata=table_metadata("pooled_model"),
     kinds={"postgres", "mlflow", "scikitlearn"},
     description=(
         "What all stores have in common: coefficients that each store's own model is drawn "
@@ -53,16 +52,16 @@ def pooled_model(
     """Trains a pooled model on everything up to the end of each of the run's periods."""
     from forecast_assets.settings import settings
 
-    grain = settings().date_grain
+    calendar = settings().calendar
     materialized: Materialized = {}
     for key in context.partition_keys:
         start = date.fromisoformat(key)
         materialized[key] = _train(
-            context, warehouse, mlflow, start, period_end(start, grain), nested=bool(materialized)
+            context, warehouse, mlflow, start, calendar.end_of(start), nested=bool(materialized)
         )
     mlflow.end_run()
     report(context, materialized)
-    yield computed()
+    yield output_without_partitions()
 
 
 def _train(

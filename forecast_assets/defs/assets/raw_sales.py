@@ -1,64 +1,58 @@
-"""`raw_sales`: what the stream and the file loader have delivered."""
+"""`raw_sales`: the events that the stream and the file loader have delivered."""
 
 import dagster as dg
 
-from forecast_assets.defs.assets.common import (
-    ROW_COUNT,
-    STORE_LEVEL,
-    Materialized,
-    count_cells,
-    described,
-    finish,
-    timed,
-)
+from forecast_assets.defs.asset_options import STORE_LEVEL, table_metadata
 from forecast_assets.defs.checks import LEDGER_BALANCES, ledger_balances
-from forecast_assets.defs.reporting import Events
+from forecast_assets.defs.reporting import Events, Materialized
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
-from forecast_assets.defs.scope import scope_of
+from forecast_assets.defs.row_counts import ROW_COUNT, count_rows
+from forecast_assets.defs.run_state import RunStateResource
+from forecast_assets.defs.store_steps import record_duration, report_asset
 
 
 class RawSalesConfig(dg.Config):
-    """What to do before reporting."""
+    """What to do before counting the events."""
 
     drain: bool = False
-    """First take what Kafka holds, by a bounded Spark run: for pipelines without the stream."""
+    """First take the events that are waiting in Kafka, with a bounded Spark run. For pipelines
+    that don't run the stream."""
 
 
 @dg.asset(
     **STORE_LEVEL,
     check_specs=[LEDGER_BALANCES],
     group_name="sales",
-    metadata=described("raw_sales"),
+    metadata=table_metadata("raw_sales"),
     kinds={"postgres", "kafka", "spark"},
     description=(
-        "Sales events as they arrived, one row an event: nothing is changed or thrown away. Rows "
-        "land from outside (the stream, the file loader); materializing reports how many there "
-        "are, and with `drain: true` takes what waits in Kafka first."
+        "Sales events as they arrived, one row per event, never changed and never deleted by a "
+        "correction. The stream and the file loader write the rows; materializing counts them. "
+        "With `drain: true` it first takes the events that are waiting in Kafka."
     ),
 )
 def raw_sales(
     context: dg.AssetExecutionContext,
     config: RawSalesConfig,
     warehouse: WarehouseResource,
+    run_state: RunStateResource,
     pyspark: SparkResource,
     only_days: OnlyDaysResource,
 ) -> Events:
-    """Reports the events that each partition holds."""
+    """Report the events of each of the run's partitions."""
     from forecast_assets.planning.partition_cells import chunks
-    from forecast_assets.settings import settings
     from warehouse import sales
 
-    grain = settings().date_grain
     if config.drain:
         _drain(context, pyspark)
-    scope = scope_of(context, warehouse, only_days)
+    scope = run_state.scope(context, warehouse, only_days)
     materialized: Materialized = {}
-    with timed(scope.refresh_id, context, warehouse):
-        for chunk in chunks(scope.data, grain, scope.days):
+    with record_duration(context, warehouse):
+        for chunk in chunks(scope.data, scope.calendar, scope.days):
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
-            materialized |= count_cells(chunk, days, grain, {ROW_COUNT: "events"})
-    yield from finish(context, materialized, [ledger_balances(warehouse)])
+            materialized |= count_rows(chunk, days, scope.calendar, {ROW_COUNT: "events"})
+    yield from report_asset(context, run_state, materialized, [ledger_balances(warehouse)])
 
 
 def _drain(context: dg.AssetExecutionContext, pyspark: SparkResource) -> None:

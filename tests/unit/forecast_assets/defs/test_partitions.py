@@ -4,8 +4,8 @@ import pytest
 
 from forecast_assets.defs.partitions import (
     TooManyPartitionsError,
-    cells_of,
     date_partitions,
+    parse_partition_keys,
     partition_key,
     refuse_too_many,
 )
@@ -52,4 +52,4 @@ def test_too_many_partitions_are_refused_with_the_numbers() -> None:
 def test_keys_and_cells_are_inverse() -> None:
     keys = [partition_key(date(2015, month, 1), store) for month in (5, 6) for store in (7, 30)]
     assert keys[0] == "2015-05-01|7"
-    assert cells_of(keys) == {date(2015, 5, 1): [7, 30], date(2015, 6, 1): [7, 30]}
+    assert parse_partition_keys(keys) == {date(2015, 5, 1): [7, 30], date(2015, 6, 1): [7, 30]}

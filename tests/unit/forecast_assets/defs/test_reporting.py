@@ -7,13 +7,11 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from forecast_assets.defs.assets.common import ROWLESS
+from forecast_assets.defs.asset_options import ROWLESS
 from forecast_assets.defs.reporting import (
-    computed,
-    postpone,
+    cache_partition_status,
+    output_without_partitions,
     report,
-    report_postponed,
-    sum_up,
 )
 
 PARTITIONS = dg.MultiPartitionsDefinition(
@@ -28,13 +26,13 @@ COMPUTED = ["2015-06-01|3", "2015-06-01|40", "2015-07-01|7"]
 @dg.asset(partitions_def=PARTITIONS, **ROWLESS)
 def upstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     report(context, {key: {"dagster/row_count": 5} for key in COMPUTED})
-    yield computed()
+    yield output_without_partitions()
 
 
 @dg.asset(partitions_def=PARTITIONS, deps=[upstream], **ROWLESS)
 def downstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     report(context, {})
-    yield computed()
+    yield output_without_partitions()
 
 
 RANGE = {
@@ -84,49 +82,10 @@ def test_materializations_are_written_in_one_batch(
     assert sizes == [len(COMPUTED)]
 
 
-@dg.asset(partitions_def=PARTITIONS, **ROWLESS)
-def early(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    postpone(context, {key: {} for key in COMPUTED})
-    yield computed()
-
-
-@dg.asset(partitions_def=PARTITIONS, deps=[early], **ROWLESS)
-def late(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    if "fails" in context.run.tags:
-        raise RuntimeError
-    assert not context.instance.get_materialized_partitions(early.key)
-    report_postponed(context)
-    report(context, {COMPUTED[0]: {}})
-    yield computed()
-
-
-def test_a_postponed_report_comes_before_those_of_what_lies_downstream(
-    instance: dg.DagsterInstance,
-) -> None:
-    result = dg.materialize([early, late], instance=instance, tags=RANGE)
-    assert result.success
-    assert instance.get_materialized_partitions(early.key) == set(COMPUTED)
-    reported = instance.all_logs(result.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
-    steps = [entry.get_dagster_event().step_key for entry in reported]
-    assert steps == [early.key.to_user_string()] * len(COMPUTED) + [late.key.to_user_string()]
-
-
-def test_what_a_failed_run_has_postponed_is_not_reported_by_the_next(
-    instance: dg.DagsterInstance,
-) -> None:
-    failing = RANGE | {"fails": "yes"}
-    failed = dg.materialize([early, late], instance=instance, tags=failing, raise_on_error=False)
-    assert not failed.success
-    assert dg.materialize([early, late], instance=instance, tags=RANGE).success
-    assert not instance.all_logs(failed.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
-    records = instance.fetch_materializations(early.key, limit=10).records
-    assert len(records) == len(COMPUTED)
-
-
 @dg.asset(partitions_def=PARTITIONS, deps=[upstream], **ROWLESS)
 def last(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    yield computed()
-    sum_up(context, ["upstream"])
+    yield output_without_partitions()
+    cache_partition_status(context, ["upstream"])
 
 
 def test_a_run_leaves_nothing_to_sum_up_for_whoever_opens_the_ui(

@@ -1,14 +1,9 @@
 from datetime import date
+from typing import Any
 
 import pytest
 
-from forecast_assets.planning.calendar import (
-    count_periods,
-    next_period,
-    period_end,
-    period_start,
-    periods_between,
-)
+from forecast_assets.planning.calendar import Calendar, Grain
 
 
 @pytest.mark.parametrize(
@@ -22,18 +17,21 @@ from forecast_assets.planning.calendar import (
         (date(2015, 6, 19), "daily", date(2015, 6, 19), date(2015, 6, 19)),
     ],
 )
-def test_a_day_belongs_to_one_period(day: date, grain: str, start: date, end: date) -> None:
-    assert period_start(day, grain) == start
-    assert period_end(start, grain) == end
-    assert start <= day <= end < next_period(start, grain)
+def test_a_day_belongs_to_one_period(day: date, grain: Grain, start: date, end: date) -> None:
+    calendar = Calendar(grain)
+    assert calendar.start_of(day) == start
+    assert calendar.end_of(start) == end
+    assert start <= day <= end < calendar.next(start)
 
 
-def test_periods_between_holds_both_ends() -> None:
-    months = list(periods_between(date(2014, 11, 30), date(2015, 2, 1), "monthly"))
+def test_periods_between_include_both_ends() -> None:
+    monthly = Calendar("monthly")
+    months = list(monthly.periods_between(date(2014, 11, 30), date(2015, 2, 1)))
     assert months == [date(2014, 11, 1), date(2014, 12, 1), date(2015, 1, 1), date(2015, 2, 1)]
-    assert count_periods(date(2013, 1, 1), date(2015, 7, 31), "monthly") == 31
+    assert len(list(monthly.periods_between(date(2013, 1, 1), date(2015, 7, 31)))) == 31
 
 
 def test_an_unknown_grain_is_refused() -> None:
+    yearly: Any = "yearly"
     with pytest.raises(ValueError, match="yearly"):
-        period_start(date(2015, 1, 1), "yearly")
+        Calendar(yearly).start_of(date(2015, 1, 1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast_assets.planning.isolation import apart
+from forecast_assets.planning.isolation import bisect_failures
 
 
 class AwayError(Exception):
@@ -23,9 +23,9 @@ def test_every_store_is_either_done_once_or_named(case: tuple[int, set[int]]) ->
 
     if bad == set(stores):
         with pytest.raises(ValueError, match="no sense"):
-            apart(stores, work)
+            bisect_failures(stores, work)
         return
-    done, failed = apart(stores, work)
+    done, failed = bisect_failures(stores, work)
     assert sorted(store for some in done for store in some) == sorted(set(stores) - bad)
     assert failed == {store: f"ValueError: no sense in [{store}]" for store in bad}
 
@@ -39,7 +39,7 @@ def test_one_store_in_a_thousand_is_found_in_few_tries() -> None:
             raise ValueError("no")
         return len(some)
 
-    done, failed = apart(range(1, 1_001), work)
+    done, failed = bisect_failures(range(1, 1_001), work)
     assert failed.keys() == {700}
     assert sum(done) == 999
     assert sum(tries) < 3 * 1_000
@@ -51,9 +51,9 @@ def test_a_store_alone_is_named_and_what_is_everybodys_is_raised_at_once() -> No
         raise AwayError("no answer")
 
     calls: list[list[int]] = []
-    assert apart([7], away) == ([], {7: "AwayError: no answer"})
+    assert bisect_failures([7], away) == ([], {7: "AwayError: no answer"})
     calls.clear()
     with pytest.raises(AwayError):
-        apart([1, 2, 3], away, (AwayError,))
+        bisect_failures([1, 2, 3], away, (AwayError,))
     assert calls == [[1, 2, 3]]
-    assert apart([], away) == ([], {})
+    assert bisect_failures([], away) == ([], {})

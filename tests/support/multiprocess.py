@@ -1,0 +1,15 @@
+"""The refresh with an executor that it does not support: Dagster starts a process per step."""
+
+from pathlib import Path
+
+import dagster as dg
+
+import forecast_assets
+
+
+def refresh_in_processes() -> dg.JobDefinition:
+    """The refresh job, in a module so that each step's process can load it."""
+    folder = Path(forecast_assets.__file__).parent
+    loaded = dg.load_from_defs_folder(path_within_project=folder)
+    executor = dg.Definitions(executor=dg.multiprocess_executor)
+    return dg.Definitions.merge(loaded, executor).resolve_job_def("refresh")
