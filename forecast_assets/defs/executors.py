@@ -8,9 +8,9 @@ is in `resources.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from forecast_assets.defs.schema_checks import validate
 from forecast_assets.planning.partition_cells import count
 from forecast_assets.settings import settings
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forecast_assets.defs.resources import SparkResource
     from forecast_assets.planning.partition_cells import StorePeriods
     from forecast_assets.planning.scope import Scope
+    from warehouse.forecaster import RowFunction, Runner
 
 #: Stores per call on an executor. Each call has a fixed cost, and its frame must fit in memory.
 STORES_PER_GROUP = 50
@@ -50,9 +51,18 @@ def spark_for(
     return spark
 
 
+def runner(spark: SparkSession | None, schema: pa.DataFrameSchema) -> Runner:
+    """Return a function that computes rows with `run_by_stores` and validates them."""
+
+    def run(function: RowFunction, rows: pd.DataFrame) -> pd.DataFrame:
+        return validate(schema, run_by_stores(spark, function, rows, schema))
+
+    return run
+
+
 def run_by_stores(
     spark: SparkSession | None,
-    function: Callable[[pd.DataFrame], pd.DataFrame],
+    function: RowFunction,
     rows: pd.DataFrame,
     schema: pa.DataFrameSchema,
 ) -> pd.DataFrame:

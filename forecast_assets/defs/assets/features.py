@@ -6,12 +6,12 @@ from functools import partial
 import dagster as dg
 
 from forecast_assets.defs.asset_options import STORE_LEVEL, table_metadata
-from forecast_assets.defs.executors import run_by_stores, spark_for
+from forecast_assets.defs.executors import runner, spark_for
 from forecast_assets.defs.reporting import Events, Materialized
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.row_counts import ROW_COUNT, count_rows
 from forecast_assets.defs.run_state import RunStateResource
-from forecast_assets.defs.schema_checks import schema_check, validate
+from forecast_assets.defs.schema_checks import schema_check
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.planning.partition_cells import Chunk
 
@@ -41,7 +41,7 @@ def features(
     from warehouse import sales
 
     scope = run_state.scope(context, warehouse, only_days)
-    spark = spark_for(context, pyspark, scope, scope.data)
+    run = runner(spark_for(context, pyspark, scope, scope.data), FEATURES)
 
     def replace(chunk: Chunk) -> Materialized:
         with warehouse.transaction() as transaction:
@@ -54,7 +54,7 @@ def features(
                 sales_until=chunk.last_day,
             )
             compute = partial(day_features, start=chunk.first_day, end=chunk.last_day)
-            rows = validate(FEATURES, run_by_stores(spark, compute, days, FEATURES))
+            rows = run(compute, days)
             with_sales = days.loc[days["sales"].notna(), ["store", "date"]]
             rows = rows.merge(with_sales, on=["store", "date"])
             sales.replace_days(

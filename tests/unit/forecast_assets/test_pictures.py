@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from forecast_assets.defs.pictures import SHOWN_DAYS, forecast_picture
+from forecast_assets.pictures import HISTORY_DAYS, draw_forecast
 from forecasting.columns import QUANTILE_COLUMNS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -22,10 +22,10 @@ def test_history_forecast_and_both_intervals_are_drawn() -> None:
     for k, name in enumerate(QUANTILE_COLUMNS):
         rows[name] = 4000.0 + 200 * k
     rows = pd.concat([rows, rows.assign(store=8)]).sample(frac=1.0, random_state=2)
-    words = forecast_picture(days, rows, 7)
+    words = draw_forecast(days, rows, 7)
     drawn = ElementTree.fromstring(base64.b64decode(words.split("base64,")[1].rstrip(")")))  # noqa: S314
     sold, forecast = drawn.findall(f"{SVG}polyline")
-    assert len(sold.attrib["points"].split()) == SHOWN_DAYS
+    assert len(sold.attrib["points"].split()) == HISTORY_DAYS
     assert len(forecast.attrib["points"].split()) == 42
     bands = [len(b.attrib["points"].split()) for b in drawn.findall(f"{SVG}polygon")]
     assert bands == [84, 84]

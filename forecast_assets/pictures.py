@@ -1,0 +1,86 @@
+"""What the UIs show of forecasts and models: frames and models in, small charts out.
+
+The drawing itself is in `plots.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forecast_assets import plots
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecasting.models.pooled import PooledModel
+
+#: Days of history before a forecast: two promo cycles and more.
+HISTORY_DAYS = 56
+
+#: How many of the most important regressors a chart shows.
+BARS = 15
+
+
+def draw_forecast(days: pd.DataFrame, rows: pd.DataFrame, store: int) -> str:
+    """Draw a store's last sales, its forecast and both intervals.
+
+    Args:
+        days: Day panel with the store's history.
+        rows: Forecast frame with the store's future days.
+        store: The store.
+
+    Returns:
+        Markdown with the picture inline.
+    """
+    forecast = rows[rows["store"] == store].sort_values("date")
+    origin = forecast["origin"].max()
+    past = days[(days["store"] == store) & (days["date"] <= origin) & days["sales"].notna()]
+    past = past.sort_values("date").tail(HISTORY_DAYS)
+    labels = [f"{day:%d %b}" for day in [*past["date"], *forecast["date"]]]
+    before, after = [float("nan")] * len(past), [float("nan")] * len(forecast)
+
+    def future(column: str) -> list[float]:
+        return before + [float(value) for value in forecast[column]]
+
+    svg = plots.line_chart(
+        f"Store {store}: sales, and forecast from {origin:%Y-%m-%d}",
+        labels,
+        [
+            plots.Line("sold", [float(value) for value in past["sales"]] + after),
+            plots.Line("forecast", future("point")),
+        ],
+        [
+            plots.Band("95 %", future("q0_025"), future("q0_975")),
+            plots.Band("80 %", future("q0_1"), future("q0_9")),
+        ],
+    )
+    return plots.markdown(svg, f"store {store}")
+
+
+def draw_model(model: PooledModel) -> dict[str, str]:
+    """Return name -> SVG of each chart that the model has data for."""
+    from forecasting.models.importance import linear_importance, tree_importance
+
+    pictures = {
+        "importance": plots.bar_chart(
+            "What moves a typical store's sales from day to day",
+            [(str(name), float(v)) for name, v in linear_importance(model).head(BARS).items()],
+        )
+    }
+    trees = tree_importance(model).head(BARS)
+    if len(trees):
+        pictures["tree_importance"] = plots.bar_chart(
+            "What the trees split on, as a share of gain",
+            [(str(name), float(v)) for name, v in trees.items()],
+        )
+    if model.by_origin:
+        pictures["accuracy_by_origin"] = plots.line_chart(
+            "Error on past origins that the model had not seen",
+            [str(measured["origin"]) for measured in model.by_origin],
+            [
+                plots.Line(name.upper(), [measured[name] for measured in model.by_origin])
+                for name in ("rmspe", "wape")
+            ],
+            percent=True,
+        )
+    return pictures

@@ -1,0 +1,228 @@
+"""The steps of a training: read the features, compare recipes, train, log, register, store.
+
+`pooled_model` runs them for each period. How a model is fitted is in `forecasting`; how MLflow
+stores one is in `registry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from forecast_assets.settings import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecasting.evaluation.comparison import Contest
+    from forecasting.models.pooled import PooledModel, Recipe
+    from warehouse.connection import Transaction
+    from warehouse.models import PooledVersion
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained on all data, and how its recipe was chosen.
+
+    Attributes:
+        model: The model.
+        data: Its bytes.
+        version: Its version: the last training day and the MLflow run.
+        run_id: The MLflow run.
+        rows: How many store days it was trained on.
+        stores: How many stores it was trained on.
+        comparison: The comparison of two recipes, if there was one.
+    """
+
+    model: PooledModel
+    data: bytes
+    version: str
+    run_id: str
+    rows: int
+    stores: int
+    comparison: Contest | None
+
+    @property
+    def summary(self) -> str | None:
+        """The outcome of the comparison in one line."""
+        return self.comparison.words(settings().error_measure) if self.comparison else None
+
+
+def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, PooledVersion | None]:
+    """Return the feature rows to train on, and the champion.
+
+    Args:
+        transaction: The open transaction.
+        end: The last day that the training may see.
+    """
+    from forecasting.models.training import training_stores
+    from warehouse import models, sales
+
+    stores = sales.stores(transaction)
+    sample = training_stores(stores)
+    rows = sales.features(transaction, end, sample if len(sample) < len(stores) else None)
+    return rows, models.pooled_for(transaction, date.max)
+
+
+def train(
+    rows: pd.DataFrame, *, champion_recipe: str | None, run_id: str, say: Callable[[str], None]
+) -> Trained:
+    """Train a model on all rows, with the recipe that forecast past origins better.
+
+    Args:
+        rows: Feature rows.
+        champion_recipe: The recipe of the champion, which the other one has to beat.
+        run_id: The active MLflow run.
+        say: Called with progress messages.
+    """
+    from forecasting.models.training import fit_pooled
+
+    trained_until = rows["date"].max().date()
+    stores = rows["store"].nunique()
+    comparison = _compare_recipes(rows, trained_until, champion_recipe, say)
+    recipe = comparison.champion if comparison else settings().recipe
+    say(
+        f"Training on {len(rows):,} days of {stores:,} stores up to {trained_until}, "
+        f"recipe {recipe}"
+    )
+    model = fit_pooled(rows, origin=trained_until, horizon=settings().horizon, recipe=recipe)
+    version = f"{trained_until}-{run_id[:8]}"
+    return Trained(model, model.to_bytes(), version, run_id, len(rows), stores, comparison)
+
+
+def _compare_recipes(
+    rows: pd.DataFrame,
+    trained_until: date,
+    champion_recipe: str | None,
+    say: Callable[[str], None],
+) -> Contest | None:
+    """Compare two recipes if the settings name two; at a tie the champion's stays."""
+    from forecasting.evaluation.comparison import hold_contest
+
+    config = settings()
+    if config.challenger is None or config.challenger == config.recipe:
+        return None
+    recipes: tuple[Recipe, Recipe] = (config.recipe, config.challenger)
+    if champion_recipe == config.challenger:
+        recipes = (config.challenger, config.recipe)
+    comparison = hold_contest(
+        rows,
+        until=trained_until,
+        recipes=recipes,
+        horizon=config.horizon,
+        measure=config.error_measure,
+        progress=say,
+    )
+    if comparison is None:
+        say(f"The history is too short to compare {recipes[0]} with {recipes[1]}")
+    else:
+        say(f"The better recipe: {comparison.words(config.error_measure)}")
+    return comparison
+
+
+def log_training(trained: Trained, prefix: str) -> dict[str, str]:
+    """Log parameters, metrics and pictures to the active MLflow run.
+
+    Args:
+        trained: The trained model.
+        prefix: Precedes each name; separates the models of one run.
+
+    Returns:
+        Name -> picture as Markdown.
+    """
+    import mlflow
+
+    from forecast_assets import plots
+    from forecast_assets.pictures import draw_model
+
+    model = trained.model
+    parameters = {
+        "recipe": model.recipe,
+        "trained_until": str(model.trained_until),
+        "horizon": settings().horizon,
+        "stores": trained.stores,
+        "days": trained.rows,
+        "seed": model.seed,
+    }
+    mlflow.log_params({f"{prefix}{name}": value for name, value in parameters.items()})
+    mlflow.log_metrics({f"{prefix}{name}": value for name, value in model.metrics.items()})
+    for step, measured in enumerate(model.by_origin):
+        values = {f"{prefix}origin_{k}": v for k, v in measured.items() if k != "origin"}
+        mlflow.log_metrics(values, step=step)
+    for trial in trained.comparison.trials if trained.comparison else ():
+        measured = {"rmspe": trial.rmspe, "wape": trial.wape, "seconds": trial.seconds}
+        name = f"{prefix}contest/{trial.origin}/{trial.recipe}"
+        mlflow.log_metrics({f"{name}/{key}": value for key, value in measured.items()})
+    pictures = draw_model(model)
+    for name, svg in pictures.items():
+        mlflow.log_text(svg, f"{prefix}plots/{name}.svg")
+    return {name: plots.markdown(svg, name.replace("_", " ")) for name, svg in pictures.items()}
+
+
+def register(trained: Trained) -> str:
+    """Register the model in MLflow; return its registered version."""
+    from forecast_assets import registry
+
+    model = trained.model
+    tags = {
+        "version": trained.version,
+        "recipe": model.recipe,
+        "trained_until": str(model.trained_until),
+    }
+    return registry.register(model, trained.data, name="pooled_model", tags=tags)
+
+
+def store(transaction: Transaction, trained: Trained, start: date, registered: str) -> bool:
+    """Store the model in the warehouse; name it champion if no other saw newer days.
+
+    Args:
+        transaction: The open transaction.
+        trained: The trained model.
+        start: The period that it belongs to.
+        registered: Its registered version in MLflow.
+
+    Returns:
+        Whether it is the champion.
+    """
+    from forecast_assets import registry
+    from warehouse import changes, models
+
+    model = trained.model
+    models.add_pooled(
+        transaction,
+        version=trained.version,
+        period_start=start,
+        trained_until=model.trained_until,
+        recipe=model.recipe,
+        mlflow_run_id=trained.run_id,
+        mlflow_version=registered,
+        metrics=model.metrics,
+        model=trained.data,
+    )
+    champion = models.pooled_for(transaction, date.max)
+    if champion is None or champion.version != trained.version:
+        return False
+    changes.note_champion(transaction)
+    registry.name_version("champion", registered)
+    return True
+
+
+def register_challenger(trained: Trained) -> None:
+    """Register the model that lost the comparison as challenger, if there was one."""
+    from forecast_assets import registry
+
+    if trained.comparison is None:
+        return
+    loser = trained.comparison.beaten
+    registered = registry.register(
+        loser,
+        loser.to_bytes(),
+        name="challenger",
+        tags={
+            "recipe": trained.comparison.challenger,
+            "trained_until": str(loser.trained_until),
+        },
+    )
+    registry.name_version("challenger", registered)
