@@ -1,1 +1,1 @@
-"""Dagster's asset graph: from delivered sales events to forecasts, by date and store."""
+"""The Dagster asset graph: from delivered sales events to forecasts, by date and store."""

@@ -1,4 +1,4 @@
-"""The one `Definitions` object: everything that lies under `defs/`."""
+"""The one `Definitions` object: everything under `defs/`."""
 
 from pathlib import Path
 
@@ -11,9 +11,10 @@ apply_dagster_batching()
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Loads assets, checks, jobs, schedules, sensors and resources.
+    """Load assets, checks, jobs, schedules, sensors and resources.
 
-    Steps run in their run's process: a process for each step would import everything again.
+    All steps of a run share its process. A process per step would import everything again, and a
+    refresh keeps its claimed changes in memory (see `defs/run_state.py`).
     """
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=Path(__file__).parent),

@@ -1,7 +1,8 @@
-"""Small pictures for the UIs, drawn as SVG text: nothing heavy is imported, so a refresh can.
+"""Charts for the UIs, drawn as SVG text.
 
-Here belongs drawing only: lines with a band, and bars. Dagster shows them through Markdown, MLflow
-as artifacts.
+Nothing heavy is imported, so a refresh can afford it. Contains drawing only: lines with bands, and
+bars. What is drawn is decided in `pictures.py`. Dagster shows the charts as Markdown, MLflow as
+artifacts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _TICKS = 4
 
 @dataclass(frozen=True)
 class Line:
-    """Values over the positions 0, 1, 2 …; NaN leaves a gap."""
+    """Values at the positions 0, 1, 2 …; NaN leaves a gap."""
 
     name: str
     values: Sequence[float]
@@ -29,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Band:
-    """An area between two lines, drawn below them; NaN leaves it out."""
+    """The area between two lines, drawn behind them; NaN leaves a gap."""
 
     name: str
     low: Sequence[float]
@@ -44,14 +45,14 @@ def line_chart(
     *,
     percent: bool = False,
 ) -> str:
-    """Draw lines, and bands behind them, over labelled positions.
+    """Draw lines over labelled positions, with bands behind them.
 
     Args:
-        title: What is shown, with its unit.
-        labels: One for each position; as many are written as there is room for.
-        lines: Lines of as many values as there are labels.
-        bands: Areas likewise.
-        percent: Whether values are shares, to be written in percent.
+        title: What the chart shows, with its unit.
+        labels: One per position; only as many as fit are drawn.
+        lines: Lines with one value per label.
+        bands: Bands with one value per label.
+        percent: Whether the values are shares to label in percent.
 
     Returns:
         An SVG document.
@@ -74,13 +75,12 @@ def line_chart(
     def y(value: float) -> float:
         return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (value - low) / (high - low)
 
-    parts = []
-    for k in range(_TICKS + 1):
-        value = low + (high - low) * k / _TICKS
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
-            f'stroke="{_GRID}"/>' + _text(_LEFT - 6, y(value) + 4, _number(value, percent), "end")
-        )
+    ticks = [low + (high - low) * k / _TICKS for k in range(_TICKS + 1)]
+    parts = [
+        f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
+        f'stroke="{_GRID}"/>' + _text(_LEFT - 6, y(value) + 4, _number(value, percent), "end")
+        for value in ticks
+    ]
     every = max(1, math.ceil(len(labels) / 8))
     parts += [
         _text(x(position), HEIGHT - 12, label, "middle")
@@ -115,9 +115,9 @@ def bar_chart(title: str, values: Sequence[tuple[str, float]], *, percent: bool 
     """Draw horizontal bars, the first on top.
 
     Args:
-        title: What is shown.
-        values: Name and value of each bar; values are not negative.
-        percent: Whether values are shares, to be written in percent.
+        title: What the chart shows.
+        values: Name and value of each bar, none negative.
+        percent: Whether the values are shares to label in percent.
     """
     step, label_width = 18, 190
     height = _TOP + step * len(values) + 8
@@ -136,13 +136,13 @@ def bar_chart(title: str, values: Sequence[tuple[str, float]], *, percent: bool 
 
 
 def markdown(svg: str, alternative: str) -> str:
-    """Give Markdown that shows a picture inline."""
+    """Return Markdown that shows a picture inline."""
     data = base64.b64encode(svg.encode()).decode()
     return f"![{alternative}](data:image/svg+xml;base64,{data})"
 
 
 def _runs(values: Sequence[float]) -> list[list[int]]:
-    """The stretches of positions without a gap."""
+    """Split positions into runs without NaN."""
     runs: list[list[int]] = [[]]
     for position, value in enumerate(values):
         if math.isnan(value):
@@ -158,10 +158,10 @@ def _number(value: float, percent: bool) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
-def _text(x: float, y: float, words: str, anchor: str, colour: str = _TEXT) -> str:
+def _text(x: float, y: float, text: str, anchor: str, colour: str = _TEXT) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
-        f"{escape(words)}</text>"
+        f"{escape(text)}</text>"
     )
 
 

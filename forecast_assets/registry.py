@@ -1,6 +1,7 @@
-"""MLflow: how a trained pooled model is logged, registered, and named champion or challenger.
+"""The model registry in MLflow: registers trained models and names champion and challenger.
 
-Importing MLflow takes two seconds, so only runs that train import this module.
+Importing MLflow takes two seconds, so only trainings import this module. `training.py` logs the
+parameters, metrics and pictures of a training; a loaded model runs `forecasting/mlflow_model.py`.
 """
 
 from __future__ import annotations
@@ -51,32 +52,32 @@ SIGNATURE = ModelSignature(
 
 
 def requirements() -> list[str]:
-    """The packages that a loaded model needs, pinned to the versions that trained it."""
+    """Return the packages that a loaded model needs, pinned to the versions that trained it."""
     return [f"{name}=={version(name)}" for name in _REQUIRED]
 
 
 def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, str]) -> str:
-    """Logs a model to the active run and registers it, with the code that reads it.
+    """Log a model to the active run, with the code that loads it, and register it.
 
     Args:
         model: The model.
         data: Its bytes.
-        name: What it is called in its run.
-        tags: Tags of its registered version.
+        name: Its name in the run.
+        tags: Tags of the registered version.
 
     Returns:
-        Its version of the registered model.
+        The registered version.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "pooled_model.json.z"
         path.write_bytes(data)
         logged = mlflow.pyfunc.log_model(
             name=name,
-            # A file, not an object: nothing is pickled.
+            # A file instead of an object, so nothing is pickled.
             python_model=str(_CODE / "mlflow_model.py"),
             artifacts={"pooled_model": str(path)},
             signature=SIGNATURE,
-            # Given, not inferred: inferring them runs the model in a process of its own for 10 s.
+            # MLflow would infer them by running the model in a separate process for 10 s.
             pip_requirements=requirements(),
             code_paths=[str(_CODE)],
             metadata={
@@ -94,5 +95,5 @@ def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, s
 
 
 def name_version(alias: Alias, registered: str) -> None:
-    """Gives an alias to a version of the registered model; it leaves the one that had it."""
+    """Move an alias to a version of the registered model."""
     mlflow.MlflowClient().set_registered_model_alias(REGISTERED_NAME, alias, registered)

@@ -1,4 +1,4 @@
-"""Every setting of the asset graph, typed, from the environment (or a `.env` beside it)."""
+"""Every setting of the asset graph, typed, read from the environment or from `.env`."""
 
 import os
 from datetime import date
@@ -17,29 +17,27 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forecast_assets.planning.calendar import Calendar, Grain
 
+#: Environment variables for every Dagster process: webserver, daemon, code server, command line.
+#: A run over many partitions spends its time writing events; with these it writes them in batches
+#: (1,115 partitions: about 1 s instead of 27 s).
 DAGSTER_BATCHING: dict[str, str] = {
     "DAGSTER_EVENT_BATCH_SIZE": "2000",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
 }
-"""Environment that every Dagster process needs: webserver, daemon, code server and command line.
 
-Event writes are what a run over many partitions costs; with these two settings they are written
-in batches (one run over 1,115 partitions: about 1 s instead of 27 s).
-"""
-
+#: The name of the registered model in MLflow.
 REGISTERED_NAME = "sales-forecast"
-"""The registered model in MLflow."""
 
+#: The most partitions per asset that Dagster's documentation recommends.
 MAX_PARTITIONS = 100_000
-"""Partitions an asset, at most: the limit that Dagster's documentation recommends."""
 
 
 class SettingsError(Exception):
-    """The environment lacks a setting, or holds one that cannot be; the message names it."""
+    """A setting is missing or invalid; the message names it."""
 
 
 class Settings(BaseSettings):
-    """The settings; a field's alias is the name of its environment variable."""
+    """The settings. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(
         env_file=".env", extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
@@ -48,57 +46,57 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         alias="FORECAST_DATABASE_URL",
-        description="The sales database, as the assets' role; needed by all that reads or writes.",
+        description="The address of the sales database, with the assets' role. Required.",
     )
     reader_database_url: SecretStr | None = Field(
         None,
         alias="READER_DATABASE_URL",
-        description="The sales database, as the role that only reads.",
+        description="The address of the sales database, with the read-only role.",
     )
     dagster_url: str | None = Field(
-        None, alias="DAGSTER_WEBSERVER_URL", description="Dagster's UI, for links into it."
+        None, alias="DAGSTER_WEBSERVER_URL", description="The address of Dagster's UI, for links."
     )
     mlflow_tracking_uri: str | None = Field(
-        None, alias="MLFLOW_TRACKING_URI", description="MLflow's server, for links into it."
+        None, alias="MLFLOW_TRACKING_URI", description="The address of the MLflow server."
     )
     calendar_start: date = Field(
         date(2013, 1, 1),
         alias="SALES_CALENDAR_START",
-        description="The first day that can be sold on: where the date partitions begin.",
+        description="The first day with sales. The date partitions begin here.",
     )
     calendar_end: date | None = Field(
         None,
         alias="SALES_CALENDAR_END",
-        description="The last day of the calendar; without it, the running period is the last.",
+        description="The last day of the calendar. Default: the end of the current period.",
     )
     date_grain: Grain = Field(
-        "monthly", alias="FORECAST_DATE_GRAIN", description="How long a date partition is."
+        "monthly", alias="FORECAST_DATE_GRAIN", description="The length of a date partition."
     )
     horizon: int = Field(
-        42, ge=1, le=366, alias="FORECAST_HORIZON", description="Days ahead to forecast."
+        42, ge=1, le=366, alias="FORECAST_HORIZON", description="How many days ahead to forecast."
     )
     error_measure: Literal["rmspe", "median", "mean"] = Field(
         "rmspe",
         alias="FORECAST_ERROR_MEASURE",
-        description="The error that the point forecast is shaped for.",
+        description="The error measure that the point forecast minimizes.",
     )
     recipe: Literal["ridge", "stack"] = Field(
         "ridge",
         alias="FORECAST_RECIPE",
-        description="The pooled model: coefficients only, or LightGBM on top of them.",
+        description="The kind of pooled model: ridge regression, or LightGBM stacked on it.",
     )
     challenger: Literal["ridge", "stack"] | None = Field(
         None,
         alias="FORECAST_CHALLENGER",
-        description="A recipe that each training compares with the other; the better one serves.",
+        description="A second recipe. Each training compares both; the better one serves.",
     )
     retrain_factor: float = Field(
         1.3,
         gt=1,
         alias="FORECAST_RETRAIN_FACTOR",
         description=(
-            "A training is asked for when recent forecasts are so many times less accurate than "
-            "the champion was when it was calibrated."
+            "Request a training when the WAPE of recent forecasts exceeds the champion's "
+            "calibrated WAPE by this factor."
         ),
     )
     retrain_days: int = Field(
@@ -106,48 +104,48 @@ class Settings(BaseSettings):
         ge=7,
         le=366,
         alias="FORECAST_RETRAIN_DAYS",
-        description="The newest days on which the champion's forecasts are looked at for that.",
+        description="How many of the newest days count as recent for the retrain factor.",
     )
     max_open_minutes: float = Field(
         15,
         gt=0,
         alias="FORECAST_MAX_OPEN_MINUTES",
-        description="A change open for longer than this makes the freshness check warn.",
+        description="Minutes after which an open change makes the freshness check warn.",
     )
     alert_webhook: Secret[HttpUrl] | None = Field(
         None,
         alias="FORECAST_ALERT_WEBHOOK",
-        description="Where failed runs and stale forecasts are told of, as a JSON object's `text`.",
+        description='The webhook for failed runs and stale forecasts; gets `{"text": …}` as JSON.',
     )
     keep_runs_days: int = Field(
         90,
         ge=7,
         alias="FORECAST_KEEP_RUNS_DAYS",
-        description="Dagster's records of older runs are removed every night.",
+        description="Days that Dagster's run records are kept; a nightly job deletes older ones.",
     )
     keep_superseded_days: int | None = Field(
         None,
         ge=366,
         alias="FORECAST_KEEP_SUPERSEDED_DAYS",
-        description="Events of older days that were corrected since are removed; empty: never.",
+        description="Days that corrected (superseded) events are kept. Default: forever.",
     )
     keep_origins_days: int | None = Field(
         None,
         ge=366,
         alias="FORECAST_KEEP_ORIGINS_DAYS",
-        description="Issued forecasts from older origins are removed; empty: never.",
+        description="Days that issued forecasts are kept after their origin. Default: forever.",
     )
     spark_from_cells: int | None = Field(
         None,
         ge=1,
         alias="FORECAST_SPARK_FROM_CELLS",
         description=(
-            "A run over at least so many cells (a store in a period) that somebody asked for "
-            "computes on Spark's executors; without it, and in refreshes, none does."
+            "A requested run over at least this many partitions (one store in one period) computes "
+            "on Spark's executors. Default: never. Refreshes never do."
         ),
     )
     spark_master: str = Field(
-        "local[2,4]", alias="SPARK_MASTER", description="The master of those executors."
+        "local[2,4]", alias="SPARK_MASTER", description="The Spark master for such runs."
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 
@@ -155,7 +153,7 @@ class Settings(BaseSettings):
     def _calendar_is_ordered(self) -> "Settings":
         if self.calendar_end is not None and self.calendar_end < self.calendar_start:
             raise ValueError(
-                f"SALES_CALENDAR_END {self.calendar_end} lies before "
+                f"SALES_CALENDAR_END {self.calendar_end} is before "
                 f"SALES_CALENDAR_START {self.calendar_start}"
             )
         return self
@@ -166,7 +164,7 @@ class Settings(BaseSettings):
         return Calendar(self.date_grain)
 
     def require_database_url(self) -> str:
-        """The address of the sales database.
+        """Return the address of the sales database.
 
         Raises:
             SettingsError: It is not set.
@@ -179,7 +177,9 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     def require_reader_url(self) -> str:
-        """The address of the sales database for reading; the assets' own where there is no other.
+        """Return the address of the sales database with the read-only role.
+
+        Without one, return the address with the assets' role.
 
         Raises:
             SettingsError: Neither is set.
@@ -195,17 +195,17 @@ class Settings(BaseSettings):
 
 
 def apply_dagster_batching() -> None:
-    """Puts both batching settings in force in this process, unless they are set already."""
+    """Set both batching variables in this process unless they are set already."""
     for name, value in DAGSTER_BATCHING.items():
         os.environ.setdefault(name, value)
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process.
+    """Return the settings of this process.
 
     Raises:
-        SettingsError: A variable is missing or holds an impossible value.
+        SettingsError: A variable is missing or invalid.
     """
     try:
         return Settings()  # type: ignore[call-arg]  # the fields come from the environment

@@ -1,4 +1,7 @@
-"""The command line: Kaggle's files in, evaluations and submissions out, forecasts traced."""
+"""The command line: load Kaggle's files, evaluate, make a submission, trace a forecast.
+
+Contains `load`; the other commands are in their own modules.
+"""
 
 import sys
 from datetime import UTC, datetime
@@ -40,28 +43,28 @@ def load(
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d"],
-            help="The last day whose sales are loaded; later days are loaded as plans.",
+            help="The last day to load sales of. Later days are loaded as plans.",
         ),
     ] = None,
     as_of: Annotated[
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
-            help="The event time of the rows (UTC): of two events for a day, the later one "
-            "counts. By default each row's own date, so give one to load corrections.",
+            help="The event time of the rows (UTC). If a day has two events, the later one counts. "
+            "Default: each row's own date. Set it to load corrections.",
         ),
     ] = None,
 ) -> None:
     """Load stores, sales and planned days into the sales database.
 
-    The same rows load once; a file with other rows is new.
+    Loading the same rows again changes nothing.
     """
     from forecast_assets.settings import settings
     from rossmann import kaggle
     from warehouse import loading
     from warehouse.connection import Warehouse
 
-    chosen = settings()
+    config = settings()
     with console.status(f"reading {data}"):
         stores = kaggle.read_stores(data)
         train = kaggle.read_train(data)
@@ -76,12 +79,12 @@ def load(
     ) as progress:
         task = progress.add_task("loading sales", total=len(sales))
         loaded = loading.load(
-            Warehouse(chosen.require_database_url()),
+            Warehouse(config.require_database_url()),
             stores=stores,
             sales=sales,
             plans=plans,
             as_of=as_of.replace(tzinfo=UTC) if as_of else None,
-            calendar=(chosen.calendar_start, chosen.calendar_end),
+            calendar=(config.calendar_start, config.calendar_end),
             on_rows=lambda rows: progress.update(task, completed=rows),
         )
         progress.update(task, completed=len(sales))
@@ -100,7 +103,7 @@ trace.register(app, console)
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is one line and exit code 1."""
+    """Run the command line; an error that the user can fix is one line and exit code 1."""
     from warehouse.errors import WarehouseError
 
     try:

@@ -1,1 +1,1 @@
-"""Only Dagster: assets, checks, partitions, sensors, schedules, jobs and resources."""
+"""Dagster definitions: assets, checks, partitions, sensors, schedules, jobs and resources."""

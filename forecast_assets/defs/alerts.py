@@ -1,4 +1,7 @@
-"""Alerts: what tells people that a run has failed or that forecasts have become stale."""
+"""Alerts: messages to people when a run fails or forecasts become stale.
+
+The sensors that request runs are in `sensors.py`.
+"""
 
 import json
 import urllib.request
@@ -10,23 +13,30 @@ from pydantic import HttpUrl, Secret
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
 
+#: Seconds to wait for the webhook.
 WEBHOOK_SECONDS = 10
+
+#: Seconds between two evaluations.
 STALE_EVERY_SECONDS = 60
-SHOWN_STORES = 10
-UNSET = "no FORECAST_ALERT_WEBHOOK is set: whom to tell is not known"
+
+#: How many stores a message lists before truncating.
+LISTED_STORES = 10
+
+UNSET = "FORECAST_ALERT_WEBHOOK is not set, so no alert is sent"
 
 
 def post(webhook: Secret[HttpUrl], text: str) -> None:
-    """Sends a message to a webhook, in the form that chat systems take.
+    """Send a message to a webhook, in the format that chat systems accept.
 
     Args:
-        webhook: Where to.
+        webhook: The address.
         text: The message.
 
     Raises:
-        OSError: It does not answer, or with an error; the sensor's tick then fails visibly.
+        OSError: The webhook did not answer or returned an error. The sensor's tick then fails,
+            which the UI shows.
     """
-    request = urllib.request.Request(  # noqa: S310 - the settings allow http and https alone
+    request = urllib.request.Request(  # noqa: S310 - the settings allow only http and https
         str(webhook.get_secret_value()),
         data=json.dumps({"text": text}).encode(),
         headers={"Content-Type": "application/json"},
@@ -38,10 +48,10 @@ def post(webhook: Secret[HttpUrl], text: str) -> None:
 @dg.run_failure_sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook of the settings when a run has failed, and why.",
+    description="Sends a message to FORECAST_ALERT_WEBHOOK when a run fails, with the reason.",
 )
 def tell_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-    """Sends the failed run's job, id and error."""
+    """Send the job, id and error of a failed run."""
     webhook = settings().alert_webhook
     if webhook is None:
         return dg.SkipReason(UNSET)
@@ -55,34 +65,39 @@ def tell_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | Non
     minimum_interval_seconds=STALE_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Tells the webhook of the settings when changes have waited for a refresh longer than "
-        "the settings allow, and when the last of them has been worked off."
+        "Sends a message to FORECAST_ALERT_WEBHOOK when a store's refresh has failed or changes "
+        "have waited longer than FORECAST_MAX_OPEN_MINUTES, and another when all forecasts are "
+        "fresh again."
     ),
 )
 def tell_of_stale_forecasts(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
-    """Sends one message when forecasts become stale and one when they are fresh again."""
+    """Send one message when forecasts become stale and one when they are fresh again."""
     from warehouse import changes
 
-    chosen = settings()
-    if chosen.alert_webhook is None:
+    config = settings()
+    if config.alert_webhook is None:
         return dg.SensorResult(skip_reason=UNSET)
     with warehouse.transaction() as transaction:
-        late = changes.overdue(transaction, chosen.max_open_minutes)
-    told = context.cursor or ""
-    if late and not told:
-        shown = [f"{row['store']} since {row['first_day']}" for row in late[:SHOWN_STORES]]
-        more = ["…"] if len(late) > SHOWN_STORES else []
+        late = changes.overdue(transaction, config.max_open_minutes)
+    stale_since = context.cursor or ""
+    if late and not stale_since:
+        listed = [f"{row['store']} since {row['first_day']}" for row in late[:LISTED_STORES]]
+        more = ["…"] if len(late) > LISTED_STORES else []
         post(
-            chosen.alert_webhook,
-            f"forecasts of {len(late)} stores are stale: their changes have failed, or have waited "
-            f"for more than {chosen.max_open_minutes:g} minutes ({', '.join([*shown, *more])})",
+            config.alert_webhook,
+            f"forecasts of {len(late)} stores are stale: their refresh failed, or their changes "
+            f"have waited for more than {config.max_open_minutes:g} minutes "
+            f"({', '.join([*listed, *more])})",
         )
-        told = datetime.now(UTC).isoformat(timespec="seconds")
-    elif told and not late:
-        post(chosen.alert_webhook, f"forecasts are fresh again; they were stale since {told}")
-        told = ""
+        stale_since = datetime.now(UTC).isoformat(timespec="seconds")
+    elif stale_since and not late:
+        post(
+            config.alert_webhook, f"forecasts are fresh again; they were stale since {stale_since}"
+        )
+        stale_since = ""
     return dg.SensorResult(
-        skip_reason=f"{len(late)} stores are late" if late else "nothing is late", cursor=told
+        skip_reason=f"{len(late)} stores are stale" if late else "no store is stale",
+        cursor=stale_since,
     )

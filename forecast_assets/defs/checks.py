@@ -1,4 +1,8 @@
-"""Checks that look across partitions; what a single frame must satisfy is checked by its asset."""
+"""Checks that compare partitions.
+
+An asset checks its own rows against their schema; see `schema_checks.py`. The accuracy check is
+part of `forecast_accuracy`.
+"""
 
 import dagster as dg
 
@@ -6,18 +10,19 @@ from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
 
-SHOWN = 20
-"""So many names are readable in a check's words."""
+#: How many names a check's description lists before truncating.
+LISTED_NAMES = 20
 
-
-# The first three are made by their asset's own step: for a step of its own, Dagster 1.13.27 lists
-# every partition of the asset that it looks at, most of a second for a chain of a thousand stores.
+# Their asset's own step evaluates these three. For a separate step, Dagster 1.13.27 lists every
+# partition of the asset it checks: most of a second for a chain of a thousand stores.
 
 LEDGER_BALANCES = dg.AssetCheckSpec(
     "ledger_balances",
     asset="raw_sales",
     blocking=True,
-    description="Every offset taken ended as a stored row, a quarantined event or a known gap.",
+    description=(
+        "Every Kafka offset that was taken is a stored row, a quarantined event or a known gap."
+    ),
 )
 
 NO_FUTURE_DATA = dg.AssetCheckSpec(
@@ -30,21 +35,21 @@ NO_FUTURE_DATA = dg.AssetCheckSpec(
 DAY_COMPLETE = dg.AssetCheckSpec(
     "day_complete",
     asset="forecasts",
-    description="All stores are forecast from the same newest day.",
+    description="The forecasts of all stores start from the same newest day.",
 )
 
 
 def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Counts the rows of each topic-partition against the ledger of offsets."""
+    """Compare the rows of each topic-partition with the ledger of offsets."""
     from warehouse import checks
 
     with warehouse.transaction() as transaction:
-        wrong = checks.unbalanced(transaction)
+        unbalanced = checks.unbalanced(transaction)
         totals = checks.ledger_totals(transaction)
     return dg.AssetCheckResult(
         check_name=LEDGER_BALANCES.name,
-        passed=not wrong,
-        description="; ".join(wrong)
+        passed=not unbalanced,
+        description="; ".join(unbalanced)
         or "{stored:,} stored + {quarantined:,} quarantined = {taken:,} events taken".format(
             **totals
         ),
@@ -53,12 +58,12 @@ def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 
 def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Looks for models that saw more than their period or their origin allows."""
+    """Find models that saw days after their period or their origin."""
     from warehouse import checks
 
     with warehouse.transaction() as transaction:
         periods = checks.model_periods(transaction)
-    wrong = [
+    violations = [
         f"{row['stores']} store models of {row['period_start']} saw {row['trained_until']}"
         + (f", their pooled model {row['pooled_until']}" if row["pooled_until"] else "")
         for row in periods
@@ -67,18 +72,21 @@ def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     ]
     return dg.AssetCheckResult(
         check_name=NO_FUTURE_DATA.name,
-        passed=not wrong,
-        description="; ".join(wrong) or f"{len(periods)} periods, none saw its future",
+        passed=not violations,
+        description="; ".join(violations) or f"{len(periods)} periods, none saw its future",
         metadata={"periods": len(periods)},
     )
 
 
 @dg.asset_check(
     asset="forecasts",
-    description="Nothing that changed has failed or waited for longer than the settings allow.",
+    description=(
+        "No store's refresh has failed, and no change has waited longer than "
+        "FORECAST_MAX_OPEN_MINUTES."
+    ),
 )
 def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Names the partitions whose changes no refresh has worked off in time."""
+    """List the partitions whose changes no refresh has processed in time."""
     from forecast_assets.planning.partition_cells import cells_since
     from warehouse import changes, sales
 
@@ -91,39 +99,41 @@ def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
         {row["store"]: row["first_day"] for row in late}, newest, settings().calendar
     )
     keys = [partition_key(period, store) for period, stores in stale.items() for store in stores]
-    words = [f"{len(keys)} partitions of {len(late)} stores are stale: {_some(keys)}"]
+    reasons = [f"{len(keys)} partitions of {len(late)} stores are stale: {_list_some(keys)}"]
     if errors:
-        words.append(_some([f"store {store} has failed: {why}" for store, why in errors.items()]))
+        reasons.append(_list_some([f"store {s} failed: {error}" for s, error in errors.items()]))
     return dg.AssetCheckResult(
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            "; ".join(words) if late else f"nothing has failed or waited for {minutes:g} minutes"
+            "; ".join(reasons)
+            if late
+            else f"no store has failed, and no change has waited for {minutes:g} minutes"
         ),
         metadata={"stores_late": len(late), "partitions_stale": dg.MetadataValue.json(keys)},
     )
 
 
-def _some(words: list[str]) -> str:
-    """The first of many."""
-    return ", ".join(words[:SHOWN]) + (" …" if len(words) > SHOWN else "")
-
-
 def day_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Names the stores that still wait for the newest day's sales."""
+    """List the stores that have no sales of the newest day yet."""
     from warehouse import checks
 
     with warehouse.transaction() as transaction:
         newest, behind = checks.stores_behind(transaction)
-    shown = ", ".join(f"{row['store']} ({row['origin']})" for row in behind[:20])
+    listed = _list_some([f"{row['store']} ({row['origin']})" for row in behind])
     return dg.AssetCheckResult(
         check_name=DAY_COMPLETE.name,
         passed=not behind,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(behind)} stores are behind {newest}: {shown}"
+            f"{len(behind)} stores are behind {newest}: {listed}"
             if behind
-            else f"all stores are forecast from {newest}"
+            else f"the forecasts of all stores start from {newest}"
         ),
         metadata={"newest_origin": str(newest), "stores_behind": len(behind)},
     )
+
+
+def _list_some(names: list[str]) -> str:
+    """Join names for a description; truncate a long list."""
+    return ", ".join(names[:LISTED_NAMES]) + (" …" if len(names) > LISTED_NAMES else "")

@@ -1,12 +1,16 @@
-"""Jobs: one refreshes, one trains; their assets have different partitions, so they are two."""
+"""The jobs that sensors and schedules run.
+
+Refresh and training are separate jobs because their assets have different partitions. The nightly
+cleanup is in `retention.py`.
+"""
 
 import dagster as dg
 
 MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
 
+#: Dagster's run monitoring ends a run that takes longer: it is orphaned or hung.
 REFRESH_LIMIT_SECONDS = 30 * 60
 TRAIN_LIMIT_SECONDS = 60 * 60
-"""A run that lasts longer is orphaned or hung; Dagster's run monitoring ends it."""
 
 REFRESHED = (
     "raw_sales",
@@ -21,13 +25,12 @@ FRESH = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("forecasts"), "fre
 
 refresh = dg.define_asset_job(
     "refresh",
-    # A refresh that fails cannot say that forecasts are stale: a job of its own looks.
+    # A refresh that fails cannot report that forecasts are stale, so `freshness` is a separate job.
     selection=dg.AssetSelection.assets(*REFRESHED) - FRESH,
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
-        "Brings sales, features, models and forecasts up to date for a range of months and "
-        "stores, and scores forecasts whose days are known. The sensor asks for it when something "
-        "has changed."
+        "Updates sales, features, models and forecasts for a range of months and stores, and "
+        "scores the forecasts whose days are known. A sensor requests it when something changes."
     ),
 )
 
@@ -35,11 +38,14 @@ train = dg.define_asset_job(
     "train",
     selection=["pooled_model"],
     tags={MAX_RUNTIME_TAG: str(TRAIN_LIMIT_SECONDS)},
-    description="Trains the pooled model on everything up to the end of a month.",
+    description="Trains the pooled model on all sales up to the end of a month.",
 )
 
 freshness = dg.define_asset_job(
     "freshness",
     selection=FRESH,
-    description="Looks whether forecasts are stale; a refresh that fails cannot say so itself.",
+    description=(
+        "Re-evaluates the freshness check. A separate job, because a refresh that fails never "
+        "reaches the check."
+    ),
 )

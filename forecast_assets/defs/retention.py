@@ -1,6 +1,7 @@
-"""Retention: old runs are removed, unless they hold a partition's newest materialization.
+"""Retention: the nightly job that deletes old run records and, if configured, old rows.
 
-With them go, where the settings say so, superseded events and issued forecasts of old origins.
+A run stays as long as it holds the newest materialization of any partition. Contains the Dagster
+part; the rows are deleted by `warehouse/retention.py`.
 """
 
 from collections.abc import Iterator
@@ -13,40 +14,42 @@ from forecast_assets.defs.jobs import REFRESHED
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
 
-RUNS_AT_ONCE = 200
+#: Runs per page.
+PAGE_RUNS = 200
 
+#: Bytes in the event log per materialization, with its indexes and its share of a run's other
+#: events. tests/faults/test_refresh_kills.py measures it.
 MATERIALIZATION_BYTES = 2_500
-"""Of the event log for one materialization, with its indexes and its share of a run's other events.
 
-tests/faults/test_refresh_kills.py measures it.
-"""
-
-DAYS_A_MONTH = 30
+DAYS_PER_MONTH = 30
 
 
 def event_log_bytes(stores: int, days: int, keep_days: int) -> int:
-    """How large the event log of a chain becomes that is refreshed daily, month by month.
+    """Estimate the size of the event log for a chain that is refreshed daily.
 
-    Of the days that are no longer kept, the last refresh of each month stays: it holds its month's
-    newest materializations. For 1,115 stores, a year and 90 days: 100 of 365 refreshes of
-    6 x 1,115 x 2.5 kB = 17 MB, or 1.7 GB.
+    Older than `keep_days`, only the last refresh of each month stays: it holds the newest
+    materializations of its month. With 1,115 stores, one year and 90 days that is 100 of 365
+    refreshes, each 6 x 1,115 x 2.5 kB = 17 MB, together 1.7 GB.
 
     Args:
-        stores: Stores, each of which is refreshed every day.
+        stores: Number of stores; each is refreshed every day.
         days: Days since the first refresh.
-        keep_days: Days that runs are kept for.
+        keep_days: Days that runs are kept.
+
+    Returns:
+        Bytes.
     """
     kept = min(days, keep_days)
-    pinned = -(-(days - kept) // DAYS_A_MONTH)
+    pinned = -(-(days - kept) // DAYS_PER_MONTH)
     return (kept + pinned) * len(REFRESHED) * stores * MATERIALIZATION_BYTES
 
 
 def removable_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
-    """Finished runs from before a time that hold no partition's newest materialization.
+    """Yield the ids of old finished runs that hold no partition's newest materialization.
 
     Args:
         instance: Dagster's instance.
-        before: Runs that were created later are kept.
+        before: Runs created at or after this time are kept.
     """
     newest: set[int] = set()
     for key in instance.all_asset_keys():
@@ -58,68 +61,72 @@ def removable_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[s
     finished = dg.RunsFilter(statuses=FINISHED_STATUSES, created_before=before)
     cursor = None
     while True:
-        records = instance.get_run_records(
-            finished, limit=RUNS_AT_ONCE, cursor=cursor, ascending=True
-        )
+        records = instance.get_run_records(finished, limit=PAGE_RUNS, cursor=cursor, ascending=True)
         for record in records:
             run_id = record.dagster_run.run_id
             if not newest & _materializations(instance, run_id):
                 yield run_id
-        if len(records) < RUNS_AT_ONCE:
+        if len(records) < PAGE_RUNS:
             return
         cursor = records[-1].dagster_run.run_id
 
 
 def _materializations(instance: dg.DagsterInstance, run_id: str) -> set[int]:
-    found: set[int] = set()
+    storage_ids: set[int] = set()
     cursor = None
     while True:
         page = instance.get_records_for_run(
             run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-        found |= {record.storage_id for record in page.records}
+        storage_ids |= {record.storage_id for record in page.records}
         if not page.has_more:
-            return found
+            return storage_ids
         cursor = page.cursor
 
 
-@dg.op(description="Removes runs that are older than the settings keep them.")
+@dg.op(description="Deletes the records of runs that are older than FORECAST_KEEP_RUNS_DAYS.")
 def remove_old_runs(context: dg.OpExecutionContext) -> None:
-    """Removes runs with their events; says how many."""
+    """Delete old runs with their events and log how many."""
     before = datetime.now(UTC) - timedelta(days=settings().keep_runs_days)
-    # Listed first: removing while paging would shift the pages.
+    # List first: deleting while paging would shift the pages.
     runs = list(removable_runs(context.instance, before))
     for run_id in runs:
         context.instance.delete_run(run_id)
-    context.log.info(f"Removed {len(runs)} runs from before {before:%Y-%m-%d}")
+    context.log.info(f"Deleted {len(runs)} runs created before {before:%Y-%m-%d}")
 
 
-@dg.op(description="Removes events and forecasts that the settings do not keep for ever.")
+@dg.op(
+    description=(
+        "Deletes superseded events and forecasts of old origins, if the settings limit how long "
+        "they are kept."
+    )
+)
 def remove_old_rows(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Removes superseded events and issued forecasts of old origins; says how many."""
+    """Delete superseded events and issued forecasts of old origins and log how many."""
     from warehouse import retention
 
-    chosen = settings()
+    config = settings()
     for days, remove, what in (
-        (chosen.keep_superseded_days, retention.remove_superseded_events, "superseded events"),
-        (chosen.keep_origins_days, retention.remove_old_origins, "forecasts of old origins"),
+        (config.keep_superseded_days, retention.remove_superseded_events, "superseded events"),
+        (config.keep_origins_days, retention.remove_old_origins, "forecasts of old origins"),
     ):
         if days is None:
-            context.log.info(f"All {what} are kept")
+            context.log.info(f"All {what} are kept: the settings set no limit")
             continue
         with warehouse.transaction() as transaction:
             removed = remove(transaction, days)
-        context.log.info(f"Removed {removed} {what}, older than {days} days")
+        context.log.info(f"Deleted {removed} {what} older than {days} days")
 
 
 @dg.job(
     description=(
-        "Removes Dagster's records of old runs (a partition's newest materialization always "
-        "stays), and, where the settings say so, superseded events and forecasts of old origins."
+        "Deletes Dagster's records of old runs and, if the settings limit how long they are kept, "
+        "superseded events and forecasts of old origins. The newest materialization of each "
+        "partition always stays."
     ),
 )
 def clean_up() -> None:
-    """Removes old runs and old rows."""
+    """Delete old runs and old rows."""
     remove_old_runs()
     remove_old_rows()
 
@@ -129,5 +136,5 @@ clean_up_nightly = dg.ScheduleDefinition(
     job=clean_up,
     cron_schedule="30 2 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Removes Dagster's records of old runs, and old rows, every night.",
+    description="Deletes Dagster's records of old runs, and old rows, at 02:30 every night.",
 )

@@ -1,1 +1,1 @@
-"""What `dagster.yaml` names: the run launcher and the storage."""
+"""The run launcher and the storage that `dagster.yaml` configures."""

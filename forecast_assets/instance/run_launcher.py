@@ -1,10 +1,10 @@
-"""Starts runs in processes forked from one that has the libraries loaded, and watches them.
+"""A run launcher that forks runs from a process with the libraries already imported.
 
-Dagster's own launcher starts a fresh Python for every run: two to three seconds of imports before
-anything happens, and it cannot tell whether a run's process still lives. `dagster.yaml` names the
-class here; the daemon launches runs with it, and asks for their health.
+Dagster's default launcher starts a fresh Python for every run, which spends two to three seconds on
+imports, and it cannot tell whether a run's process is alive. `dagster.yaml` configures the class
+here; the daemon launches runs with it and checks their health.
 
-Only libraries are loaded beforehand, never this project: a run has the code as it is at its start.
+Only libraries are preloaded, never this project, so a run uses the code as of its start.
 """
 
 import multiprocessing
@@ -26,13 +26,15 @@ from dagster._core.launcher.base import (
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
+#: Run tag: the machine, process id and launch time (epoch seconds) of a run. The UI hides tags with
+#: this prefix.
 PROCESS_TAG = ".dagster/process"
-"""Where a run lives: machine, process number, and when it was launched (epoch seconds). The UI
-does not show tags that begin like this."""
 
+#: A process's start time is computed from the machine's boot time, which is off by up to a second.
 CLOCK_TOLERANCE_SECONDS = 2.0
-"""A process's start is counted from the machine's, whose own time wobbles by a second."""
 
+#: Modules that a refresh imports and that take long. None of them may start a thread: a forked
+#: process would not have it.
 PRELOADED = [
     "dagster",
     "dagster._cli",
@@ -45,32 +47,31 @@ PRELOADED = [
     "pydantic_settings",
     "adbc_driver_postgresql.dbapi",
 ]
-"""What a refresh imports, and takes long. None of it may start a thread that a fork would miss."""
 
 
 class ForkingRunLauncher(RunLauncher, ConfigurableClass):
-    """Runs as processes of the daemon's machine, forked from a server without threads."""
+    """Launches runs as processes on the daemon's machine, forked from a single-threaded server."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        """Starts nothing: the webserver and the command line make launchers too."""
+        """Start nothing: the webserver and the command line create launchers too."""
         self._inst_data = inst_data
         super().__init__()
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """What `dagster.yaml` says."""
+        """The configuration in `dagster.yaml`."""
         return self._inst_data
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """No settings."""
+        """Return the schema of the configuration, which is empty."""
         return {}
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "ForkingRunLauncher":
-        """Makes the launcher from `dagster.yaml`."""
+        """Create the launcher from `dagster.yaml`."""
         return cls(inst_data)
 
     @cached_property
@@ -80,16 +81,16 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         return context
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Starts a run's process.
+        """Start a run's process.
 
         Raises:
-            ValueError: The run has no code to run: it was not made from a workspace.
+            ValueError: The run has no code location: it was not created from a workspace.
         """
         run = context.dagster_run
         if context.job_code_origin is None:
-            raise ValueError(f"run {run.run_id} names no job of a code location")
+            raise ValueError(f"run {run.run_id} has no code location; launch it from a workspace")
         arguments = ExecuteRunArgs(context.job_code_origin, run.run_id, self._instance.get_ref())
-        # A daemon that ends in order ends its runs; one that is killed leaves them running.
+        # A daemon that exits normally ends its runs; one that is killed leaves them running.
         process = self._processes.Process(
             target=_execute, args=(serialize_value(arguments),), daemon=True
         )
@@ -98,7 +99,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: place})
 
     def terminate(self, run_id: str) -> bool:
-        """Asks a run's process to end; returns whether there was one on this machine."""
+        """Ask a run's process to end; return whether it was on this machine."""
         run = self._instance.get_run_by_id(run_id)
         process = _process_of(run) if run is not None and not run.is_finished else None
         if run is None or process is None:
@@ -109,14 +110,14 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Lets run monitoring ask."""
+        """Enable health checks by run monitoring."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Whether the process of a run lives.
+        """Check whether the process of a run is alive.
 
-        Nothing can be said against runs that nobody launched (of `dagster asset materialize`), and
-        against those of another machine.
+        Runs that were not launched (`dagster asset materialize`) and runs of another machine count
+        as alive, because this machine cannot tell.
         """
         tag = run.tags.get(PROCESS_TAG)
         if tag is None or tag.split()[0] != platform.node() or _process_of(run) is not None:
@@ -125,18 +126,18 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
 
 
 def _execute(arguments: str) -> None:
-    """The body of a run's process: what `dagster api execute_run` does in a fresh one."""
+    """Run in the forked process what `dagster api execute_run` runs in a fresh one."""
     from dagster._cli import cli
 
-    # It ends with the daemon, but may have children: Dagster's multiprocess executor does.
+    # Daemonic processes may not have children, but the multiprocess executor starts some.
     multiprocessing.current_process().daemon = False
     cli(["api", "execute_run", arguments], standalone_mode=False)
 
 
 def _process_of(run: DagsterRun) -> psutil.Process | None:
-    """The process of a run, if it lives on this machine.
+    """Return the process of a run if it is alive on this machine.
 
-    One that began after the launch has the number of one that is gone.
+    A process that started after the launch is another one that has reused the process id.
     """
     if PROCESS_TAG not in run.tags:
         return None

@@ -1,1 +1,1 @@
-"""Decisions as pure functions: the calendar, partition cells, what a sensor requests."""
+"""Pure functions and values: the calendar, partition cells, scopes and sensor decisions."""
