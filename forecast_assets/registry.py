@@ -1,7 +1,7 @@
 """The model registry in MLflow: registers trained models and names champion and challenger.
 
-Importing MLflow takes two seconds, so only trainings import this module. `training.py` logs the
-parameters, metrics and pictures of a training; a loaded model runs `forecasting/mlflow_model.py`.
+Importing MLflow takes two seconds, so only trainings import this module. `steps/training.py` logs
+parameters, metrics and pictures. A loaded model runs `forecasting/mlflow_model.py`.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ Contains the steps that the assets share; what an asset computes is in its own f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -24,6 +24,7 @@ from forecast_assets.defs.reporting import (
 from forecast_assets.defs.row_counts import log_row_counts
 from forecast_assets.defs.schema_checks import record_schema_check
 from forecast_assets.defs.scope import refresh_id_of
+from forecast_assets.steps.isolation import isolate_failures
 
 if TYPE_CHECKING:
     from forecast_assets.defs.resources import WarehouseResource
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from forecast_assets.planning.partition_cells import Chunk, StorePeriods
     from forecast_assets.planning.scope import Scope
     from warehouse.connection import Transaction
-
-T = TypeVar("T")
 
 #: Assets whose reports a refresh postpones until `forecasts` are reported.
 BEFORE_FORECASTS = ("raw_sales", "cleaned_sales", "features", "store_models")
@@ -90,24 +89,6 @@ def _work_on_chunks(
                 f"chunk {number} of {len(all_chunks)} done, {len(materialized):,} partitions so far"
             )
     return materialized
-
-
-def isolate_failures(
-    scope: Scope, stores: Sequence[int], work: Callable[[list[int]], T]
-) -> tuple[list[T], dict[int, str]]:
-    """Run `work` for some stores; in a refresh, isolate the stores that fail.
-
-    Requested partitions fail together: whoever requested them sees the error.
-
-    Returns:
-        The results of the successful calls, and store -> error for the stores that failed.
-    """
-    from forecast_assets.planning.isolation import bisect_failures
-    from warehouse.connection import SERVERS_FAULT
-
-    if scope.refresh_id is None:
-        return [work(list(stores))], {}
-    return bisect_failures(stores, work, SERVERS_FAULT, scope.suspects)
 
 
 def record_failures(

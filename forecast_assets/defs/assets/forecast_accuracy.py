@@ -1,6 +1,5 @@
 """`forecast_accuracy`: forecasts compared with actual sales, as soon as those are known."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,11 +18,7 @@ from forecast_assets.planning.scope import Scope
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.evaluation.accuracy import Verdict
-    from warehouse.connection import Transaction
-
 CHECK = "coverage_and_bias"
-LOCK = "forecast_accuracy"
 
 
 @dg.asset(
@@ -55,6 +50,8 @@ def forecast_accuracy(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Score the days that became known, or the backtests of the run's partitions."""
+    from forecast_assets.steps.scoring import judge_recent_days, score_refreshes
+
     is_refresh = refresh_id_of(context) is not None
     materialized: Materialized = {}
     with record_duration(context, warehouse):
@@ -62,8 +59,9 @@ def forecast_accuracy(
             materialized = _score_backtests(requested_scope(context, only_days), warehouse)
         with warehouse.transaction() as transaction:
             if is_refresh:
-                materialized = _score_refreshes(transaction)
-            verdict = _judge_recent_days(transaction)
+                scored = score_refreshes(transaction)
+                materialized = {} if scored is None else _measures(scored, "date")
+            verdict = judge_recent_days(transaction)
     result = dg.AssetCheckResult(
         check_name=CHECK,
         passed=verdict.passed,
@@ -76,46 +74,15 @@ def forecast_accuracy(
     cache_partition_status(context, REFRESHED)
 
 
-def _judge_recent_days(transaction: "Transaction") -> "Verdict":
-    from forecasting.evaluation.accuracy import RECENT_DAYS, judge
-    from warehouse import accuracy
-
-    newest = accuracy.newest_day(transaction)
-    if newest is None:
-        return judge([])
-    return judge(accuracy.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1)))
-
-
-def _score_refreshes(transaction: "Transaction") -> Materialized:
-    """Score the days of finished refreshes: this one, and any that was killed before scoring."""
-    from warehouse import accuracy, changes
-
-    transaction.lock(LOCK)
-    refreshes = changes.unscored(transaction)
-    first_days = changes.first_days(transaction, refreshes)
-    scored = accuracy.replace_days(transaction, first_days) if first_days else None
-    changes.note_scored(transaction, refreshes)
-    return {} if scored is None else _measures(scored, "date")
-
-
 def _score_backtests(scope: Scope, warehouse: WarehouseResource) -> Materialized:
-    """Score the backtests whose origins are in the scope's partitions."""
-    from forecast_assets.planning.partition_cells import chunks
-    from warehouse import accuracy
+    from forecast_assets.steps.scoring import score_backtests
 
     materialized: Materialized = {
         partition_key(period, store): {ROW_COUNT: 0}
         for period, stores in scope.models.items()
         for store in stores
     }
-    # Whole partitions, not only `scope.days`: a partition has one backtest, so the scores of its
-    # former origins go whichever day the new origin is.
-    for chunk in chunks(scope.models, scope.calendar):
-        with warehouse.transaction() as transaction:
-            transaction.lock(LOCK)
-            scored = accuracy.replace_backtests(
-                transaction, chunk.stores, chunk.first_day, chunk.last_day
-            )
+    for scored in score_backtests(scope, warehouse.transaction):
         materialized |= _measures(scored, "origin")
     return materialized
 

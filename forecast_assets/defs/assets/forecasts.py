@@ -1,6 +1,5 @@
 """`forecasts`: the future sales of each store, issued by refreshes or computed as backtests."""
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,17 +19,14 @@ from forecast_assets.defs.row_counts import ROW_COUNT
 from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.schema_checks import record_schema_check, schema_check
 from forecast_assets.defs.store_steps import (
-    isolate_failures,
     lock_periods,
     record_duration,
     record_failures,
     report_asset,
 )
-from forecast_assets.planning.scope import Scope
 
 if TYPE_CHECKING:
-    from warehouse.connection import Transaction
-    from warehouse.forecaster import ForecastBatch, Runner
+    from warehouse.forecaster import ForecastBatch
 
 
 @dg.asset(
@@ -54,8 +50,10 @@ def forecasts(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Issue or backtest the forecasts of the run's partitions; close a refresh."""
+    from forecast_assets.steps.period_forecasts import forecast_period
     from forecasting.schemas.frames import FORECASTS
     from warehouse import changes
+    from warehouse.errors import ModelError
 
     scope = run_state.scope(context, warehouse, only_days)
     materialized: Materialized = {}
@@ -70,9 +68,12 @@ def forecasts(
         run = runner(spark_for(context, pyspark, scope, scope.models), FORECASTS)
         newest: ForecastBatch | None = None
         for period, stores in scope.models.items():
-            batches, failed = _forecast_period(
-                transaction, scope, context.run.run_id, stores, period, run
-            )
+            try:
+                batches, failed = forecast_period(
+                    transaction, scope, context.run.run_id, stores, period, run
+                )
+            except ModelError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
             if failed:
                 record_failures(context, transaction, failed)
             metadata = _metadata(batches, stores[-1])
@@ -92,53 +93,6 @@ def forecasts(
             )
     results += [no_future_data(warehouse), day_complete(warehouse)]
     yield from report_asset(context, run_state, materialized, results)
-
-
-def _forecast_period(
-    transaction: "Transaction",
-    scope: Scope,
-    run_id: str,
-    stores: list[int],
-    period: date,
-    run: "Runner",
-) -> "tuple[list[ForecastBatch], dict[int, str]]":
-    """Forecast stores from their origins in a period.
-
-    A refresh issues the forecasts of stores whose newest day is in the period. All other forecasts
-    are backtests and replace the previous ones.
-
-    Returns:
-        What was written, and store -> error for the stores that failed.
-    """
-    from forecast_assets.planning.partition_cells import CHUNK_STORES
-    from forecast_assets.settings import settings
-    from warehouse import forecaster
-    from warehouse.errors import ModelError
-
-    def work(chunk: list[int]) -> "list[ForecastBatch]":
-        try:
-            with transaction.savepoint():
-                return forecaster.write_period(
-                    transaction,
-                    chunk,
-                    (period, scope.calendar.end_of(period)),
-                    run_id,
-                    until=scope.end_of(period),
-                    issue=scope.refresh_id is not None,
-                    horizon=settings().horizon,
-                    error_measure=settings().error_measure,
-                    run=run,
-                )
-        except ModelError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-
-    batches: list[ForecastBatch] = []
-    failed: dict[int, str] = {}
-    for begin in range(0, len(stores), CHUNK_STORES):
-        parts, errors = isolate_failures(scope, stores[begin : begin + CHUNK_STORES], work)
-        batches += [batch for part in parts for batch in part]
-        failed |= errors
-    return batches, failed
 
 
 def _metadata(batches: "list[ForecastBatch]", pictured: int) -> dict[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from forecast_assets.defs.reporting import Materialized, output_without_partitio
 from forecast_assets.defs.resources import WarehouseResource
 
 if TYPE_CHECKING:
-    from forecast_assets.training import Trained
+    from forecast_assets.steps.training import Trained
 
 
 @dg.asset(
@@ -44,8 +44,8 @@ def pooled_model(
     mlflow: dg.ResourceParam[Any],
 ) -> Iterator[dg.Output[None]]:
     """Train a pooled model on everything up to the end of each of the run's periods."""
-    from forecast_assets import training
     from forecast_assets.settings import settings
+    from forecast_assets.steps import training
 
     materialized: Materialized = {}
     for key in context.partition_keys:

@@ -16,7 +16,7 @@ from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.planning.partition_cells import Chunk
 
 if TYPE_CHECKING:
-    from forecast_assets.store_fitting import FittedStore
+    from forecast_assets.steps.store_fitting import FittedStore
 
 
 @dg.asset(
@@ -40,7 +40,7 @@ def store_models(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Fit the models of the run's partitions; a refresh keeps those that are still valid."""
-    from forecast_assets.store_fitting import fit_period
+    from forecast_assets.steps.store_fitting import fit_period
     from forecasting.schemas.frames import STORE_MODELS
 
     scope = run_state.scope(context, warehouse, only_days)
