@@ -1,1 +1,1 @@
-"""The commands of `python -m forecast_assets`, one module each."""
+"""The commands of `python -m forecast_assets`, one module per command; `load` is in `main.py`."""

@@ -1,8 +1,7 @@
-"""Rolling-origin evaluation straight from Kaggle's files: no services needed.
+"""The command `evaluate`: a rolling-origin evaluation from Kaggle's files, without services.
 
-Here belongs the command `evaluate` and the table that it prints. Forecasting and scoring are
-functions of :mod:`forecasting`; a window's model sees sales up to its origin only, and
-of the days after it the plan (openings, promos, holidays) up to the window's end.
+A window's model sees sales up to its origin and, of later days, only the plan (openings, promos,
+holidays) up to the window's end. Forecasting and scoring are in `forecasting`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from forecasting import scoring
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.naive import seasonal_naive
+from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test, read_train
 
@@ -48,17 +48,17 @@ class Window:
 
 
 def read_days(folder: Path) -> pd.DataFrame:
-    """Read train.csv and, where there is one, test.csv as one day panel.
+    """Read train.csv and, if it exists, test.csv as one day panel.
 
     Args:
         folder: Folder with Kaggle's files, plain or .gz.
 
     Returns:
-        The day panel, sorted by store and date; planned days have no sales, and a plan without
+        The day panel, sorted by store and date. Planned days have no sales. A planned day without
         `open` counts as open.
 
     Raises:
-        KaggleFilesError: A file is missing or wrong.
+        KaggleFilesError: train.csv is missing, or a file is invalid.
     """
     train = read_train(folder)
     known = train[train["sales"].notna()]
@@ -79,7 +79,7 @@ def read_days(folder: Path) -> pd.DataFrame:
 
 
 def windows_until(end: pd.Timestamp, horizon: int, step: int, count: int) -> list[Window]:
-    """List evaluation windows, oldest first; the last forecast day of the last is `end`."""
+    """List evaluation windows, oldest first; the newest one's last forecast day is `end`."""
     last = end - pd.Timedelta(days=horizon)
     return [Window(last - pd.Timedelta(days=step * k), horizon) for k in reversed(range(count))]
 
@@ -89,7 +89,7 @@ def forecast_window(
     window: Window,
     *,
     stores: Iterable[int] | None = None,
-    recipe: Literal["ridge", "stack"] = "stack",
+    recipe: Recipe = "stack",
     trees: int = DEFAULT_TREES,
     seed: int = 0,
     threads: int = 2,
@@ -98,19 +98,19 @@ def forecast_window(
     """Train on the days up to a window's origin, and forecast the window.
 
     Args:
-        days: Day panel; sales after the origin are not read, plans after the window neither.
+        days: Day panel. Sales after the origin and plans after the window are not read.
         window: Origin and horizon.
         stores: Stores to forecast; the model is trained on all. By default all that have sales
             up to the origin.
         recipe: `ridge` takes seconds, `stack` minutes.
         trees: Trees of each booster of the stack.
         seed: Seed of every random choice.
-        threads: Threads for LightGBM; on a busy machine fewer are faster.
+        threads: Threads for LightGBM; fewer are faster on a busy machine.
         say: Called with a line of text as the work goes on.
 
     Returns:
-        The forecast frame of :func:`forecasting.prediction.forecast`, and ``actual``:
-        sales where they are known, NaN elsewhere.
+        The forecast frame of `forecasting.prediction.forecast` with `actual`: sales where they are
+        known, NaN elsewhere.
     """
     past = days[days["date"] <= window.origin]
     last = window.origin + pd.Timedelta(days=window.horizon)
@@ -133,7 +133,7 @@ def forecast_window(
 
 
 def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Add the seasonal naive's forecast as column ``naive``; closed days are 0."""
+    """Add the forecast of the seasonal naive as column `naive`; closed days are 0."""
     origins = pd.Series(window.origin, index=np.unique(out["store"]))
     naive = seasonal_naive(days, origins, window.horizon, NAIVE_SEASON)
     both = out.merge(
@@ -146,18 +146,18 @@ def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataF
 
 
 def score_window(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> dict[str, float]:
-    """Score a window's forecasts where the truth is known.
+    """Score a window's forecasts on the days with known sales.
 
-    RMSPE takes ``point``; MAPE, WAPE and MASE the median; bias ``mean``. RMSPE, MAPE and coverage
-    look at days with sales; the others at all days, closed ones included, as fev-bench does.
+    RMSPE scores `point`; MAPE, WAPE and MASE score the median; bias scores `mean`. RMSPE, MAPE and
+    coverage use days with sales. The others use all days, including closed ones, as fev-bench does.
 
     Args:
-        out: Result of :func:`forecast_window` with a column ``naive``.
-        days: Day panel, for the scale of MASE and SQL; days after the origin are not read.
+        out: Result of `forecast_window` with a column `naive`.
+        days: Day panel, for the scale of MASE and SQL. Days after the origin are not read.
         window: The window.
 
     Returns:
-        Each measure by name; NaN where no truth is known.
+        Name -> measure; NaN if no actual sales are known.
     """
     actual = out["actual"].to_numpy(np.float64)
     median = out["q0_5"].to_numpy()
@@ -187,37 +187,8 @@ def score_window(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> dict[
     }
 
 
-def worst_cells(out: pd.DataFrame, rows: int = 2000) -> pd.DataFrame:
-    """Measure coverage by weekday, promo and third of the lead time.
-
-    Args:
-        out: Forecasts of one or more windows with columns ``actual`` and ``promo``.
-        rows: Cells with fewer rows are left out.
-
-    Returns:
-        One row a cell: weekday, promo, third, rows, coverage_80, coverage_95.
-    """
-    sold = out[out["actual"] > 0]
-    third = 3 * (sold["horizon"].astype(int) - 1) // sold["horizon"].astype(int).max()
-    frame = pd.DataFrame(
-        {
-            "weekday": sold["date"].dt.dayofweek + 1,
-            "promo": sold["promo"],
-            "third": third + 1,
-            "coverage_80": sold["actual"].between(sold["q0_1"], sold["q0_9"]),
-            "coverage_95": sold["actual"].between(sold["q0_025"], sold["q0_975"]),
-        }
-    )
-    cells = frame.groupby(["weekday", "promo", "third"]).agg(
-        rows=("coverage_80", "size"),
-        coverage_80=("coverage_80", "mean"),
-        coverage_95=("coverage_95", "mean"),
-    )
-    return cells[cells["rows"] >= rows].reset_index()
-
-
-def written(out: pd.DataFrame) -> pd.DataFrame:
-    """Name the columns as the output file has them: ``q0.1`` for ``q0_1``."""
+def output_columns(out: pd.DataFrame) -> pd.DataFrame:
+    """Select and rename the columns for the output file: `q0.1` for `q0_1`."""
     names = {name: f"q{level:g}" for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)}
     columns = ["store", "origin", "date", "point", "mean", *QUANTILE_COLUMNS, "actual"]
     return out[columns].rename(columns=names)
@@ -240,7 +211,7 @@ _COLUMNS = {
 
 
 def score_table(scores: pd.DataFrame) -> Table:
-    """Lay out scores: one row a window, and their mean."""
+    """Lay out scores: one row per window, and their mean."""
     table = Table(title="Forecasts by origin, beside the 14-day seasonal naive")
     table.add_column("origin")
     for title in _COLUMNS.values():
@@ -257,7 +228,7 @@ def parse_stores(text: str | None) -> list[int] | None:
     """Read a comma-separated list of store numbers.
 
     Raises:
-        typer.BadParameter: A number is not one.
+        typer.BadParameter: A part is not a number.
     """
     if text is None:
         return None
@@ -270,18 +241,97 @@ def parse_stores(text: str | None) -> list[int] | None:
 
 
 def refuse_missing_folder(output: Path) -> None:
-    """Refuses, before minutes of work, an output file whose folder does not exist.
+    """Refuse an output file whose folder does not exist, before minutes of work.
 
     Raises:
-        typer.BadParameter: The message names the folder.
+        typer.BadParameter: The folder does not exist.
     """
     if not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
 
 
+def parse_recipe(text: str) -> Recipe:
+    """Read the option `--recipe`.
+
+    Raises:
+        typer.BadParameter: There is no such recipe.
+    """
+    for recipe in get_args(Recipe):
+        if text == recipe:
+            return cast("Recipe", recipe)
+    raise typer.BadParameter(f"{text!r} is neither ridge nor stack", param_hint="--recipe")
+
+
+def _refuse_windows_outside(windows: list[Window], first: pd.Timestamp, last: pd.Timestamp) -> None:
+    """Refuse windows whose origins are before the first or after the last day of sales."""
+    if windows[0].origin <= first:
+        raise typer.BadParameter(
+            f"the first origin would be {windows[0].origin:%Y-%m-%d}, but sales begin on "
+            f"{first:%Y-%m-%d}: ask for fewer windows",
+            param_hint="--windows",
+        )
+    if windows[-1].origin > last:
+        raise typer.BadParameter(
+            f"the last origin would be {windows[-1].origin:%Y-%m-%d}, but sales end on "
+            f"{last:%Y-%m-%d}: choose an earlier end",
+            param_hint="--end",
+        )
+
+
+def _refuse_unknown_stores(stores: list[int] | None, known: pd.DataFrame) -> None:
+    unknown = sorted(set(stores or []) - set(known["store"]))
+    if unknown:
+        raise typer.BadParameter(f"no sales of store {unknown[0]}", param_hint="--stores")
+
+
+def evaluate_windows(
+    days: pd.DataFrame,
+    windows: list[Window],
+    console: Console,
+    *,
+    stores: list[int] | None,
+    recipe: Recipe,
+    trees: int,
+    threads: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Forecast and score each window; show the progress on a console.
+
+    Args:
+        days: Day panel.
+        windows: The windows.
+        console: Where to show the progress.
+        stores: Stores to forecast, by default all.
+        recipe: `ridge` takes seconds per window, `stack` minutes.
+        trees: Trees of each booster of the stack.
+        threads: Threads for LightGBM.
+
+    Returns:
+        The forecasts of all windows, and the scores with one row per origin.
+    """
+    forecasts, scores = [], {}
+    for k, window in enumerate(windows, start=1):
+        label = f"window {k} of {len(windows)}, origin {window.origin:%Y-%m-%d}"
+        with console.status(label) as status:
+
+            def say(text: str, label: str = label, status: Status = status) -> None:
+                status.update(f"{label}: {text}")
+
+            begin = time.perf_counter()
+            out = forecast_window(
+                days, window, stores=stores, recipe=recipe, trees=trees, threads=threads, say=say
+            )
+            out = add_naive(out, days, window)
+            score = score_window(out, days, window)
+            score["seconds"] = time.perf_counter() - begin
+        console.print(f"{label}: RMSPE {score['rmspe']:.4f}, WAPE {score['wape']:.4f}")
+        scores[window.origin] = score
+        forecasts.append(out)
+    return pd.concat(forecasts, ignore_index=True), pd.DataFrame(scores).T
+
+
 def register(app: typer.Typer, console: Console | None = None) -> None:
     """Add the command `evaluate` to a command line."""
-    shown = console or Console()
+    terminal = console or Console()
 
     @app.command()
     def evaluate(
@@ -295,79 +345,47 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             datetime | None,
             typer.Option(
                 formats=["%Y-%m-%d"],
-                help="Last forecast day of the last window; by default the last day of train.csv.",
+                help="Last forecast day of the newest window. Default: the last day of train.csv.",
             ),
         ] = None,
         stores: Annotated[
             str | None,
-            typer.Option(help="Forecast these stores only (1,2,3); all are trained on."),
+            typer.Option(help="Forecast only these stores (1,2,3). The training uses all."),
         ] = None,
         output: Annotated[
-            Path | None, typer.Option(help="Write the forecasts there, as parquet.")
+            Path | None, typer.Option(help="Write the forecasts to this parquet file.")
         ] = None,
-        recipe: Annotated[str, typer.Option(help="`stack`, or the quick `ridge`.")] = "stack",
+        recipe: Annotated[str, typer.Option(help="`stack`, or the faster `ridge`.")] = "stack",
         trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
         threads: Annotated[
-            int, typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine.")
+            int,
+            typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine."),
         ] = 2,
     ) -> None:
-        """Measure forecasts from past origins, straight from files.
+        """Score forecasts from past origins, directly from files.
 
-        Each window's model is trained on sales up to its origin only.
+        Each window's model is trained only on sales up to its origin.
         """
-        if recipe not in ("ridge", "stack"):
-            raise typer.BadParameter(
-                f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
-            )
+        checked_recipe, wanted = parse_recipe(recipe), parse_stores(stores)
         if output is not None:
             refuse_missing_folder(output)
-        chosen = parse_stores(stores)
-        with shown.status(f"reading {data}"):
+        with terminal.status(f"reading {data}"):
             days = read_days(data)
         known = days[days["sales"].notna()]
-        last = pd.Timestamp(end) if end else known["date"].max()
-        asked = windows_until(last, horizon, step, windows)
-        first = known["date"].min()
-        if asked[0].origin <= first:
-            raise typer.BadParameter(
-                f"the first origin would be {asked[0].origin:%Y-%m-%d}, but sales begin on "
-                f"{first:%Y-%m-%d}: ask for fewer windows",
-                param_hint="--windows",
-            )
-        if asked[-1].origin > known["date"].max():
-            raise typer.BadParameter(
-                f"the last origin would be {asked[-1].origin:%Y-%m-%d}, but sales end on "
-                f"{known['date'].max():%Y-%m-%d}",
-                param_hint="--end",
-            )
-        if chosen is not None and not set(chosen) <= set(known["store"]):
-            unknown = sorted(set(chosen) - set(known["store"]))
-            raise typer.BadParameter(f"no sales of store {unknown[0]}", param_hint="--stores")
-        parts, rows = [], {}
-        for k, window in enumerate(asked, start=1):
-            label = f"window {k} of {windows}, origin {window.origin:%Y-%m-%d}"
-            with shown.status(label) as status:
-
-                def say(text: str, label: str = label, status: Status = status) -> None:
-                    status.update(f"{label}: {text}")
-
-                begin = time.perf_counter()
-                out = forecast_window(
-                    days,
-                    window,
-                    stores=chosen,
-                    recipe="stack" if recipe == "stack" else "ridge",
-                    trees=trees,
-                    threads=threads,
-                    say=say,
-                )
-                out = add_naive(out, days, window)
-                score = score_window(out, days, window)
-                score["seconds"] = time.perf_counter() - begin
-            shown.print(f"{label}: RMSPE {score['rmspe']:.4f}, WAPE {score['wape']:.4f}")
-            rows[window.origin] = score
-            parts.append(out)
-        shown.print(score_table(pd.DataFrame(rows).T))
+        first, last = known["date"].min(), known["date"].max()
+        evaluated = windows_until(pd.Timestamp(end) if end else last, horizon, step, windows)
+        _refuse_windows_outside(evaluated, first, last)
+        _refuse_unknown_stores(wanted, known)
+        forecasts, scores = evaluate_windows(
+            days,
+            evaluated,
+            terminal,
+            stores=wanted,
+            recipe=checked_recipe,
+            trees=trees,
+            threads=threads,
+        )
+        terminal.print(score_table(scores))
         if output is not None:
-            written(pd.concat(parts, ignore_index=True)).to_parquet(output, index=False)
-            shown.print(f"forecasts written to {output}")
+            output_columns(forecasts).to_parquet(output, index=False)
+            terminal.print(f"forecasts written to {output}")

@@ -1,19 +1,20 @@
-"""A Kaggle submission straight from Kaggle's files: no services needed."""
+"""The command `submission`: a Kaggle submission from Kaggle's files, without services."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
 
-from forecast_assets.commands.evaluate import read_days, refuse_missing_folder
+from forecast_assets.commands.evaluate import parse_recipe, read_days, refuse_missing_folder
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
+from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test
 
@@ -22,7 +23,7 @@ def make_submission(
     days: pd.DataFrame,
     test: pd.DataFrame,
     *,
-    recipe: Literal["ridge", "stack"] = "stack",
+    recipe: Recipe = "stack",
     trees: int = DEFAULT_TREES,
     say: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -36,19 +37,19 @@ def make_submission(
         say: Called with a line of text as the work goes on.
 
     Returns:
-        One row a row of ``test``, in its order: Id, Sales, store, date, mean and one column a
-        quantile (``q0.1``). Closed days are 0.
+        One row per row of `test`, in its order: Id, Sales, store, date, mean and one column per
+        quantile (`q0.1`). Closed days are 0.
 
     Raises:
-        KaggleFilesError: A row of ``test`` is not after the last known day.
+        KaggleFilesError: A day of `test` is not after the last known day.
     """
     known = days[days["sales"].notna()]
     origin = known["date"].max()
     horizon = int((test["date"].max() - origin).days)
     if test["date"].min() <= origin:
         raise KaggleFilesError(
-            f"test.csv asks for {test['date'].min():%Y-%m-%d}, but train.csv ends on "
-            f"{origin:%Y-%m-%d}: its days have to come after"
+            f"test.csv contains {test['date'].min():%Y-%m-%d}, but train.csv ends on "
+            f"{origin:%Y-%m-%d}. Its days must be later"
         )
     plan = test[[name for name in DAY_COLUMNS if name in test]]
     out = fit_and_predict(
@@ -70,35 +71,32 @@ def make_submission(
 
 def register(app: typer.Typer, console: Console | None = None) -> None:
     """Add the command `submission` to a command line."""
-    shown = console or Console()
+    terminal = console or Console()
 
     @app.command()
     def submission(
         data: Annotated[
             Path, typer.Option(help="A folder with Kaggle's files, plain or .gz.", exists=True)
         ],
-        output: Annotated[Path, typer.Option(help="Where to write Id,Sales.")],
+        output: Annotated[Path, typer.Option(help="The CSV file to write, with Id and Sales.")],
         full: Annotated[
-            bool, typer.Option("--full", help="Add store, date, mean and quantiles.")
+            bool, typer.Option("--full", help="Add the columns store, date, mean and quantiles.")
         ] = False,
-        recipe: Annotated[str, typer.Option(help="`stack`, or the quick `ridge`.")] = "stack",
+        recipe: Annotated[str, typer.Option(help="`stack`, or the faster `ridge`.")] = "stack",
         trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
     ) -> None:
         """Train on all of train.csv and forecast all of test.csv."""
-        if recipe not in ("ridge", "stack"):
-            raise typer.BadParameter(
-                f"{recipe!r} is neither ridge nor stack", param_hint="--recipe"
-            )
+        checked_recipe = parse_recipe(recipe)
         refuse_missing_folder(output)
-        with shown.status(f"reading {data}") as status:
+        with terminal.status(f"reading {data}") as status:
             days, test = read_days(data), read_test(data)
             rows = make_submission(
                 days,
                 test,
-                recipe="stack" if recipe == "stack" else "ridge",
+                recipe=checked_recipe,
                 trees=trees,
                 say=status.update,
             )
             columns = list(rows) if full else ["Id", "Sales"]
             rows[columns].to_csv(output, index=False, float_format="%.2f")
-        shown.print(f"{len(rows):,} forecasts written to {output}")
+        terminal.print(f"{len(rows):,} forecasts written to {output}")

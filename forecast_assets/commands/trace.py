@@ -1,7 +1,7 @@
-"""Where a forecast came from: its model, what weighed most, and the sales that it saw.
+"""The command `trace`: a forecast's model, its largest effects and the sales that it saw.
 
-Here belongs the command `trace`. It only reads, as the reader's role, and needs no Dagster and no
-MLflow to run: it gives the links into both.
+It only reads, with the read-only role. It prints links into Dagster and MLflow but needs neither of
+them running.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ if TYPE_CHECKING:
     from warehouse.models import PooledVersion
     from warehouse.trace import Refresh
 
-#: As many parts of a forecast are shown in the table; the JSON has all.
-SHOWN_PARTS = 10
+#: How many effects the table lists before truncating; the JSON has all.
+LISTED_PARTS = 10
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to trace: a store's day, from an origin or the newest, with so many days of sales."""
+class TraceRequest:
+    """The forecast to trace.
+
+    Attributes:
+        store: The store's number.
+        day: The day that was forecast.
+        origin: The last day that the forecast saw; None means the newest.
+        days: How many days of sales to list.
+    """
 
     store: int
     day: date
@@ -42,17 +49,17 @@ class Asked:
     days: int
 
 
-def trace(transaction: Transaction, asked: Asked, chosen: Settings) -> dict[str, Any]:
-    """Gather all that is known about where a forecast came from.
+def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> dict[str, Any]:
+    """Collect what is known about the origin of a forecast.
 
     Args:
         transaction: A transaction of a role that may read.
-        asked: The forecast.
-        chosen: The settings, for the UIs' addresses and the length of a period.
+        request: The forecast.
+        config: The settings: the addresses of the UIs and the calendar.
 
     Returns:
         A JSON-ready dictionary: store, date, origin, horizon, kind, forecast, actual, plan, model,
-        parts (effects on the forecast as factors minus one), sales (newest first), run, links.
+        parts (effects on the forecast, as factors minus one), sales (newest first), run, links.
 
     Raises:
         NotFoundError: There is no such forecast.
@@ -60,13 +67,13 @@ def trace(transaction: Transaction, asked: Asked, chosen: Settings) -> dict[str,
     from warehouse import models
     from warehouse import trace as table
 
-    row = table.forecast(transaction, asked.store, asked.day, asked.origin)
+    row = table.forecast(transaction, request.store, request.day, request.origin)
     refresh = table.refresh(transaction, row["refresh_id"])
     version = models.pooled(transaction, row["model_version"]) if row["model_version"] else None
-    seen = _sales_seen(transaction, asked, row["origin"], refresh)
+    sales = _sales_seen(transaction, request, row["origin"], refresh)
     return {
-        "store": asked.store,
-        "date": str(asked.day),
+        "store": request.store,
+        "date": str(request.day),
         "origin": str(row["origin"]),
         "horizon": row["horizon"],
         "kind": row["kind"],
@@ -75,11 +82,11 @@ def trace(transaction: Transaction, asked: Asked, chosen: Settings) -> dict[str,
             "mean": row["mean"],
             "quantiles": {f"{level:g}": row[quantile_column(level)] for level in QUANTILES},
         },
-        "actual": table.actual(transaction, asked.store, asked.day),
+        "actual": table.actual(transaction, request.store, request.day),
         "plan": {"open": row["open"], "assumed": row["plan_assumed"]},
         "model": _model(version),
-        **_parts(transaction, asked, row, version, chosen),
-        "sales": seen,
+        **_parts(transaction, request, row, version, config),
+        "sales": sales,
         "run": {
             "id": row["refresh_id"],
             "written_at": str(row["written_at"]),
@@ -87,7 +94,7 @@ def trace(transaction: Transaction, asked: Asked, chosen: Settings) -> dict[str,
             "finished_at": str(refresh.finished_at) if refresh else None,
             "changes": refresh.changes if refresh else None,
         },
-        "links": links(row, version, chosen),
+        "links": links(row, version, config),
     }
 
 
@@ -104,40 +111,38 @@ def _model(version: PooledVersion | None) -> dict[str, Any] | None:
     }
 
 
-def links(row: dict[str, Any], version: PooledVersion | None, chosen: Settings) -> dict[str, str]:
-    """Addresses in Dagster's and MLflow's UIs, as far as the settings name where they are."""
-    from forecast_assets.planning.calendar import period_start
-
-    found = {}
-    if chosen.dagster_url:
-        base = chosen.dagster_url.rstrip("/")
-        partition = f"{period_start(row['origin'], chosen.date_grain)}|{row['store']}"
-        found["dagster_run"] = f"{base}/runs/{row['refresh_id']}"
-        found["dagster_asset"] = f"{base}/assets/forecasts?partition={quote(partition)}"
-    if version is not None and (chosen.mlflow_tracking_uri or "").startswith("http"):
-        base = (chosen.mlflow_tracking_uri or "").rstrip("/")
+def links(row: dict[str, Any], version: PooledVersion | None, config: Settings) -> dict[str, str]:
+    """Return addresses in the UIs of Dagster and MLflow, if the settings contain theirs."""
+    addresses = {}
+    if config.dagster_url:
+        base = config.dagster_url.rstrip("/")
+        partition = f"{config.calendar.start_of(row['origin'])}|{row['store']}"
+        addresses["dagster_run"] = f"{base}/runs/{row['refresh_id']}"
+        addresses["dagster_asset"] = f"{base}/assets/forecasts?partition={quote(partition)}"
+    if version is not None and (config.mlflow_tracking_uri or "").startswith("http"):
+        base = (config.mlflow_tracking_uri or "").rstrip("/")
         if version.mlflow_run_id:
-            found["mlflow_run"] = f"{base}/#/runs/{version.mlflow_run_id}"
+            addresses["mlflow_run"] = f"{base}/#/runs/{version.mlflow_run_id}"
         if version.mlflow_version:
-            found["mlflow_model"] = (
+            addresses["mlflow_model"] = (
                 f"{base}/#/models/{REGISTERED_NAME}/versions/{quote(version.mlflow_version)}"
             )
-    return found
+    return addresses
 
 
 def _sales_seen(
-    transaction: Transaction, asked: Asked, origin: date, refresh: Refresh | None
+    transaction: Transaction, request: TraceRequest, origin: date, refresh: Refresh | None
 ) -> list[dict[str, Any]]:
-    """The sales that counted when the forecast was made, newest first, and where they came from.
+    """Return the sales that the forecast saw, newest first, and the events they came from.
 
-    Events that arrived after the refresh took its changes are left out: a correction since then
-    does not hide what was seen. A backtest sees what counts now.
+    Events that arrived after the refresh claimed its changes are left out, so a later correction
+    does not hide what the forecast saw. A backtest sees the sales in force now.
     """
     from forecasting.cleaning import winning_events
     from warehouse import sales
 
-    first = origin - timedelta(days=asked.days - 1)
-    events = sales.raw_events(transaction, [asked.store], first, origin)
+    first = origin - timedelta(days=request.days - 1)
+    events = sales.raw_events(transaction, [request.store], first, origin)
     names = events["topic"].str.rpartition("/")
     if refresh is not None and len(events):
         end = [
@@ -148,10 +153,10 @@ def _sales_seen(
         ]
         events = events[events["kafka_offset"] < end]
     winners = winning_events(events).sort_values("date", ascending=False)
-    found = []
+    sales_seen = []
     for event in winners.itertuples():
         topic, _, uuid = str(event.topic).rpartition("/")
-        found.append(
+        sales_seen.append(
             {
                 "date": f"{event.date:%Y-%m-%d}",
                 "sales": float(str(event.sales)),
@@ -165,39 +170,43 @@ def _sales_seen(
                 "corrections": int(str(event.corrections)),
             }
         )
-    return found
+    return sales_seen
 
 
 def _parts(
     transaction: Transaction,
-    asked: Asked,
+    request: TraceRequest,
     row: dict[str, Any],
     version: PooledVersion | None,
-    chosen: Settings,
+    config: Settings,
 ) -> dict[str, Any]:
-    """What weighed most, by the store's model and today's sales of the days up to the origin."""
+    """Return the largest effects, by the store's model and the sales in force now."""
     from forecasting.models.at_origin import RESIDUAL_DAYS
     from forecasting.models.model_format import MODEL_FORMAT
     from warehouse.forecaster import Forecaster
 
     if version is not None and version.format != MODEL_FORMAT:
-        return {"usual": None, "parts": [], "parts_from": "a version that this one cannot read"}
+        return {
+            "usual": None,
+            "parts": [],
+            "parts_from": "not available: this version of the code cannot read the model",
+        }
     origin = row["origin"]
-    fitted, source = _store_model(transaction, asked.store, row, version, chosen)
+    fitted, source = _store_model(transaction, request.store, row, version, config)
     forecaster = Forecaster.read(
         transaction,
         fitted,
         origin,
-        horizon=(asked.day - origin).days,
-        # The store's usual day is that of the last year, whatever the forecast itself looks at.
+        horizon=(request.day - origin).days,
+        # A store's usual day is averaged over a year, even if the forecast reads fewer days.
         history_days=RESIDUAL_DAYS,
     )
-    found = forecaster.explain(asked.day)
+    explanation = forecaster.explain(request.day)
     return {
-        "usual": math.exp(found.usual),
+        "usual": math.exp(explanation.usual),
         "parts": [
             {"feature": str(name), "effect": math.expm1(float(value))}
-            for name, value in found.parts.items()
+            for name, value in explanation.parts.items()
         ],
         "parts_from": source,
     }
@@ -208,10 +217,12 @@ def _store_model(
     store: int,
     row: dict[str, Any],
     version: PooledVersion | None,
-    chosen: Settings,
+    config: Settings,
 ) -> tuple[pd.DataFrame, str]:
-    """The store's model as the forecast had it: the stored one, or fitted again to the same day."""
-    from forecast_assets.planning.calendar import period_start
+    """Return the store's model that the forecast used and where it came from.
+
+    If the stored model has changed since, fit it again up to the same day.
+    """
     from forecasting.models.refit import fit_day
     from warehouse import forecaster, models
 
@@ -219,106 +230,117 @@ def _store_model(
     until = origin
     if row["kind"] == "issued":
         until = fit_day(store, origin, version.trained_until if version else None)
-    stored = models.store_models(transaction, [store], period_start(origin, chosen.date_grain))
+    stored = models.store_models(transaction, [store], config.calendar.start_of(origin))
     if (
         len(stored)
         and stored["pooled_version"].iloc[0] == row["model_version"]
         and stored["trained_until"].iloc[0].date() == until
     ):
-        return stored, "the stored model of the store"
+        return stored, "from the store's stored model"
     fitted = forecaster.fit(transaction, version, {store: until})
-    return fitted, f"the store's model, fitted again to {until}"
+    return fitted, f"from the store's model, fitted again up to {until}"
 
 
-def tables(found: dict[str, Any]) -> list[Table]:
+def tables(traced: dict[str, Any]) -> list[Table]:
     """Lay out a trace for a terminal."""
-    quantiles = found["forecast"]["quantiles"]
-    head = Table(
-        title=f"Store {found['store']}, {found['date']}, {found['horizon']} days ahead",
+    return [_summary_table(traced), _effects_table(traced), _sales_table(traced["sales"])]
+
+
+def _summary_table(traced: dict[str, Any]) -> Table:
+    forecast, plan, model, run = (traced[key] for key in ("forecast", "plan", "model", "run"))
+    quantiles = forecast["quantiles"]
+    table = Table(
+        title=f"Store {traced['store']}, {traced['date']}, {traced['horizon']} days ahead",
         show_header=False,
         title_justify="left",
     )
-    head.add_column(no_wrap=True)
-    # An address that is cut off leads nowhere.
-    head.add_column(overflow="fold")
-    head.add_row("forecast", f"{found['forecast']['point']:,.0f}")
-    head.add_row("80 % interval", f"{quantiles['0.1']:,.0f} … {quantiles['0.9']:,.0f}")
-    head.add_row("95 % interval", f"{quantiles['0.025']:,.0f} … {quantiles['0.975']:,.0f}")
-    head.add_row("sold", "not known yet" if found["actual"] is None else f"{found['actual']:,.0f}")
-    assumed = ", assumed from the usual pattern" if found["plan"]["assumed"] else ""
-    head.add_row("plan", ("open" if found["plan"]["open"] else "closed") + assumed)
-    head.add_row("kind, origin", f"{found['kind']}, {found['origin']}")
-    model = found["model"]
+    table.add_column(no_wrap=True)
+    # Fold addresses instead of truncating them, so that they stay usable.
+    table.add_column(overflow="fold")
+    table.add_row("forecast", f"{forecast['point']:,.0f}")
+    table.add_row("80 % interval", f"{quantiles['0.1']:,.0f} … {quantiles['0.9']:,.0f}")
+    table.add_row("95 % interval", f"{quantiles['0.025']:,.0f} … {quantiles['0.975']:,.0f}")
+    actual = traced["actual"]
+    table.add_row("sold", "not known yet" if actual is None else f"{actual:,.0f}")
+    assumed = ", assumed from the usual pattern" if plan["assumed"] else ""
+    table.add_row("plan", ("open" if plan["open"] else "closed") + assumed)
+    table.add_row("kind, origin", f"{traced['kind']}, {traced['origin']}")
     if model is None:
-        head.add_row("pooled model", "none yet: the store's own model alone")
+        table.add_row("pooled model", "none yet: the store's own model alone")
     else:
-        head.add_row(
+        table.add_row(
             "pooled model",
             f"{model['version']}, {model['recipe']}, trained until {model['trained_until']}",
         )
-        head.add_row(
+        table.add_row(
             "MLflow",
             f"run {model['mlflow_run_id']}, {REGISTERED_NAME} version {model['mlflow_version']}",
         )
-    run = found["run"]
-    head.add_row("Dagster run", f"{run['id']}, written {run['written_at']}")
-    for name, address in found["links"].items():
-        head.add_row(name.replace("_", " "), address)
+    table.add_row("Dagster run", f"{run['id']}, written {run['written_at']}")
+    for name, address in traced["links"].items():
+        table.add_row(name.replace("_", " "), address)
+    return table
 
-    usual = "" if found["usual"] is None else f" (usual open day: {found['usual']:,.0f})"
-    parts = Table(
+
+def _effects_table(traced: dict[str, Any]) -> Table:
+    usual = "" if traced["usual"] is None else f" (usual open day: {traced['usual']:,.0f})"
+    table = Table(
         "feature", "effect", title=f"What weighed most{usual}", title_justify="left",
-        caption=found["parts_from"], caption_justify="left",
+        caption=traced["parts_from"], caption_justify="left",
     )  # fmt: skip
-    for part in found["parts"][:SHOWN_PARTS]:
-        parts.add_row(part["feature"], f"{part['effect']:+.1%}")
+    for part in traced["parts"][:LISTED_PARTS]:
+        table.add_row(part["feature"], f"{part['effect']:+.1%}")
+    return table
 
-    sales = Table(
+
+def _sales_table(sales: list[dict[str, Any]]) -> Table:
+    table = Table(
         Column("day", no_wrap=True), "sales", "promo", Column("topic", overflow="fold"),
         Column("partition", overflow="fold"), Column("offset", overflow="fold"),
         "event time", "corrections",
-        title=f"The last {len(found['sales'])} days of sales that it saw", title_justify="left",
+        title=f"The last {len(sales)} days of sales that it saw", title_justify="left",
     )  # fmt: skip
-    for day in found["sales"]:
+    for day in sales:
         topic = day["topic"] if len(day["topic"]) < 24 else day["topic"][:20] + "…"
-        sales.add_row(
+        table.add_row(
             day["date"], f"{day['sales']:,.0f}", str(day["promo"]), topic,
             str(day["topic_partition"]), str(day["offset"]), day["event_time"][:19],
             str(day["corrections"]),
         )  # fmt: skip
-    return [head, parts, sales]
+    return table
 
 
 def register(app: typer.Typer, console: Console | None = None) -> None:
     """Add the command `trace` to a command line."""
-    shown = console or Console()
+    terminal = console or Console()
 
     @app.command("trace")
     def trace_command(
         store: Annotated[int, typer.Option(help="The store's number.", min=1)],
         day: Annotated[
-            datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The day forecast.")
+            datetime,
+            typer.Option("--date", formats=["%Y-%m-%d"], help="The forecast day."),
         ],
         origin: Annotated[
             datetime | None,
             typer.Option(
                 formats=["%Y-%m-%d"],
-                help="The last day that the forecast saw; by default the newest there is.",
+                help="The last day that the forecast saw. Default: the newest.",
             ),
         ] = None,
         days: Annotated[int, typer.Option(min=1, help="How many days of sales to list.")] = 28,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Tell where a forecast came from: model, features, sales and their offsets, run."""
+        """Show where a forecast came from: model, features, sales with their offsets, run."""
         from forecast_assets.settings import settings
         from warehouse.connection import Warehouse
 
-        chosen = settings()
-        asked = Asked(store, day.date(), origin.date() if origin else None, days)
-        with Warehouse(chosen.require_reader_url()).transaction() as transaction:
-            found = trace(transaction, asked, chosen)
+        config = settings()
+        request = TraceRequest(store, day.date(), origin.date() if origin else None, days)
+        with Warehouse(config.require_reader_url()).transaction() as transaction:
+            traced = trace(transaction, request, config)
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            typer.echo(json.dumps(traced, indent=2))
             return
-        for table in tables(found):
-            shown.print(table)
+        for table in tables(traced):
+            terminal.print(table)

@@ -56,8 +56,3 @@ class Calendar:
         while start <= last:
             yield start
             start = self.next(start)
-
-
-def period_start(day: date, grain: Grain) -> date:
-    """Return `Calendar.start_of`."""
-    return Calendar(grain).start_of(day)

@@ -467,7 +467,7 @@ def test_a_forecast_is_traced_to_its_model_and_offsets(
     with chain.warehouse.transaction() as transaction:
         before = trace._sales_seen(
             transaction,
-            trace.Asked(2, date(2015, 6, 15), None, 28),
+            trace.TraceRequest(2, date(2015, 6, 15), None, 28),
             date(2015, 6, 12),
             refresh_of(transaction, first["run"]["id"]),
         )
