@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -75,18 +75,7 @@ def line_chart(
     def y(value: float) -> float:
         return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (value - low) / (high - low)
 
-    ticks = [low + (high - low) * k / _TICKS for k in range(_TICKS + 1)]
-    parts = [
-        f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
-        f'stroke="{_GRID}"/>' + _text(_LEFT - 6, y(value) + 4, _number(value, percent), "end")
-        for value in ticks
-    ]
-    every = max(1, math.ceil(len(labels) / 8))
-    parts += [
-        _text(x(position), HEIGHT - 12, label, "middle")
-        for position, label in enumerate(labels)
-        if position % every == 0
-    ]
+    parts = _axes(labels, x, y, low, high, percent)
     for k, band in enumerate(bands):
         parts += [
             '<polygon points="'
@@ -109,6 +98,30 @@ def line_chart(
             _text(WIDTH - _RIGHT - 130 * (len(lines) - k - 1), 16, line.name, "end", colour)
         )
     return _document(title, parts, HEIGHT)
+
+
+def _axes(
+    labels: Sequence[str],
+    x: Callable[[int], float],
+    y: Callable[[float], float],
+    low: float,
+    high: float,
+    percent: bool,
+) -> list[str]:
+    """Draw horizontal grid lines with their values, and as many labels as fit."""
+    ticks = [low + (high - low) * k / _TICKS for k in range(_TICKS + 1)]
+    parts = [
+        f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" '
+        f'stroke="{_GRID}"/>' + _text(_LEFT - 6, y(value) + 4, _number(value, percent), "end")
+        for value in ticks
+    ]
+    every = max(1, math.ceil(len(labels) / 8))
+    parts += [
+        _text(x(position), HEIGHT - 12, label, "middle")
+        for position, label in enumerate(labels)
+        if position % every == 0
+    ]
+    return parts
 
 
 def bar_chart(title: str, values: Sequence[tuple[str, float]], *, percent: bool = True) -> str:

@@ -29,7 +29,7 @@ class OpenChanges:
 
 
 @dataclass(frozen=True)
-class Taken:
+class ClaimedChanges:
     """The changes that a refresh works off.
 
     Attributes:
@@ -85,7 +85,7 @@ def open_changes(transaction: Transaction) -> OpenChanges | None:
     )
 
 
-def take(transaction: Transaction, refresh_id: str) -> Taken:
+def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
     """Takes every open change for a refresh, and records which offsets it will have seen.
 
     A change that an earlier refresh took and never closed is open still: its run has failed.
@@ -141,7 +141,7 @@ def has_begun(transaction: Transaction, refresh_id: str) -> bool:
     )
 
 
-def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
+def taken_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
     """What a refresh has taken and not closed."""
     count = transaction.value(
         "SELECT count(*) FROM sales.changes WHERE refresh_id = $1 AND done_at IS NULL",
@@ -157,7 +157,7 @@ def taken_by(transaction: Transaction, refresh_id: str) -> Taken:
         """,
         (refresh_id,),
     )
-    return Taken(
+    return ClaimedChanges(
         count=count,
         data_first_days={
             row["store"]: row["first_day"] for row in rows if row["first_day"] is not None
