@@ -160,7 +160,7 @@ def _lazy_spark(config: dict[str, str]) -> LazyPySparkResource:
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """The resources, by the names that assets request them with."""
+    """Define the resources by the names that assets request them with."""
     return dg.Definitions(
         resources={
             "warehouse": WarehouseResource(),

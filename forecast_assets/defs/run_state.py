@@ -80,5 +80,5 @@ class RunStateResource(dg.ConfigurableResource):
 
 @dg.definitions
 def run_state() -> dg.Definitions:
-    """The resource, by the name that assets request it with."""
+    """Define the resource by the name that assets request it with."""
     return dg.Definitions(resources={"run_state": RunStateResource()})
