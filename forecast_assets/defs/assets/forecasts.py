@@ -80,10 +80,12 @@ def forecasts(
             for store in stores:
                 if store not in failed:
                     materialized[partition_key(period, store)] = metadata.get(store, {ROW_COUNT: 0})
-            for batch in sorted(batches, key=lambda batch: batch.origin)[-1:]:
-                model = batch.version or "none yet, so the stores' own models alone"
-                context.log.info(f"{period}: origin {batch.origin}, pooled model {model}")
-                newest = batch if newest is None or batch.origin >= newest.origin else newest
+            if batches:
+                latest = max(batches, key=lambda batch: batch.origin)
+                model = latest.version or "none yet, so the stores' own models alone"
+                context.log.info(f"{period}: origin {latest.origin}, pooled model {model}")
+                if newest is None or latest.origin >= newest.origin:
+                    newest = latest
         if scope.refresh_id is not None:
             changes.close(
                 transaction,
