@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local_stack import environment, paths
+from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.demo import load, only_one
@@ -47,7 +48,7 @@ def start_background(data: Path | None, console: Console) -> None:
         if plan is not None:
             _refuse_too_many(plan.stores, calendar)
         stack = Stack.attach(folder, calendar)
-        already = {record.name for record in stack.processes.alive()}
+        already = {name for name in SERVICES if stack.is_running(name)}
         if already >= SERVICES and plan is None:
             console.print("the stack runs already")
             show_status(console)
@@ -124,12 +125,13 @@ def show_status(console: Console) -> bool:
             POSTGRES: f"127.0.0.1:{stack.postgres.port}",
             KAFKA: f"127.0.0.1:{stack.kafka.port}",
             "mlflow": stack.mlflow.url,
+            CODE_SERVER: stack.code_server.address,
             WEBSERVER: stack.dagster.url,
         }
         records = stack.processes.records()
-        living = [record for record in records if stack.processes.is_alive(record)]
+        living = {record.name for record in records if stack.is_running(record.name)}
         for record in records if living else ():
-            gone = record not in living
+            gone = record.name not in living
             dead |= gone
             table.add_row(
                 folder.name,

@@ -1,4 +1,7 @@
-"""Dagster's webserver and daemon, and the instance folder that both share."""
+"""Dagster's webserver and daemon, and the instance folder that both share.
+
+The code server that both use lives in `code_server.py`.
+"""
 
 import time
 from collections.abc import Mapping
@@ -59,11 +62,12 @@ class Dagster:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
 
-    def start_webserver(self, values: Mapping[str, str]) -> Record:
-        """Starts the webserver and waits until the asset graph is loaded.
+    def start_webserver(self, values: Mapping[str, str], workspace: Path) -> Record:
+        """Start the webserver and wait until the asset graph is loaded.
 
         Args:
             values: The contract's variables.
+            workspace: The workspace file that names the code server.
 
         Raises:
             StackError: A wished port is taken, the server does not come up, or the asset graph does
@@ -84,7 +88,7 @@ class Dagster:
                     "--port",
                     str(self.port),
                     "--workspace",
-                    str(paths.WORKSPACE),
+                    str(workspace),
                 ],
                 environment=component_environment("dagster", values),
             )
@@ -100,11 +104,12 @@ class Dagster:
         )
         return record
 
-    def start_daemon(self, values: Mapping[str, str]) -> Record:
-        """Starts the daemon and waits for its first heartbeat.
+    def start_daemon(self, values: Mapping[str, str], workspace: Path) -> Record:
+        """Start the daemon and wait for its first heartbeat.
 
         Args:
             values: The contract's variables.
+            workspace: The workspace file that names the code server.
 
         Raises:
             StackError: The daemon does not come up.
@@ -118,10 +123,10 @@ class Dagster:
                     paths.script("dagster-daemon"),
                     "run",
                     "--workspace",
-                    str(paths.WORKSPACE),
+                    str(workspace),
                 ],
                 environment=component_environment("dagster", values),
-                # Its code server would wait a minute for runs; the runs note that they were ended.
+                # Its runs end with it, and record that they were ended.
                 whole_family=True,
                 stop_seconds=10,
             )
@@ -153,14 +158,6 @@ class Dagster:
                     "run `dg check defs` to see where."
                 )
         return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
-
-
-def remove_home(home: Path) -> None:
-    """Removes an instance folder (its history is in PostgreSQL)."""
-    import shutil
-
-    if home.exists():
-        shutil.rmtree(home)
 
 
 def _has_heartbeat(database_url: str, since: float) -> bool:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local_stack import environment, paths
+from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.errors import StackError
@@ -345,7 +346,7 @@ def _stay_up(stack: Stack, console: Console) -> None:
     console.print("everything stays up until Ctrl-C; see also [bold]make status[/bold]")
     try:
         while True:
-            time.sleep(1)
+            time.sleep(RUNS_EVERY_SECONDS)
             for name in sorted(SERVICES):
                 if not stack.is_running(name):
                     raise StackError(
@@ -367,7 +368,7 @@ def _wait(stack: Stack, done: Callable[[], bool], seconds: float, what: str) -> 
         now = time.monotonic()
         if now > look:
             look = now + RUNS_EVERY_SECONDS
-            for name in (POSTGRES, KAFKA, STREAM, WEBSERVER, DAEMON):
+            for name in (POSTGRES, KAFKA, STREAM, CODE_SERVER, WEBSERVER, DAEMON):
                 if not stack.is_running(name):
                     raise StackError(
                         f"{name} ended while waiting for {what}; its log ends with:\n"

@@ -12,7 +12,8 @@ DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"
 DOTENV = REPOSITORY / ".env"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
-WORKSPACE = REPOSITORY / "workspace.yaml"
+#: The module whose definitions the code server serves; `workspace.yaml` names it too.
+DEFINITIONS = "forecast_assets.definitions"
 
 
 def environment_folder() -> Path:

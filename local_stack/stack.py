@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from local_stack import java, paths
+from local_stack.code_server import NAME as CODE_SERVER
+from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
 from local_stack.environment import component_environment, repository_settings
 from local_stack.errors import StackError
@@ -34,9 +36,10 @@ NEEDS: dict[str, frozenset[str]] = {
     KAFKA: frozenset(),
     MLFLOW: frozenset({POSTGRES}),
     STREAM: frozenset({POSTGRES, KAFKA}),
-    WEBSERVER: frozenset({POSTGRES}),
+    CODE_SERVER: frozenset({POSTGRES}),
+    WEBSERVER: frozenset({POSTGRES, CODE_SERVER}),
     # Its runs log to MLflow from the first moment.
-    DAEMON: frozenset({POSTGRES, MLFLOW}),
+    DAEMON: frozenset({POSTGRES, MLFLOW, CODE_SERVER}),
 }
 SERVICES = frozenset(NEEDS)
 TOPIC = "sales"
@@ -68,6 +71,7 @@ class Stack:
         self.postgres = Postgres(self.processes)
         self.kafka = Kafka(self.processes)
         self.mlflow = MlflowServer(self.processes)
+        self.code_server = CodeServer(self.processes)
         self.dagster = Dagster(self.processes)
         self._watchdog: Watchdog | None = None
 
@@ -133,9 +137,10 @@ class Stack:
             (POSTGRES, stack.postgres),
             (KAFKA, stack.kafka),
             (MLFLOW, stack.mlflow),
+            (CODE_SERVER, stack.code_server),
             (WEBSERVER, stack.dagster),
         ):
-            if stack.is_running(name):
+            if stack.processes.find(name) is not None:
                 service.resume()
         return stack
 
@@ -181,7 +186,7 @@ class Stack:
             StackError: A service did not start.
         """
         wanted = _with_needs(services)
-        waiting = {name for name in wanted if self.processes.find(name) is None}
+        waiting = {name for name in wanted if not self.is_running(name)}
         ready = wanted - waiting
         if MLFLOW in waiting:
             self.mlflow.choose_port()
@@ -246,8 +251,11 @@ class Stack:
         self._start_one(name)
 
     def is_running(self, name: str) -> bool:
-        """Tells whether a service runs."""
-        return self.processes.find(name) is not None
+        """Tell whether a service runs."""
+        if self.processes.find(name) is None:
+            return False
+        # Its process outlives the child that runs the code.
+        return name != CODE_SERVER or self.code_server.answers()
 
     def remove_data(self) -> None:
         """Removes all data, logs and PID files for good (the stack must be stopped)."""
@@ -337,10 +345,14 @@ class Stack:
             self.mlflow.start(self.postgres.url("mlflow", "mlflow"))
         elif name == STREAM:
             start_stream(self.processes, self.environment)
+        elif name == CODE_SERVER:
+            # Its process may still live while the code behind it is gone.
+            self.processes.stop(CODE_SERVER)
+            self.code_server.start(self.environment)
         elif name == WEBSERVER:
-            self.dagster.start_webserver(self.environment)
+            self.dagster.start_webserver(self.environment, self.code_server.workspace)
         elif name == DAEMON:
-            self.dagster.start_daemon(self.environment)
+            self.dagster.start_daemon(self.environment, self.code_server.workspace)
         else:
             raise StackError(f"{name} is no service: there are {', '.join(sorted(SERVICES))}.")
 

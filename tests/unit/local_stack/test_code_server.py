@@ -1,0 +1,65 @@
+"""The code server's address: a Unix socket where its path fits, a port elsewhere."""
+
+from pathlib import Path
+
+import yaml
+
+from local_stack import paths
+from local_stack.code_server import LOCATION, SOCKET_PATH_BYTES, CodeServer
+from local_stack.processes import Command, Processes, Record
+
+
+class Recorded(Processes):
+    """Processes that only note what they were told to start."""
+
+    command: Command
+
+    def start(self, command: Command) -> Record:
+        self.command = command
+        return Record(command.name, 1, 0.0, 0, command.stop_signal, command.stop_seconds)
+
+    def wait_until_ready(self, *arguments: object) -> None:
+        """Nothing was started."""
+
+
+def started(folder: Path) -> tuple[CodeServer, dict[str, object], list[str]]:
+    processes = Recorded(folder)
+    server = CodeServer(processes)
+    server.start({})
+    (entry,) = yaml.safe_load(server.workspace.read_text())["load_from"]
+    return server, entry["grpc_server"], list(processes.command.arguments)
+
+
+def test_a_short_folder_has_a_socket(tmp_path: Path) -> None:
+    server, entry, arguments = started(tmp_path)
+    assert entry == {"socket": str(server.socket), "location_name": LOCATION}
+    assert arguments[arguments.index("--socket") + 1] == str(server.socket)
+    assert server.address == f"unix:{server.socket}"
+
+
+def test_a_long_folder_has_a_port_which_it_keeps(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * (SOCKET_PATH_BYTES // 4))
+    server, entry, arguments = started(folder)
+    assert entry == {"host": "127.0.0.1", "port": server.port, "location_name": LOCATION}
+    assert arguments[arguments.index("--port") + 1] == str(server.port)
+    again = CodeServer(Processes(folder))
+    again.resume()
+    assert again.address == server.address
+
+
+def test_a_server_that_is_not_there_does_not_answer(tmp_path: Path) -> None:
+    assert not CodeServer(Processes(tmp_path)).answers()
+
+
+def test_every_workspace_and_code_server_names_the_same_code() -> None:
+    (entry,) = yaml.safe_load((paths.REPOSITORY / "workspace.yaml").read_text())["load_from"]
+    assert entry["python_module"]["module_name"] == paths.DEFINITIONS
+    assert entry["python_module"]["location_name"] == LOCATION
+    docker = paths.REPOSITORY / "deploy" / "docker"
+    (entry,) = yaml.safe_load((docker / "workspace.yaml").read_text())["load_from"]
+    composed = yaml.safe_load((paths.REPOSITORY / "docker-compose.yml").read_text())["services"]
+    command = composed[entry["grpc_server"]["host"]]["command"]
+    assert f"--port={entry['grpc_server']['port']}" in command
+    assert f"--module-name={paths.DEFINITIONS}" in command
+    assert f"--location-name={LOCATION}" in command
+    assert entry["grpc_server"]["location_name"] == LOCATION
