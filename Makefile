@@ -1,7 +1,7 @@
 # `make help` lists the targets. Every target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-partitions bench-scale bench-pages chaos lock
+	bench-freshness bench-idle bench-partitions bench-scale bench-pages chaos lock
 # The steps of one target depend on each other: never side by side.
 .NOTPARALLEL:
 
@@ -51,6 +51,9 @@ bench-ingest: setup ## The stream beside its ceiling and its peers; the last lin
 
 bench-freshness: setup ## From a day's last event to its forecasts; DATA=dir for Kaggle's files; the last line is JSON
 	$(RUN) -m benchmarks.freshness $(if $(DATA),--data "$(DATA)")
+
+bench-idle: setup ## Processor time and memory of a stack with nothing to do, by service; the last line is JSON
+	$(RUN) -m benchmarks.idle
 
 bench-partitions: setup ## What Dagster's records cost, with this project's settings and without; the last line is JSON
 	$(RUN) -m benchmarks.partitions
