@@ -493,7 +493,6 @@ def run_way(way: str, events: int) -> dict[str, float]:
 
 def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any]:
     """Runs every way in turn on one stack."""
-    from local_stack import postgres
     from local_stack.stack import Stack
     from streaming_job import producer
     from streaming_job.settings import StreamSettings
@@ -502,11 +501,10 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
     folder = Path(tempfile.mkdtemp(prefix="bench-ingest-"))
     calendar = (FIRST_DAY, LAST_DAY)
     with Stack.temporary(folder, {"postgres", "kafka"}, calendar=calendar) as stack:
-        owner, others = postgres.DATABASES["sales"]
 
         def environment(name: str, topic: str) -> dict[str, str]:
             """A fresh database; the peers need more rights than the stream's role has."""
-            stack.postgres.create_database(name, owner, others)
+            stack.postgres.create_sales_database(name)
             stack.migrate(name)
             urls = stack.database_urls(name)
             with psycopg.connect(urls["OWNER_DATABASE_URL"]) as connection:

@@ -11,6 +11,7 @@ STACKS = REPOSITORY / ".stack"
 DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"
 DOTENV = REPOSITORY / ".env"
+ROLES = REPOSITORY / "deploy" / "postgres" / "roles.txt"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
 #: The module whose definitions the code server serves; `workspace.yaml` names it too.
 DEFINITIONS = "forecast_assets.definitions"

@@ -1,33 +1,40 @@
 #!/bin/sh
-# Makes the roles and databases when the data volume is new; one role a component.
+# Creates what roles.txt lists, once, when the data volume is new. A role's password comes from the
+# variable named after the role: SALES_OWNER_PASSWORD for sales_owner.
 set -eu
 
-create() {
-    psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
-        --set role="$1" --set password="$2" --set connections="$3" <<'SQL'
-CREATE ROLE :"role" LOGIN PASSWORD :'password' CONNECTION LIMIT :connections;
-SQL
+run() {
+    psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres "$@"
 }
 
-database() {
-    psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
-        --set name="$1" --set owner="$2" <<'SQL'
+while read -r kind name value rights; do
+    case "$kind" in
+        "" | "#"*) ;;
+        role)
+            variable=$(printf '%s_PASSWORD' "$name" | tr '[:lower:]' '[:upper:]')
+            # psql reads the password from its environment: a command line is visible to others.
+            run --set role="$name" --set variable="$variable" --set connections="$value" <<'SQL'
+\getenv password :variable
+CREATE ROLE :"role" LOGIN PASSWORD :'password' CONNECTION LIMIT :connections;
+SQL
+            ;;
+        database)
+            run --set name="$name" --set owner="$value" <<'SQL'
 CREATE DATABASE :"name" OWNER :"owner";
 REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
-}
-
-create sales_owner "$SALES_OWNER_PASSWORD" 10
-create sales_stream "$SALES_STREAM_PASSWORD" 40
-create sales_assets "$SALES_ASSETS_PASSWORD" 60
-create sales_reader "$SALES_READER_PASSWORD" 20
-create dagster "$DAGSTER_PASSWORD" 130
-create mlflow "$MLFLOW_PASSWORD" 30
-database sales sales_owner
-database dagster dagster
-database mlflow mlflow
-psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<'SQL'
-GRANT CONNECT, TEMPORARY ON DATABASE sales TO sales_stream, sales_assets;
-GRANT CONNECT ON DATABASE sales TO sales_reader;
+            ;;
+        grant)
+            run --set name="$name" --set role="$value" --set rights="$rights" <<'SQL'
+GRANT :rights ON DATABASE :"name" TO :"role";
+SQL
+            ;;
+        *)
+            echo "roles.txt: '$kind' is unknown; role, database or grant expected" >&2
+            exit 1
+            ;;
+    esac
+done <"${ROLES_FILE:-/docker-entrypoint-initdb.d/roles.txt}"
+run <<'SQL'
 REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
 SQL

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from local_stack import postgres
 from local_stack.stack import Stack
 from tests.faults.faults import FAULTS, KILLS, SAFE_IN_PAIRS
 from tests.faults.world import Sender, World, new_world, seeded
@@ -101,10 +100,9 @@ def main() -> int:
     rounds: list[Round] = []
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     with Stack.start(folder, {"postgres", "kafka"}) as stack:
-        owner, others = postgres.DATABASES["sales"]
         for first in range(0, arguments.rounds, ROUNDS_A_WORLD):
             name = f"chaos_{first}"
-            stack.postgres.create_database(name, owner, others)
+            stack.postgres.create_sales_database(name)
             stack.migrate(name)
             with new_world(stack, stack.database_urls(name)) as world:
                 world.wait_until_healthy()

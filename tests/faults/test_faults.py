@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import postgres
 from local_stack.stack import Stack
 from tests.faults.__main__ import play
 from tests.faults.world import World, new_world
@@ -19,8 +18,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     # A stack of its own: these tests kill its services.
     folder: Path = tmp_path_factory.mktemp("faults")
     with Stack.start(folder, {"postgres", "kafka"}) as stack:
-        owner, others = postgres.DATABASES["sales"]
-        stack.postgres.create_database("faults", owner, others)
+        stack.postgres.create_sales_database("faults")
         stack.migrate("faults")
         with new_world(stack, stack.database_urls("faults")) as made:
             made.wait_until_running()

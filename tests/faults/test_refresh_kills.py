@@ -26,6 +26,7 @@ from forecast_assets.settings import settings
 from local_stack import postgres
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.postgres import NAME as POSTGRES
+from local_stack.postgres_roles import read_access
 from local_stack.stack import Stack
 from rossmann import kaggle
 from rossmann.sample_data import sample_files
@@ -144,8 +145,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
         with in_this_process(url, folder) as run:
             for job in ("refresh", "train", "refresh"):
                 run(job)
-        owner, others = postgres.DATABASES["sales"]
-        stack.postgres.create_database("peaceful", owner, others, template="sales")
+        stack.postgres.create_sales_database("peaceful", template="sales")
         with stack.postgres.admin_connection() as admin:
             # A copied sequence goes back when the server is killed, until a checkpoint.
             admin.execute("CHECKPOINT")
@@ -324,7 +324,7 @@ def test_connections_stay_far_below_their_bounds(disturbed: Disturbed) -> None:
 
     wait(refreshed, f"forecasts from {disturbed.day}")
     assert {"dagster", "sales_assets"} <= peak.keys()
-    for role, bound in postgres.CONNECTIONS.items():
+    for role, bound in read_access().connections.items():
         assert peak[role] <= bound / 2, (role, peak)
     assert sum(peak.values()) <= postgres.MAX_CONNECTIONS / 2, peak
 

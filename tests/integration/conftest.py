@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import postgres
 from local_stack.stack import Stack
 from rossmann.sample_data import sample_files
 from tests.support.chain import END, STORES, Chain, chain_on
@@ -23,9 +22,8 @@ _TEMPLATE = "sales_template"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL (migrated) and Kafka, up for the whole session."""
     with Stack.start(tmp_path_factory.mktemp("stack"), {"postgres", "kafka"}) as running:
-        owner, others = postgres.DATABASES["sales"]
         # Copying a migrated database takes a tenth of migrating an empty one.
-        running.postgres.create_database(_TEMPLATE, owner, others)
+        running.postgres.create_sales_database(_TEMPLATE)
         running.migrate(_TEMPLATE)
         yield running
     running.remove_data()
@@ -35,8 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def copied_database(stack: Stack, template: str = _TEMPLATE) -> Iterator[str]:
     """A sales database that begins as a copy of another, by default of an empty one; its name."""
     name = f"sales_{uuid.uuid4().hex[:12]}"
-    owner, others = postgres.DATABASES["sales"]
-    stack.postgres.create_database(name, owner, others, template=template)
+    stack.postgres.create_sales_database(name, template=template)
     try:
         yield name
     finally:

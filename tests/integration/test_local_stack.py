@@ -1,5 +1,6 @@
 """The embedded PostgreSQL and Kafka, for real."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,18 @@ import psycopg
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from local_stack import paths, postgres
+from local_stack import paths
 from local_stack.errors import StackError
 from local_stack.kafka import TOPIC_PARTITIONS
+from local_stack.postgres import Postgres
+from local_stack.postgres_data import SUPERUSER
+from local_stack.postgres_roles import SALES, read_access
+from local_stack.processes import Processes
 from local_stack.stack import Stack
 
 
 def test_every_role_reaches_its_database(stack: Stack) -> None:
-    for role in postgres.SALES_ROLES:
+    for role in ("sales_owner", *read_access().databases[SALES].rights):
         with psycopg.connect(stack.postgres.url(role, "sales")) as connection:
             assert connection.execute("SELECT current_user").fetchone() == (role,)
 
@@ -26,6 +31,56 @@ def test_sales_roles_may_not_enter_other_databases(stack: Stack, database: str) 
         psycopg.connect(stack.postgres.url("sales_stream", database))
 
 
+def access_of(server: Postgres) -> list[tuple[object, ...]]:
+    """What the server says of roles, their limits, and who may do what in which database."""
+    with server.admin_connection() as connection:
+        return connection.execute(
+            "SELECT rolname, rolconnlimit::text, rolcanlogin::text FROM pg_roles "
+            "WHERE rolname !~ '^pg_' UNION ALL "
+            "SELECT datname, pg_get_userbyid(datdba), acl::text "
+            "FROM pg_database CROSS JOIN unnest(datacl) AS acl ORDER BY 1, 2, 3"
+        ).fetchall()
+
+
+def test_containers_get_the_same_roles_and_databases(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local_stack.postgres.create_missing", lambda *arguments: None)
+    server = Postgres(Processes(tmp_path))
+    server.start()
+    try:
+        passwords = {role: f"{role}'s own" for role in read_access().connections}
+        script = paths.ROLES.with_name("roles.sh")
+        subprocess.run(
+            ["sh", str(script)],
+            env={
+                "PATH": f"{server.files.binaries()}:{os.environ['PATH']}",
+                "ROLES_FILE": str(paths.ROLES),
+                "POSTGRES_USER": SUPERUSER,
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(server.port),
+                "PGPASSWORD": server.files.credentials.passwords[SUPERUSER],
+                **{f"{role.upper()}_PASSWORD": value for role, value in passwords.items()},
+            },
+            check=True,
+        )
+        assert access_of(server) == [
+            row
+            for row in access_of(stack.postgres)
+            if not str(row[0]).startswith("sales_") or row[0] in passwords
+        ]
+        for role, password in passwords.items():
+            database = read_access().databases.get(role)
+            with psycopg.connect(
+                host="127.0.0.1", port=server.port, user=role, password=password,
+                dbname=SALES if database is None else role,
+            ) as connection:  # fmt: skip
+                assert connection.execute("SELECT current_user").fetchone() == (role,)
+    finally:
+        server.processes.stop_all()
+        server.remove()
+
+
 def test_a_login_needs_the_password(stack: Stack) -> None:
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
         psycopg.connect(
@@ -34,7 +89,7 @@ def test_a_login_needs_the_password(stack: Stack) -> None:
 
 
 def test_credentials_are_private(stack: Stack) -> None:
-    assert stack.postgres.credentials_file.stat().st_mode & 0o777 == 0o600
+    assert stack.postgres.files.credentials_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_fresh_databases_are_apart(stack: Stack, fresh_database: dict[str, str]) -> None:
@@ -63,14 +118,14 @@ def test_a_temporary_stack_leaves_nothing_behind_when_its_block_fails(tmp_path: 
     ):
         raise ZeroDivisionError
     assert own.processes.alive() == []
-    assert not own.postgres.home.exists()
+    assert not own.postgres.files.home.exists()
     assert not own.folder.exists()
 
 
 def test_half_made_data_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
-    stack.postgres.data.mkdir(parents=True)
-    (stack.postgres.data / "PG_VERSION").write_text("16\n")
+    stack.postgres.files.data.mkdir(parents=True)
+    (stack.postgres.files.data / "PG_VERSION").write_text("16\n")
     with pytest.raises(StackError, match="half-made PostgreSQL data folder") as refused:
         Stack.start(tmp_path, {"postgres"})
     assert "\n" not in str(refused.value)
@@ -79,7 +134,7 @@ def test_half_made_data_folder_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_initdb_cut_short_is_done_again(tmp_path: Path) -> None:
-    leftover = Stack(tmp_path).postgres.home / "data.unfinished"
+    leftover = Stack(tmp_path).postgres.files.home / "data.unfinished"
     leftover.mkdir(parents=True)
     (leftover / "PG_VERSION").write_text("16\n")
     with Stack.start(tmp_path, {"postgres"}) as own:
@@ -92,7 +147,9 @@ def test_stale_pid_files_do_not_stop_the_start(tmp_path: Path) -> None:
     with Stack.start(tmp_path, {"postgres"}) as own:
         pass
     # PID 1 lives, and is not ours: neither file may lead anyone to it.
-    (own.postgres.data / "postmaster.pid").write_text("1\n" + str(own.postgres.data) + "\n")
+    (own.postgres.files.data / "postmaster.pid").write_text(
+        "1\n" + str(own.postgres.files.data) + "\n"
+    )
     own.processes.run_folder.mkdir(exist_ok=True)
     (own.processes.run_folder / "postgres.json").write_text(
         '{"name": "postgres", "pid": 1, "started": 5.0, "order": 1, "stop_signal": 2, '

@@ -1,13 +1,13 @@
 """Where PostgreSQL's data goes, and who may enter."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 
-from local_stack import postgres
+from local_stack import paths, postgres, postgres_data
 from local_stack.errors import StackError
+from local_stack.postgres_roles import read_access
 from local_stack.processes import Processes
 
 STRANGER = (54321, 54321)
@@ -26,41 +26,41 @@ def open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_user_enters_by_the_bits_that_apply_to_him(open_folder: Path) -> None:
-    assert postgres._can_enter(open_folder, STRANGER)
+    assert postgres_data.can_enter(open_folder, STRANGER)
     open_folder.chmod(0o700)
-    assert not postgres._can_enter(open_folder, STRANGER)
+    assert not postgres_data.can_enter(open_folder, STRANGER)
     owner = open_folder.stat()
-    assert postgres._can_enter(open_folder, (owner.st_uid, 54321))
+    assert postgres_data.can_enter(open_folder, (owner.st_uid, 54321))
     open_folder.chmod(0o710)
-    assert postgres._can_enter(open_folder, (54321, owner.st_gid))
+    assert postgres_data.can_enter(open_folder, (54321, owner.st_gid))
 
 
 def test_data_stays_in_the_stacks_folder_for_an_ordinary_user(tmp_path: Path) -> None:
-    assert postgres._home(tmp_path / "postgres", None) == tmp_path / "postgres"
+    assert postgres_data.data_home(tmp_path / "postgres", None) == tmp_path / "postgres"
 
 
 def test_data_moves_out_of_a_closed_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    home = postgres._home(tmp_path / "postgres", STRANGER)
+    home = postgres_data.data_home(tmp_path / "postgres", STRANGER)
     assert tmp_path not in home.parents
-    assert home == postgres._home(tmp_path / "postgres", STRANGER)
-    assert home != postgres._home(tmp_path / "other", STRANGER)
+    assert home == postgres_data.data_home(tmp_path / "postgres", STRANGER)
+    assert home != postgres_data.data_home(tmp_path / "other", STRANGER)
 
 
 def test_a_planted_link_in_the_temporary_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    home = postgres._home(tmp_path / "postgres", STRANGER)
+    home = postgres_data.data_home(tmp_path / "postgres", STRANGER)
     home.symlink_to(tmp_path)
     try:
         with pytest.raises(StackError, match="belongs to someone else"):
-            postgres._home(tmp_path / "postgres", STRANGER)
+            postgres_data.data_home(tmp_path / "postgres", STRANGER)
     finally:
         home.unlink()
 
 
 def test_urls_quote_the_password(tmp_path: Path) -> None:
     server = postgres.Postgres(Processes(tmp_path))
-    server._credentials = postgres.Credentials({"sales_reader": "a/b@c:d"})
+    server.files._credentials = postgres_data.Credentials({"sales_reader": "a/b@c:d"})
     with pytest.raises(StackError, match="was not started"):
         server.url("sales_reader", "sales")
     server.port = 5432
@@ -70,20 +70,26 @@ def test_urls_quote_the_password(tmp_path: Path) -> None:
 
 
 def test_every_role_gets_a_password_of_its_own() -> None:
-    passwords = postgres.Credentials.generate().passwords
-    assert set(passwords) == {"postgres", *postgres.ROLES}
+    passwords = postgres_data.Credentials.generate().passwords
+    assert set(passwords) == {"postgres", *read_access().connections}
     assert len(set(passwords.values())) == len(passwords)
     assert all(len(password) >= 32 for password in passwords.values())
 
 
 def test_all_roles_together_stay_below_the_servers_connections() -> None:
     superusers = 3
-    assert postgres.CONNECTIONS.keys() == set(postgres.ROLES)
-    assert sum(postgres.CONNECTIONS.values()) <= postgres.MAX_CONNECTIONS - superusers
-    root = Path(postgres.__file__).parents[1]
-    composed = (root / "deploy" / "postgres" / "roles.sh").read_text()
-    found = re.findall(r"^create (\w+) .* (\d+)$", composed, re.MULTILINE)
-    assert {role: int(limit) for role, limit in found} == postgres.CONNECTIONS
-    assert (
-        f"max_connections={postgres.MAX_CONNECTIONS}" in (root / "docker-compose.yml").read_text()
-    )
+    connections = read_access().connections
+    assert len(connections) == 6
+    assert sum(connections.values()) <= postgres.MAX_CONNECTIONS - superusers
+    composed = (paths.REPOSITORY / "docker-compose.yml").read_text()
+    assert f"max_connections={postgres.MAX_CONNECTIONS}" in composed
+
+
+def test_a_line_that_is_not_understood_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "roles.txt"
+    file.write_text("# kinds\n\nrole somebody 3\nschema sales\n")
+    monkeypatch.setattr(paths, "ROLES", file)
+    with pytest.raises(StackError, match="line 4: 'schema sales' is not understood"):
+        read_access.__wrapped__()

