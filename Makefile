@@ -10,8 +10,6 @@ DATA ?=
 ONCE ?=
 DELETE ?=
 RUN := .venv/bin/python
-# Linear algebra waits for its threads by spinning, and the tests share the cores with real parts.
-export OPENBLAS_NUM_THREADS ?= 1
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from forecasting.threads import limit_blas_threads
 from local_stack import paths
 from local_stack.errors import StackError
 
@@ -128,6 +129,7 @@ def _fail(message: str) -> Never:
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one line and exit code 1."""
+    limit_blas_threads()
     # `kill` and a closed terminal stop the stack like Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)

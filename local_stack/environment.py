@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
 from local_stack.errors import StackError
 
 _CALENDAR = ("SALES_CALENDAR_START", "SALES_CALENDAR_END")
@@ -63,13 +64,6 @@ VARIABLES = tuple(
 )
 """Every variable of the contract, in the order in which `.env` lists them."""
 
-BLAS_THREADS = "1"
-"""Threads of the linear algebra in each process: the processes share the cores already.
-
-Its threads wait by spinning. Measured on two busy cores: a training of 100 stores took 8 s of
-processor time with one thread and 80 s with two; on idle ones 5.0 s against 4.0 s.
-"""
-
 MARKER_LINE = "# Written by local_stack for {folder}: it is removed when that stack stops."
 _MARKER_START = "# Written by local_stack"
 
@@ -96,7 +90,7 @@ def component_environment(
     }
     # Logs are followed while the process runs, so they must not wait in a buffer.
     clean["PYTHONUNBUFFERED"] = "1"
-    clean.setdefault("OPENBLAS_NUM_THREADS", BLAS_THREADS)
+    clean.setdefault(BLAS_VARIABLE, BLAS_THREADS)
     clean.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     return clean | {key: values[key] for key in COMPONENTS[component] if key in values}
 

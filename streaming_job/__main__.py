@@ -1,6 +1,19 @@
-"""Lets `python -m streaming_job` run the command line."""
+"""`python -m streaming_job`: sets the limit on threads, then runs `cli.py`."""
 
-from streaming_job.cli import app
+import os
+
+#: One BLAS thread for this process and Spark's Python workers; `forecasting/threads.py` says why.
+BLAS_THREADS = "1"
+
+
+def main() -> None:
+    """Run the command line."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", BLAS_THREADS)
+    # Imports numpy, which reads the limit once.
+    from streaming_job.cli import app
+
+    app(prog_name="python -m streaming_job")
+
 
 if __name__ == "__main__":
-    app(prog_name="python -m streaming_job")
+    main()

@@ -3,11 +3,11 @@
 import os
 
 from forecast_assets.settings import Settings
+from forecasting.threads import limit_blas_threads
 from streaming_job.settings import StreamSettings
 
-# The real parts that tests start share the cores, and BLAS threads wait by spinning: with two of
-# them a busy machine of two cores needs ten times the processor time.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The real parts that tests start share the cores too.
+limit_blas_threads()
 # Java's second compiler pays off in minutes; the tests' brokers and streams live shorter.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
