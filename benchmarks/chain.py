@@ -17,10 +17,10 @@ from rich.console import Console
 from benchmarks.common import say
 from local_stack.dagster_processes import DAEMON
 from local_stack.data_plan import DataPlan, plan_of_files
-from local_stack.demo import load
 from local_stack.http import graphql
 from local_stack.report import Report
 from local_stack.stack import SERVICES, TOPIC, Stack
+from local_stack.steps import load
 from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 

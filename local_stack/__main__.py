@@ -1,4 +1,4 @@
-"""The command line: ``python -m local_stack prepare|demo|up|down|status|sample-data``."""
+"""The command line: `python -m local_stack prepare|demo|up|down|status|sample-data`."""
 
 import signal
 import sys
@@ -25,7 +25,7 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# What a shell reports for a program that Ctrl-C ended.
+#: Exit code that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 130
 
 Data = Annotated[
@@ -56,9 +56,10 @@ def demo(
     """Run everything from nothing: history, live days, refreshed forecasts, a summary."""
     from local_stack.demo import run_demo
 
-    # Without a terminal there is nobody to press Ctrl-C.
+    # Without a terminal nobody can press Ctrl-C.
+    ends = once or not sys.stdin.isatty()
     try:
-        succeeded = run_demo(data, once or not sys.stdin.isatty(), console)
+        succeeded = run_demo(data, ends, console)
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted before the end")
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -77,10 +78,11 @@ def up(data: Data = None) -> None:
 @app.command()
 def down(
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Delete its data as well: the next one is new.")
+        bool,
+        typer.Option("--delete-data", help="Delete its data too; the next one starts empty."),
     ] = False,
 ) -> None:
-    """End the stack that `up` started; its data stays unless told otherwise."""
+    """End the stack that `up` started; its data is kept unless --delete-data is given."""
     from local_stack.background import stop_background
 
     stop_background(console, delete_data=delete_data)
@@ -102,11 +104,11 @@ def sample_data(
     days: Annotated[int, typer.Option(min=14, help="Number of days with sales.")] = 800,
     end: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The last of them; by default today."),
+        typer.Option(formats=["%Y-%m-%d"], help="The last day with sales; today by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other numbers.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 1,
 ) -> None:
-    """Make up sales of the shape of Kaggle's Rossmann files."""
+    """Write made-up sales in the format of Kaggle's Rossmann files."""
     from rossmann.sample_data import sample_files
 
     last: date = end.date() if end else datetime.now(UTC).date()
@@ -128,9 +130,9 @@ def _fail(message: str) -> Never:
 
 
 def main() -> None:
-    """Runs the command line; what the user can mend ends in one line and exit code 1."""
+    """Run the command line; errors that the user can fix end in one line and exit code 1."""
     limit_blas_threads()
-    # `kill` and a closed terminal stop the stack like Ctrl-C does.
+    # `kill` and a closed terminal stop the stack as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

@@ -1,4 +1,7 @@
-"""The stack in the background, for ``make up``, ``make down`` and ``make status``: data is kept."""
+"""The stack in the background, for `make up`, `make down` and `make status`; its data is kept.
+
+The demo, which starts from nothing and ends what it started, is in `demo.py`.
+"""
 
 import json
 from datetime import UTC, date, datetime
@@ -11,46 +14,46 @@ from local_stack import environment, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
-from local_stack.demo import load, only_one
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.report import runs_in_progress
 from local_stack.stack import SERVICES, Stack
+from local_stack.steps import load, only_one
 
 Calendar = tuple[date, date | None]
 
 
 def start_background(data: Path | None, console: Console) -> None:
-    """Starts what does not run yet; a new stack is filled with data first.
+    """Start the services that are not running; fill a new stack with data first.
 
     Args:
-        data: Folder of Kaggle's files to load, all their days as history; None makes sample data
-            for a new stack and loads nothing into one that has data.
-        console: Where to tell what happens.
+        data: Folder of Kaggle's files to load, all days as history. None makes sample data for
+            a new stack and loads nothing into one that has data.
+        console: Where to print progress.
 
     Raises:
-        StackError: A demo runs, a file is not right or of another chain, or a service does not
-            start.
+        StackError: A demo is running, a file is invalid or belongs to another chain, or a service
+            does not start.
     """
     environment.refuse_foreign_dotenv(paths.DOTENV)
     folder = paths.UP_STACK
-    # Both write .env: only one may run.
+    # The demo writes .env too.
     with only_one(paths.STACKS / "demo.lock"):
         known = _read_calendar(folder)
-        if data is not None and known is not None and _made_up(folder).exists():
+        if data is not None and known is not None and _sample_folder(folder).exists():
             raise StackError(
-                f"{folder} holds made-up sales, which {data} would be mixed with: "
-                "`make down DELETE=1` deletes them, then start again."
+                f"{folder} holds made-up sales, and {data} must not be mixed with them: "
+                "delete them with `make down DELETE=1`, then start again."
             )
         plan = _plan(data, folder, known, console)
-        calendar = _wider(known, plan.calendar if plan else None)
+        calendar = _union(known, plan.calendar if plan else None)
         if plan is not None:
             _refuse_too_many(plan.stores, calendar)
         stack = Stack.attach(folder, calendar)
         already = {name for name in SERVICES if stack.is_running(name)}
         if already >= SERVICES and plan is None:
-            console.print("the stack runs already")
+            console.print("the stack is already running")
             show_status(console)
             return
         try:
@@ -68,25 +71,25 @@ def start_background(data: Path | None, console: Console) -> None:
         environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
     show_status(console)
     if plan is not None:
-        console.print(_what_comes(plan, stack.dagster.url))
+        console.print(_what_to_expect(plan, stack.dagster.url))
 
 
-def _what_comes(plan: DataPlan, url: str) -> str:
-    """What a user of new data can expect, and where to look."""
+def _what_to_expect(plan: DataPlan, url: str) -> str:
+    """Return what happens next to new data, and where to watch it."""
     return (
         f"{plan.stores:,} stores, sales from {plan.first_day} to {plan.last_day}. The first "
-        "refresh and training have begun: forecasts are there in a few minutes.\n"
-        f"Watch them come at {url}/assets/forecasts; `make down` ends the stack, its data stays."
+        "refresh and training have begun; the first forecasts take a few minutes.\n"
+        f"Watch them at {url}/assets/forecasts. `make down` ends the stack and keeps its data."
     )
 
 
 def stop_background(console: Console, *, delete_data: bool = False) -> None:
-    """Ends the stack in the background and removes its ``.env``; its data too, if told so."""
+    """End the stack in the background, and remove its `.env` and, if asked to, its data."""
     stack = _attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
         environment.remove_dotenv(paths.DOTENV)
-        _say_what_ends(stack, console)
+        _list_runs_that_end(stack, console)
     with console.status("stopping"):
         stack.stop()
     console.print(f"ended: {', '.join(names)}" if names else "nothing was running")
@@ -96,26 +99,26 @@ def stop_background(console: Console, *, delete_data: bool = False) -> None:
 
 
 def _attached(folder: Path) -> Stack:
-    """A handle to a stack whose calendar does not matter: nothing new is started."""
+    """Return a handle that starts nothing, so its calendar does not matter."""
     return Stack.attach(folder, (date.today(), None))
 
 
-def _say_what_ends(stack: Stack, console: Console) -> None:
+def _list_runs_that_end(stack: Stack, console: Console) -> None:
     if not stack.is_running(WEBSERVER):
         return
     try:
         running = runs_in_progress(stack.dagster.graphql_url())
     except (OSError, ValueError):
-        return  # The webserver does not answer: what it would say is only a courtesy.
+        return  # The webserver does not answer; the list is only a courtesy.
     for run in running:
-        console.print(f"in the middle of a run, which ends now: {run}")
+        console.print(f"a run is in progress and ends now: {run}")
 
 
 def show_status(console: Console) -> bool:
-    """Shows the services of ``make up`` and of a running demo, with their addresses.
+    """Show the services of `make up` and of a running demo, with their addresses.
 
     Returns:
-        Whether all live that were started and not ended.
+        Whether every service that was started, and not ended, still runs.
     """
     dead = False
     table = Table("stack", "service", "PID", "address")
@@ -142,14 +145,14 @@ def show_status(console: Console) -> bool:
     if table.row_count:
         console.print(table)
     else:
-        console.print("nothing runs; start with `make demo` or `make up`")
+        console.print("nothing is running; start with `make demo` or `make up`")
     if dead:
-        console.print("a service is dead: `make up` starts it again")
+        console.print("a service has died: `make up` restarts it")
     return not dead
 
 
-def _made_up(folder: Path) -> Path:
-    """Where a stack has the files that were made up for it."""
+def _sample_folder(folder: Path) -> Path:
+    """Return the folder of the sample data that was made for a stack."""
     return folder / "data"
 
 
@@ -157,11 +160,11 @@ def _refuse_too_many(stores: int, calendar: Calendar) -> None:
     from forecast_assets.defs.partitions import TooManyPartitionsError, refuse_too_many
     from forecast_assets.settings import settings
 
-    chosen = settings().model_copy(
+    planned = settings().model_copy(
         update={"calendar_start": calendar[0], "calendar_end": calendar[1]}
     )
     try:
-        refuse_too_many(stores, chosen, datetime.now(UTC).date())
+        refuse_too_many(stores, planned, datetime.now(UTC).date())
     except TooManyPartitionsError as error:
         raise StackError(f"{error}.") from error
 
@@ -174,15 +177,15 @@ def _plan(
             return plan_of_files(data, live_days=0)
     if known is None:
         console.print("a new stack: filling it with made-up sample data")
-        return plan_of_sample(_made_up(folder), live_days=0)
+        return plan_of_sample(_sample_folder(folder), live_days=0)
     return None
 
 
-def _wider(known: Calendar | None, planned: Calendar | None) -> Calendar:
-    """Returns the calendar that covers what is there and what comes."""
+def _union(known: Calendar | None, planned: Calendar | None) -> Calendar:
+    """Return the calendar that covers the loaded data and the data still to load."""
     spans = [span for span in (known, planned) if span is not None]
     if not spans:
-        raise StackError("There is neither data nor a calendar: give DATA=folder.")
+        raise StackError("The stack has neither data nor a calendar: set DATA=folder.")
     ends = [end for _, end in spans]
     return min(start for start, _ in spans), (
         None if None in ends else max(end for end in ends if end is not None)

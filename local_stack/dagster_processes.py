@@ -1,6 +1,6 @@
 """Dagster's webserver and daemon, and the instance folder that both share.
 
-The code server that both use lives in `code_server.py`.
+The code server that both use is in `code_server.py`.
 """
 
 import time
@@ -17,7 +17,7 @@ from local_stack.processes import Command, Processes, Record
 
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
-# Dagster's documented port; any free one is taken when it is in use.
+#: Dagster's documented port; the stack takes any free one when it is in use.
 USUAL_PORT = 3000
 START_SECONDS = 180.0
 
@@ -33,7 +33,7 @@ class Dagster:
     """The embedded Dagster of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
-        """Remembers where things are; nothing is started yet.
+        """Remember where things are; nothing is started yet.
 
         Args:
             processes: The processes of the stack.
@@ -44,7 +44,7 @@ class Dagster:
         self.port: int | None = None
 
     def resume(self) -> None:
-        """Takes up a server that runs already."""
+        """Take up a server that runs already."""
         self.port = network.remembered_port(self._port_file)
 
     @property
@@ -53,7 +53,7 @@ class Dagster:
         return f"http://{network.LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
-        """Makes the instance folder: a link to the repository's ``dagster.yaml``."""
+        """Make the instance folder, with a link to the repository's `dagster.yaml`."""
         self.home.mkdir(parents=True, exist_ok=True)
         link = self.home / "dagster.yaml"
         target = paths.REPOSITORY / "dagster.yaml"
@@ -161,7 +161,7 @@ class Dagster:
 
 
 def _has_heartbeat(database_url: str, since: float) -> bool:
-    """Tells whether the daemon that runs sensors has reported since a time (epoch seconds)."""
+    """Tell whether the sensor daemon has reported since a time (epoch seconds)."""
     try:
         with psycopg.connect(database_url, connect_timeout=5) as connection:
             row = connection.execute(

@@ -25,12 +25,12 @@ class DataPlan:
     """What a stack is filled with.
 
     Attributes:
-        folder: The folder of ``train.csv``, ``store.csv`` and ``test.csv``.
+        folder: The folder of `train.csv`, `store.csv` and `test.csv`.
         history_until: The last day that is loaded as history.
-        live: Rows of the live days, with the columns of ``train.csv``.
+        live: Rows of the live days, with the columns of `train.csv`.
         first_day: The first day with sales.
         calendar: First day and last day of the sales calendar; None leaves it open.
-        stores: Number of stores in ``store.csv``.
+        stores: Number of stores in `store.csv`.
     """
 
     folder: Path
@@ -51,17 +51,17 @@ class DataPlan:
         return max([self.history_until, *self.live_days])
 
     def rows_of(self, day: date) -> pd.DataFrame:
-        """Returns the live rows of a day."""
+        """Return the live rows of a day."""
         return self.live[self.live["Date"] == day.isoformat()]
 
 
 def plan_of_files(
     folder: Path, live_days: int = DATA_LIVE_DAYS, *, open_end: bool = False
 ) -> DataPlan:
-    """Plans Kaggle's files: their last days are played live.
+    """Plan Kaggle's files: their last days are played live.
 
     Args:
-        folder: Folder with the three files, plain or ``.gz``.
+        folder: Folder with the three files, plain or `.gz`.
         live_days: How many days to play live; 0 makes all of them history.
         open_end: Whether the calendar has no end, for data that ends today.
 
@@ -99,7 +99,7 @@ def plan_of_files(
 
 
 def plan_of_sample(folder: Path, live_days: int = SAMPLE_LIVE_DAYS, seed: int = 1) -> DataPlan:
-    """Makes sample data that ends today, and plans it.
+    """Make sample data that ends today, and plans it.
 
     Args:
         folder: Where its files go.

@@ -1,7 +1,7 @@
-"""The environment contract: which variables there are, and which component gets which.
+"""The environment contract: every variable, and which component gets it.
 
-A component is given the addresses that it needs and no others: the stream never sees the owner's
-password, nor a webserver MLflow's.
+A component gets the addresses it needs and no others: the stream never sees the owner's password,
+nor the webserver MLflow's. Values come from `stack.py`.
 """
 
 import os
@@ -51,6 +51,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     ),
     "mlflow": (),
 }
+#: Every variable of the contract, in the order in which `.env` lists them.
 VARIABLES = tuple(
     dict.fromkeys(
         (
@@ -62,8 +63,6 @@ VARIABLES = tuple(
         )
     )
 )
-"""Every variable of the contract, in the order in which `.env` lists them."""
-
 MARKER_LINE = "# Written by local_stack for {folder}: it is removed when that stack stops."
 _MARKER_START = "# Written by local_stack"
 
@@ -71,16 +70,16 @@ _MARKER_START = "# Written by local_stack"
 def component_environment(
     component: str, values: Mapping[str, str], base: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Returns the whole environment of a component's process.
+    """Return the whole environment of a component's process.
 
     Args:
-        component: A key of ``COMPONENTS``.
-        values: Values of the contract's variables; those that no service provides may be absent.
+        component: A key of `COMPONENTS`.
+        values: Values of the contract's variables; those that no service provides are absent.
         base: Environment to build on, by default this process's.
 
     Returns:
-        ``base`` without any variable of the contract or of another PostgreSQL, and the component's
-        own ones.
+        `base` without the variables of the contract and of another PostgreSQL, plus the
+        component's own.
     """
     inherited = os.environ if base is None else base
     clean = {
@@ -88,7 +87,7 @@ def component_environment(
         for key, value in inherited.items()
         if key not in VARIABLES and not key.startswith("PG")
     }
-    # Logs are followed while the process runs, so they must not wait in a buffer.
+    # Logs are read while the process runs, so they must not wait in a buffer.
     clean["PYTHONUNBUFFERED"] = "1"
     clean.setdefault(BLAS_VARIABLE, BLAS_THREADS)
     clean.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -96,7 +95,7 @@ def component_environment(
 
 
 def write_dotenv(path: Path, values: Mapping[str, str], folder: Path) -> None:
-    """Writes the ``.env`` that lets the command lines work from the repository's root.
+    """Write the `.env` that the command lines read when started in the repository's root.
 
     Args:
         path: The file; readable by this user alone.
@@ -104,7 +103,7 @@ def write_dotenv(path: Path, values: Mapping[str, str], folder: Path) -> None:
         folder: The stack's folder, named in the first line.
 
     Raises:
-        StackError: A ``.env`` that the stack did not write is there: it is never overwritten.
+        StackError: There is a `.env` that the stack did not write; it is never overwritten.
     """
     refuse_foreign_dotenv(path)
     unfinished = path.with_name(path.name + ".new")
@@ -119,23 +118,25 @@ def write_dotenv(path: Path, values: Mapping[str, str], folder: Path) -> None:
 
 
 def refuse_foreign_dotenv(path: Path) -> None:
-    """Makes sure that a ``.env`` may be (over)written.
+    """Refuse to overwrite a `.env` that the stack did not write.
 
     Raises:
-        StackError: One is there that the stack did not write.
+        StackError: There is one.
     """
     if path.exists() and not _is_ours(path):
-        raise StackError(f"{path} is your own: move it away, since the stack writes one there.")
+        raise StackError(
+            f"{path} is not the stack's: move it away, since the stack writes its own there."
+        )
 
 
 def remove_dotenv(path: Path) -> None:
-    """Removes the ``.env``, if it is one that the stack wrote."""
+    """Remove the `.env` if the stack wrote it."""
     if path.exists() and _is_ours(path):
         path.unlink()
 
 
 def repository_settings() -> dict[str, str]:
-    """Returns Dagster's batching variables, as the asset graph's settings define them."""
+    """Return Dagster's batching variables, as the asset graph's settings define them."""
     from forecast_assets.settings import DAGSTER_BATCHING
 
     return {name: str(DAGSTER_BATCHING[name]) for name in _BATCHING}

@@ -1,16 +1,16 @@
-"""Asking a local server a question over HTTP, without a word of proxies."""
+"""HTTP requests to servers on loopback, never through a proxy."""
 
 import json
 import urllib.error
 import urllib.request
 from typing import Any
 
-# Loopback is never reached through a proxy, whatever the environment says.
+# A proxy of the environment cannot reach this machine's loopback.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answers(url: str, timeout: float = 5.0) -> bool:
-    """Tells whether a GET is answered with success."""
+    """Tell whether a GET request succeeds."""
     try:
         with _opener.open(url, timeout=timeout) as response:
             return bool(200 <= response.status < 300)
@@ -19,7 +19,7 @@ def answers(url: str, timeout: float = 5.0) -> bool:
 
 
 def graphql(url: str, query: str, timeout: float = 30.0) -> dict[str, Any]:
-    """Asks a GraphQL server.
+    """Send a query to a GraphQL server.
 
     Args:
         url: Address of the endpoint.
@@ -27,11 +27,11 @@ def graphql(url: str, query: str, timeout: float = 30.0) -> dict[str, Any]:
         timeout: Seconds to wait for the answer.
 
     Returns:
-        The answer's ``data``.
+        The answer's `data`.
 
     Raises:
-        OSError: The server does not answer (``urllib.error.URLError`` is one).
-        ValueError: The answer holds errors instead of data.
+        OSError: The server does not answer (`urllib.error.URLError` is one).
+        ValueError: The answer contains errors.
     """
     request = urllib.request.Request(  # noqa: S310 - the stack made the address itself
         url,

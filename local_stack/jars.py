@@ -34,7 +34,7 @@ _NAME = re.compile(r"^(?P<artifact>.+?)-\d")
 
 
 def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda line: None) -> int:
-    """Fetches the jar sets that are missing or not whole.
+    """Fetch the jar sets that are missing or not whole.
 
     Args:
         folder: Where the sets go, one folder each.
@@ -71,7 +71,7 @@ def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda l
 
 
 def require_jars(name: str, folder: Path = paths.JARS) -> Path:
-    """Returns the folder of a jar set.
+    """Return the folder of a jar set.
 
     Raises:
         StackError: The set is missing or not whole.
@@ -82,7 +82,7 @@ def require_jars(name: str, folder: Path = paths.JARS) -> Path:
 
 
 def is_whole(folder: Path, coordinates: list[tuple[str, str, str]]) -> bool:
-    """Tells whether a set is there as its manifest says, for the coordinates wanted now."""
+    """Tell whether a set is there as its manifest says, for the coordinates wanted now."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
@@ -97,20 +97,20 @@ def is_whole(folder: Path, coordinates: list[tuple[str, str, str]]) -> bool:
 
 
 def artifact(file_name: str) -> str:
-    """Returns a jar's artifact name, its file name without version and ending."""
+    """Return a jar's artifact name, its file name without version and ending."""
     match = _NAME.match(file_name)
     return match.group("artifact") if match else Path(file_name).stem
 
 
 def pyspark_jars() -> Path:
-    """Returns the folder of the jars that PySpark ships."""
+    """Return the folder of the jars that PySpark ships."""
     import pyspark
 
     return Path(pyspark.__file__).parent / "jars"
 
 
 def ivy_file(names: list[str]) -> str:
-    """Returns Ivy's module description of the sets, one configuration each."""
+    """Return Ivy's module description of the sets, one configuration each."""
     confs = "".join(f"<conf name={quoteattr(name)}/>" for name in names)
     dependencies = "".join(
         f"<dependency org={quoteattr(org)} name={quoteattr(module)} rev={quoteattr(version)} "
@@ -191,7 +191,7 @@ def _retrieve(
 
 
 def _finish(fetched: Path, target: Path, name: str) -> None:
-    """Drops what is not needed, writes the manifest and puts the set in its place."""
+    """Drop what is not needed, writes the manifest and puts the set in its place."""
     shipped = {artifact(path.name) for path in pyspark_jars().glob("*.jar")}
     jars = {}
     for path in sorted(fetched.glob("*")):

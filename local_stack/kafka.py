@@ -38,7 +38,7 @@ class Kafka:
     """The embedded broker of one stack folder."""
 
     def __init__(self, processes: Processes, jars_folder: Path | None = None) -> None:
-        """Remembers where things are; nothing is started yet.
+        """Remember where things are; nothing is started yet.
 
         Args:
             processes: The processes of the stack.
@@ -60,7 +60,7 @@ class Kafka:
         return f"{network.LOOPBACK}:{self.port}"
 
     def start(self) -> Record:
-        """Starts the broker; makes its data folder when new.
+        """Start the broker; makes its data folder when new.
 
         Raises:
             StackError: No jars, no Java, a wished port is taken, a data folder that is not whole,
@@ -99,11 +99,11 @@ class Kafka:
         return record
 
     def resume(self) -> None:
-        """Takes up a broker that runs already."""
+        """Take up a broker that runs already."""
         self.port = self._ports_before().get("broker")
 
     def is_ready(self) -> bool:
-        """Tells whether the broker answers."""
+        """Tell whether the broker answers."""
         if self.port is None or not network.is_listening(self.port):
             return False
         try:
@@ -119,7 +119,7 @@ class Kafka:
             admin.close()
 
     def admin(self) -> KafkaAdminClient:
-        """Opens an administration client; the caller closes it."""
+        """Open an administration client; the caller closes it."""
         return KafkaAdminClient(
             bootstrap_servers=self.bootstrap_servers,
             client_id="local-stack",
@@ -127,7 +127,7 @@ class Kafka:
         )
 
     def create_topic(self, name: str, partitions: int = TOPIC_PARTITIONS) -> None:
-        """Creates a topic; one of that name that is there already is left as it is."""
+        """Create a topic; one of that name that is there already is left as it is."""
         admin = self.admin()
         try:
             admin.create_topics([NewTopic(name, partitions, 1)], wait_for_metadata=True)
@@ -137,7 +137,7 @@ class Kafka:
             admin.close()
 
     def delete_topic(self, name: str) -> None:
-        """Deletes a topic and its events."""
+        """Delete a topic and its events."""
         admin = self.admin()
         try:
             admin.delete_topics([name])
@@ -145,7 +145,7 @@ class Kafka:
             admin.close()
 
     def remove(self) -> None:
-        """Removes the events for good (the broker must be stopped)."""
+        """Remove the events for good (the broker must be stopped)."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
@@ -184,7 +184,7 @@ class Kafka:
 
 
 def properties(port: int, controller_port: int, data: Path) -> str:
-    """Returns the broker's settings.
+    """Return the broker's settings.
 
     Args:
         port: Port for clients.
@@ -226,7 +226,7 @@ def properties(port: int, controller_port: int, data: Path) -> str:
 
 
 def _cluster_id() -> str:
-    """Returns a random id as Kafka's own tool makes them: 16 bytes in URL-safe base64."""
+    """Return a random id as Kafka's own tool makes them: 16 bytes in URL-safe base64."""
     import base64
     import uuid
 

@@ -1,4 +1,4 @@
-"""MLflow's tracking server and registry: rows in PostgreSQL, artifacts under the stack's folder."""
+"""MLflow's tracking server and registry: rows in PostgreSQL, artifacts in the stack's folder."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from local_stack.http import answers
 from local_stack.processes import Command, Processes, Record
 
 NAME = "mlflow"
-# The first start runs MLflow's own migrations.
+#: Seconds to start; the first start runs MLflow's own migrations.
 START_SECONDS = 180.0
 
 
@@ -17,7 +17,7 @@ class MlflowServer:
     """The embedded MLflow server of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
-        """Remembers where things are; nothing is started yet.
+        """Remember where things are; nothing is started yet.
 
         Args:
             processes: The processes of the stack.
@@ -28,7 +28,7 @@ class MlflowServer:
         self.port: int | None = None
 
     def resume(self) -> None:
-        """Takes up a server that runs already."""
+        """Take up a server that runs already."""
         self.port = network.remembered_port(self._port_file)
 
     @property
@@ -37,7 +37,7 @@ class MlflowServer:
         return f"http://{network.LOOPBACK}:{self.port}"
 
     def choose_port(self) -> None:
-        """Chooses the port, so that Dagster need not wait for the server to know its address.
+        """Choose the port early: Dagster can then start before the server answers.
 
         Raises:
             StackError: A wished port is taken.
@@ -50,7 +50,7 @@ class MlflowServer:
         return self.port or network.remembered_port(self._port_file)
 
     def start(self, database_url: str) -> Record:
-        """Starts the server.
+        """Start the server.
 
         Args:
             database_url: Address of its database.
@@ -93,7 +93,7 @@ class MlflowServer:
         return record
 
     def remove(self) -> None:
-        """Removes the artifacts for good."""
+        """Remove the artifacts for good."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 

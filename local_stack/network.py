@@ -1,4 +1,4 @@
-"""Ports on loopback: free ones, the one used before, a clear word when a wished one is taken."""
+"""Ports on loopback: which are free, and which one a service takes."""
 
 import os
 import socket
@@ -11,10 +11,10 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Tells whether a server could listen on a loopback port now.
+    """Tell whether a server could listen on a loopback port now.
 
-    ``SO_REUSEADDR`` is set because every server started here sets it: connections of an earlier
-    run that linger in TIME_WAIT do not make a port taken.
+    Every server started here sets `SO_REUSEADDR`, so connections of an earlier run that linger
+    in TIME_WAIT do not block a port.
     """
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -26,14 +26,14 @@ def is_free(port: int) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Tells whether something accepts connections on a loopback port."""
+    """Tell whether something accepts connections on a loopback port."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.settimeout(1)
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that are free now, all different."""
+    """Return ports that are free now, no two the same."""
     sockets = []
     try:
         for _ in range(count):
@@ -48,7 +48,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def remembered_port(file: Path) -> int | None:
-    """Returns the port that a file holds, None when there is no such file or no number in it."""
+    """Return the port in a file, None without a file or a number in it."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
@@ -56,14 +56,14 @@ def remembered_port(file: Path) -> int | None:
 
 
 def choose_port(variable: str, *preferred: int | None) -> int:
-    """Chooses the port of a service.
+    """Return the port for a service.
 
     Args:
-        variable: Environment variable by which the user may insist on a port.
-        preferred: Ports to take when they are free, best first (the one used before).
+        variable: Environment variable in which the user may demand a port.
+        preferred: Ports to try first, best first (such as the one used before).
 
     Returns:
-        The port that ``variable`` names, else the first preferred one that is free, else any.
+        The port in `variable`, else the first preferred port that is free, else any free port.
 
     Raises:
         StackError: The variable is not a port number, or its port is taken.
@@ -71,10 +71,10 @@ def choose_port(variable: str, *preferred: int | None) -> int:
     wished = os.environ.get(variable, "").strip()
     if wished:
         if not wished.isdigit() or not 0 < int(wished) < 65536:
-            raise StackError(f"{variable}={wished} is not a port number: give one in 1..65535.")
+            raise StackError(f"{variable}={wished} is not a port number: use one from 1 to 65535.")
         if not is_free(int(wished)):
             raise StackError(
-                f"Port {wished} is taken: free it, or set {variable} to another port, "
+                f"Port {wished} is in use: free it, set {variable} to another port, "
                 f"or unset {variable} to let the stack choose."
             )
         return int(wished)

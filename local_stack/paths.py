@@ -1,11 +1,10 @@
-"""Where things are: repository, jars, the stack's folders. No other module spells a path."""
+"""Paths of the repository, the jars and the stacks' folders; no other module spells them out."""
 
 import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JARS = REPOSITORY / ".jars"
-KAFKA_JARS = JARS / "kafka"
 SPARK_JARS = JARS / "spark"
 STACKS = REPOSITORY / ".stack"
 DEMO_STACK = STACKS / "demo"
@@ -18,14 +17,13 @@ DEFINITIONS = "forecast_assets.definitions"
 
 
 def environment_folder() -> Path:
-    """Returns the folder of the Python environment that runs (``.venv`` after ``make setup``)."""
+    """Return the folder of the running Python environment (`.venv` after `make setup`)."""
     return Path(sys.prefix)
 
 
 def script(name: str) -> str:
-    """Returns the path of a command line installed beside the running interpreter.
+    """Return the path of a program in the running interpreter's folder.
 
-    The interpreter's own folder is used rather than PATH, so that an environment which was not
-    activated still starts its own Dagster and MLflow.
+    PATH may name another environment's Dagster or MLflow when this one is not activated.
     """
     return str(Path(sys.executable).parent / name)

@@ -284,7 +284,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def _server_version(binaries: Path) -> str:
-    """Return the major version of the binaries (``16``)."""
+    """Return the major version of the binaries (`16`)."""
     text = subprocess.run(
         [str(binaries / "postgres"), "--version"],
         capture_output=True,

@@ -2,7 +2,7 @@
 
 A PID file records the process's start time too, so that a PID which the system has since given to
 another program is never touched. Every child carries the stack's folder in its environment
-(``MARKER``), and so do its own children: what a dead service left behind (a Dagster run, a Spark
+(`MARKER`), and so do its own children: what a dead service left behind (a Dagster run, a Spark
 JVM) is found by it. A watchdog process ends a stack whose starter died, even by signal 9.
 """
 
@@ -73,7 +73,7 @@ class Record:
     program: str = ""
 
     def process(self) -> psutil.Process | None:
-        """Returns the recorded process while it lives, None once it or its PID is another's."""
+        """Return the recorded process while it lives, None once it or its PID is another's."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) > START_TIME_TOLERANCE_SECONDS:
@@ -87,10 +87,10 @@ class Processes:
     """The processes of one stack folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Remembers where things are; nothing is started yet.
+        """Remember where things are; nothing is started yet.
 
         Args:
-            folder: The stack's folder; PID files go to ``run/`` and logs to ``logs/`` below it.
+            folder: The stack's folder; PID files go to `run/` and logs to `logs/` below it.
         """
         self.folder = folder.resolve()
         self.run_folder = self.folder / "run"
@@ -100,7 +100,7 @@ class Processes:
     # Starting ------------------------------------------------------------------------------------
 
     def start(self, command: Command) -> Record:
-        """Starts a process in a session of its own, its output appended to its log.
+        """Start a process in a session of its own, its output appended to its log.
 
         Raises:
             StackError: A process of that name runs already, or the program cannot be started.
@@ -151,7 +151,7 @@ class Processes:
     def wait_until_ready(
         self, record: Record, check: Callable[[], bool], timeout: float, what: str
     ) -> None:
-        """Waits until a started process does its work.
+        """Wait until a started process does its work.
 
         Args:
             record: The process.
@@ -181,11 +181,11 @@ class Processes:
     # Looking -------------------------------------------------------------------------------------
 
     def log(self, name: str) -> Path:
-        """Returns the path of a service's log."""
+        """Return the path of a service's log."""
         return self.log_folder / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
-        """Returns the last lines of a service's log, indented."""
+        """Return the last lines of a service's log, indented."""
         path = self.log(name)
         if not path.exists():
             return "  (no log)"
@@ -196,7 +196,7 @@ class Processes:
         return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty log)"
 
     def records(self) -> list[Record]:
-        """Returns what the PID files say, in the order of starting; unreadable ones are dropped."""
+        """Return what the PID files say, in the order of starting; unreadable ones are dropped."""
         found = []
         for path in self.run_folder.glob("*.json"):
             try:
@@ -210,18 +210,18 @@ class Processes:
         return sorted(found, key=lambda record: record.order)
 
     def find(self, name: str) -> Record | None:
-        """Returns the record of a living process of that name."""
+        """Return the record of a living process of that name."""
         for record in self.records():
             if record.name == name and self.is_alive(record):
                 return record
         return None
 
     def alive(self) -> list[Record]:
-        """Returns the living processes, in the order of starting."""
+        """Return the living processes, in the order of starting."""
         return [record for record in self.records() if self.is_alive(record)]
 
     def is_alive(self, record: Record) -> bool:
-        """Tells whether a recorded process still runs (a child that ended is reaped here)."""
+        """Tell whether a recorded process still runs (a child that ended is reaped here)."""
         child = self._children.get(record.name)
         if child is not None and child.pid == record.pid and child.poll() is not None:
             return False
@@ -230,11 +230,11 @@ class Processes:
     # Ending --------------------------------------------------------------------------------------
 
     def stop(self, name: str) -> None:
-        """Ends a process and what it started: first its own signal, after its time signal 9."""
+        """End a process and what it started: first its own signal, after its time signal 9."""
         self._stop([record for record in self.records() if record.name == name])
 
     def kill(self, name: str) -> None:
-        """Ends a process with signal 9, as bad luck would: its own children are left to notice."""
+        """End a process with signal 9, as bad luck would: its own children are left to notice."""
         record = self.find(name)
         if record is None:
             raise StackError(f"{name} does not run in {self.folder}.")
@@ -246,14 +246,14 @@ class Processes:
         (self.run_folder / f"{name}.json").unlink(missing_ok=True)
 
     def stop_all(self) -> None:
-        """Ends everything that this folder's stack started, in reverse order, strays last."""
+        """End everything that this folder's stack started, in reverse order, strays last."""
         records = self.records()[::-1]
         for tier in sorted({record.tier for record in records}, reverse=True):
             self._stop([record for record in records if record.tier == tier])
         _end(self.strays())
 
     def strays(self) -> list[psutil.Process]:
-        """Returns living processes that descend from this stack but have no PID file."""
+        """Return living processes that descend from this stack but have no PID file."""
         known = {record.pid for record in self.records()} | {os.getpid()}
         found = []
         for process in psutil.process_iter():
@@ -271,7 +271,7 @@ class Processes:
         return found
 
     def _stop(self, records: Sequence[Record]) -> None:
-        """Ends processes side by side."""
+        """End processes side by side."""
         asked = []
         for record in records:
             process = record.process() if self.is_alive(record) else None
@@ -317,11 +317,11 @@ class Watchdog:
     """
 
     def __init__(self, folder: Path, remove: Sequence[Path] = ()) -> None:
-        """Starts the watchdog.
+        """Start the watchdog.
 
         Args:
             folder: The stack's folder.
-            remove: Files to remove after the end (the ``.env`` of a foreground demo).
+            remove: Files to remove after the end (the `.env` of a foreground demo).
         """
         reading, self._writing = os.pipe()
         environment = {key: value for key, value in os.environ.items() if key != MARKER}
@@ -347,7 +347,7 @@ class Watchdog:
             os.close(reading)
 
     def dismiss(self) -> None:
-        """Ends the watchdog without it touching the stack."""
+        """End the watchdog without it touching the stack."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(timeout=10)

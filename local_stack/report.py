@@ -1,4 +1,4 @@
-"""What the tables and Dagster say about a running stack: only questions, asked as the reader."""
+"""Queries about a running stack: to the sales database as the reader, and to Dagster's GraphQL."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -25,7 +25,7 @@ _FAILED_RUNS = """
 
 @dataclass(frozen=True)
 class StreamTotals:
-    """What the stream's ledger says of a topic, over its topic-partitions."""
+    """The stream ledger's totals over a topic's topic-partitions."""
 
     stored: int
     quarantined: int
@@ -33,11 +33,11 @@ class StreamTotals:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the assets are.
+    """The progress of refreshes and training.
 
     Attributes:
         open_changes: Changes that no refresh has closed.
-        trained: Whether a pooled model is there.
+        trained: Whether there is a pooled model.
         stores: Stores with a forecast in force.
     """
 
@@ -47,27 +47,27 @@ class Progress:
 
     @property
     def is_forecast(self) -> bool:
-        """Whether a trained model has forecast all that is known."""
+        """Whether a trained model has forecast everything that was loaded."""
         return self.trained and self.stores > 0 and not self.open_changes
 
 
 class Report:
-    """Questions to the sales database.
+    """Queries to the sales database.
 
     Args:
         database_url: Address for the role that may only read.
     """
 
     def __init__(self, database_url: str) -> None:
-        """Opens the connection; each question sees what is committed when it is asked."""
+        """Open the connection; each query sees what is committed when it runs."""
         self._connection = psycopg.connect(database_url, autocommit=True, row_factory=dict_row)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def progress(self) -> Progress:
-        """Returns how far the assets are."""
+        """Return the progress of refreshes and training."""
         row = self._row(
             """
             SELECT (SELECT count(*) FROM sales.changes WHERE done_at IS NULL) AS open_changes,
@@ -78,7 +78,7 @@ class Report:
         return Progress(row["open_changes"], row["trained"], row["stores"])
 
     def stores_with_origin(self, origin: date) -> int:
-        """Returns how many stores' forecasts in force have seen a day's sales."""
+        """Return the number of stores whose forecasts in force have seen a day's sales."""
         return int(
             self._row(
                 "SELECT count(*) AS count FROM sales.current_forecasts "
@@ -88,7 +88,7 @@ class Report:
         )
 
     def stream_totals(self, topic: str) -> StreamTotals:
-        """Returns what the ledger says of a topic."""
+        """Return the ledger's totals for a topic."""
         row = self._row(
             """
             SELECT coalesce(sum(o.stored), 0)::bigint AS stored,
@@ -101,7 +101,7 @@ class Report:
         return StreamTotals(row["stored"], row["quarantined"])
 
     def forecast_days(self, origin: date) -> tuple[int, int]:
-        """Returns the number of stores and of days that the forecasts from an origin cover."""
+        """Return the number of stores and of days that the forecasts from an origin cover."""
         row = self._row(
             "SELECT count(DISTINCT store) AS stores, count(DISTINCT date) AS days "
             "FROM sales.current_forecasts WHERE origin = %s",
@@ -110,7 +110,7 @@ class Report:
         return row["stores"], row["days"]
 
     def next_days(self, stores: int, days: int) -> list[dict[str, Any]]:
-        """Returns forecasts in force of the first stores for their next open days.
+        """Return the forecasts in force of a few stores for their next open days.
 
         Args:
             stores: Number of stores.
@@ -134,11 +134,11 @@ class Report:
         )
 
     def issued_against_actual(self) -> dict[str, Any]:
-        """Returns how the forecasts that were issued compare with the days that came later.
+        """Compare issued forecasts with the sales that followed.
 
         Returns:
-            Row with days (compared store days), rmspe, and inside (share within the 80 %
-            interval); rmspe and inside are None when nothing can be compared.
+            Row with days (store days compared), rmspe, and inside (share within the 80 %
+            interval); rmspe and inside are None when there is nothing to compare.
         """
         return self._row(
             """
@@ -162,7 +162,7 @@ class Report:
 
 
 def materialized_partitions(graphql_url: str) -> dict[str, int]:
-    """Returns the number of materialized partitions by asset.
+    """Return the number of materialized partitions by asset.
 
     Args:
         graphql_url: Address of Dagster's GraphQL endpoint.
@@ -176,12 +176,12 @@ def materialized_partitions(graphql_url: str) -> dict[str, int]:
 
 
 def runs_in_progress(graphql_url: str) -> list[str]:
-    """Returns the runs that have begun and not ended, as job and id."""
+    """Return the runs in progress, as job and id."""
     return _runs(graphql_url, _RUNS_IN_PROGRESS)
 
 
 def failed_runs(graphql_url: str) -> list[str]:
-    """Returns the newest failed runs, as job and id."""
+    """Return the newest failed runs, as job and id."""
     return _runs(graphql_url, _FAILED_RUNS)
 
 

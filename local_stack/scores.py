@@ -35,12 +35,12 @@ class Scores:
 
 
 def score(folder: Path, origin: date, horizon: int) -> Scores:
-    """Forecasts past days with what was known before them.
+    """Forecast past days with what was known before them.
 
     Later openings, promos and holidays are known ahead, as a plan; later sales are not.
 
     Args:
-        folder: Folder with Kaggle's files, plain or ``.gz``.
+        folder: Folder with Kaggle's files, plain or `.gz`.
         origin: The last day whose sales are known.
         horizon: Days ahead.
 

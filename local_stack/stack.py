@@ -1,6 +1,7 @@
-"""The whole stack as one handle: any subset of services, started side by side, stopped as one.
+"""The whole stack as one handle: any subset of services, started in parallel, stopped as one.
 
-Integration tests and the command line use this and nothing below it.
+How a service starts is in its own module; `make up` and the demo are in `background.py` and
+`demo.py`.
 """
 
 import shutil
@@ -30,7 +31,7 @@ from local_stack.processes import Processes, Watchdog
 from local_stack.stream import NAME as STREAM
 from local_stack.stream import start_stream
 
-# Service -> the services that must be ready before it starts.
+#: Service -> the services that must be ready before it starts.
 NEEDS: dict[str, frozenset[str]] = {
     POSTGRES: frozenset(),
     KAFKA: frozenset(),
@@ -38,32 +39,31 @@ NEEDS: dict[str, frozenset[str]] = {
     STREAM: frozenset({POSTGRES, KAFKA}),
     CODE_SERVER: frozenset({POSTGRES}),
     WEBSERVER: frozenset({POSTGRES, CODE_SERVER}),
-    # Its runs log to MLflow from the first moment.
+    # Its runs log to MLflow from the start.
     DAEMON: frozenset({POSTGRES, MLFLOW, CODE_SERVER}),
 }
 SERVICES = frozenset(NEEDS)
 TOPIC = "sales"
-# Two cores, and a task that fails is tried again: `local[2]` alone never retries.
+#: Two cores, up to four attempts per task: `local[2]` alone never retries.
 SPARK_MASTER = "local[2,4]"
 DEFAULT_CALENDAR_START = date(2013, 1, 1)
-# Kaggle's files as tables, with Kafka's and PostgreSQL's logs, take about as much.
+#: Free disk space to start with: Kaggle's files as tables plus the logs of Kafka and PostgreSQL.
 NEEDED_BYTES = 1024**3
 
 
 class Stack:
-    """A running stack; use ``Stack.start(...)``, best in a ``with`` statement."""
+    """A running stack; create it with `Stack.start(...)` in a `with` statement."""
 
     def __init__(
         self,
         folder: Path,
         calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
     ) -> None:
-        """Remembers where things are; nothing is started yet.
+        """Remember where things are; nothing is started yet.
 
         Args:
             folder: The stack's folder: data, logs, PID files.
-            calendar: First day and last day of the sales calendar; a last day of
-                None leaves it open.
+            calendar: First day and last day of the sales calendar; None leaves the end open.
         """
         self.folder = folder.resolve()
         self.calendar = calendar
@@ -86,21 +86,21 @@ class Stack:
         remove_when_dead: Collection[Path] = (),
         say: Callable[[str], None] = lambda line: None,
     ) -> Self:
-        """Starts services and what they need, side by side where possible.
+        """Start services and those they need, in parallel where possible.
 
         Args:
-            folder: The stack's folder; data that is there already is kept and used.
-            services: Names out of ``SERVICES``.
+            folder: The stack's folder; existing data is kept and used.
+            services: Some of `SERVICES`.
             calendar: First day and last day (or None) of the sales calendar.
-            watch: Whether the services end when this process dies; False for ``make up``.
+            watch: Whether the services end when this process dies; not so for `make up`.
             remove_when_dead: Files to remove when this process dies.
-            say: Told one line for each service that is ready.
+            say: Called with one line for each service that is ready.
 
         Returns:
             The running stack.
 
         Raises:
-            StackError: A service did not start; all others are stopped again.
+            StackError: A service did not start; all others are stopped.
         """
         stack = cls(folder, calendar)
         stack.folder.mkdir(parents=True, exist_ok=True)
@@ -108,12 +108,14 @@ class Stack:
         if free < NEEDED_BYTES:
             raise StackError(
                 f"The disk of {stack.folder} has {free // 2**20} MB left, and the stack's data "
-                f"needs about {NEEDED_BYTES // 2**20}: free some and start again."
+                f"needs about {NEEDED_BYTES // 2**20} MB: free some space and start again."
             )
         if stack.processes.alive():
             names = ", ".join(record.name for record in stack.processes.alive())
-            raise StackError(f"A stack runs in {stack.folder} already ({names}): stop it first.")
-        # What an earlier stack left behind by bad luck would hold its ports and its data.
+            raise StackError(
+                f"A stack is already running in {stack.folder} ({names}): stop it first."
+            )
+        # Leftovers of an earlier stack would hold its ports and its data.
         stack.processes.stop_all()
         if watch:
             stack._watchdog = Watchdog(stack.folder, list(remove_when_dead))
@@ -126,7 +128,7 @@ class Stack:
 
     @classmethod
     def attach(cls, folder: Path, calendar: tuple[date, date | None]) -> Self:
-        """Returns a handle to a stack that another process started and left running.
+        """Return a handle to a stack that another process has started.
 
         Args:
             folder: The stack's folder.
@@ -153,18 +155,18 @@ class Stack:
         *,
         calendar: tuple[date, date | None] = (DEFAULT_CALENDAR_START, None),
     ) -> Iterator[Self]:
-        """Starts a stack that leaves nothing behind, whatever ends the block.
+        """Start a stack that leaves nothing behind, however the block ends.
 
-        Where root starts it, its database may lie outside its folder: removing that alone would
-        not do.
+        When root starts it, its database may lie outside its folder, so removing the folder alone
+        is not enough.
 
         Args:
-            folder: The stack's folder, removed with all else at the end.
-            services: Names out of ``SERVICES``.
+            folder: The stack's folder; removed at the end.
+            services: Some of `SERVICES`.
             calendar: First day and last day (or None) of the sales calendar.
 
         Raises:
-            StackError: A service did not start; all others are stopped again.
+            StackError: A service did not start; all others are stopped.
         """
         stack = cls.start(folder, services, calendar=calendar)
         try:
@@ -176,11 +178,11 @@ class Stack:
     def start_services(
         self, services: Collection[str], say: Callable[[str], None] = lambda line: None
     ) -> None:
-        """Starts services, and those that they need, that do not run yet.
+        """Start those services, and those they need, that are not running.
 
         Args:
-            services: Names out of ``SERVICES``.
-            say: Told one line for each service that is ready.
+            services: Some of `SERVICES`.
+            say: Called with one line for each service that is ready.
 
         Raises:
             StackError: A service did not start.
@@ -209,7 +211,7 @@ class Stack:
                         elif failure is None:
                             failure = error
                             waiting.clear()
-                            # The others would be waited for in vain, for minutes.
+                            # Otherwise the pool waits minutes for services that cannot come up.
                             self.processes.stop_all()
             except BaseException:
                 self.processes.stop_all()
@@ -218,7 +220,7 @@ class Stack:
             raise failure
 
     def __enter__(self) -> Self:
-        """Returns the stack itself."""
+        """Return the stack."""
         return self
 
     def __exit__(
@@ -227,26 +229,26 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stops everything."""
+        """Stop everything."""
         self.stop()
 
     def stop(self) -> None:
-        """Stops every service in reverse order; safe to call again."""
+        """Stop every service in reverse order; safe to call again."""
         self.processes.stop_all()
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
 
     def stop_service(self, name: str) -> None:
-        """Stops one service in good order."""
+        """Stop one service in an orderly way."""
         self.processes.stop(name)
 
     def kill_service(self, name: str) -> None:
-        """Ends one service with signal 9, as bad luck would."""
+        """Kill one service with signal 9."""
         self.processes.kill(name)
 
     def restart_service(self, name: str) -> None:
-        """Stops a service, if it still runs, and starts it again with the data it had."""
+        """Stop a service if it is running, and start it again on the data it had."""
         self.processes.stop(name)
         self._start_one(name)
 
@@ -258,7 +260,7 @@ class Stack:
         return name != CODE_SERVER or self.code_server.answers()
 
     def remove_data(self) -> None:
-        """Removes all data, logs and PID files for good (the stack must be stopped)."""
+        """Remove all data, logs and PID files for good; the stack must be stopped."""
         self.postgres.remove()
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -267,7 +269,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The contract's variables, as far as services that run provide them."""
+        """The contract's variables, as far as running services provide them."""
         start, end = self.calendar
         values = {
             "SALES_TOPIC": TOPIC,
@@ -292,12 +294,12 @@ class Stack:
         try:
             values["JAVA_HOME"] = str(java.java_home())
         except StackError:
-            # PostgreSQL and Dagster run without Java; what needs it says so itself.
+            # PostgreSQL and Dagster run without Java; what needs it reports it.
             return values
         return values
 
     def database_urls(self, database: str) -> dict[str, str]:
-        """Returns the addresses of a sales database, one a role, under the contract's names."""
+        """Return a sales database's address for each role, under the contract's names."""
         return {
             "OWNER_DATABASE_URL": self.postgres.url("sales_owner", database),
             "STREAM_DATABASE_URL": self.postgres.url("sales_stream", database),
@@ -308,11 +310,11 @@ class Stack:
     def component_environment(
         self, component: str, changes: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Returns the whole environment of a component's process, with changed variables."""
+        """Return the whole environment of a component's process, with changed variables."""
         return component_environment(component, self.environment | dict(changes or {}))
 
     def migrate(self, database: str = "sales") -> None:
-        """Brings a sales database's schema up to date.
+        """Bring a sales database's schema up to date.
 
         Raises:
             StackError: A migration failed.
@@ -332,7 +334,7 @@ class Stack:
             log = self.processes.log("migrations")
             log.write_text(answer.stdout + answer.stderr)
             last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
-            raise StackError(f"The schema's migrations failed ({last}): see {log}.")
+            raise StackError(f"The schema's migrations failed ({last}); see {log}.")
 
     def _start_one(self, name: str) -> None:
         if name == POSTGRES:
@@ -354,15 +356,18 @@ class Stack:
         elif name == DAEMON:
             self.dagster.start_daemon(self.environment, self.code_server.workspace)
         else:
-            raise StackError(f"{name} is no service: there are {', '.join(sorted(SERVICES))}.")
+            raise StackError(
+                f"{name} is no service; the services are {', '.join(sorted(SERVICES))}."
+            )
 
 
 def _with_needs(services: Collection[str]) -> set[str]:
-    """Returns services together with all that they need, directly or not."""
+    """Return services together with those they need, directly or indirectly."""
     unknown = set(services) - SERVICES
     if unknown:
         raise StackError(
-            f"{', '.join(sorted(unknown))} is no service: there are {', '.join(sorted(SERVICES))}."
+            f"{', '.join(sorted(unknown))} is no service; the services are "
+            f"{', '.join(sorted(SERVICES))}."
         )
     wanted = set(services)
     while True:

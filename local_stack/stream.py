@@ -7,14 +7,14 @@ from local_stack.environment import component_environment
 from local_stack.processes import Command, Processes, Record
 
 NAME = "stream"
-# A Spark session takes up to 17 s to start on a busy machine of two cores.
+#: Seconds to start; a Spark session alone took 17 s on a busy machine of two cores.
 START_SECONDS = 180.0
-# What it logs once the query runs; see `streaming_job.run`.
+#: What it logs once the query runs; see `streaming_job/run.py`.
 READY_MESSAGE = "from offsets"
 
 
 def start_stream(processes: Processes, values: Mapping[str, str]) -> Record:
-    """Starts ``python -m streaming_job run`` and waits until it reads.
+    """Start `python -m streaming_job run` and waits until it reads.
 
     Args:
         processes: The processes of the stack.
@@ -30,7 +30,7 @@ def start_stream(processes: Processes, values: Mapping[str, str]) -> Record:
             name=NAME,
             arguments=[sys.executable, "-m", "streaming_job", "run"],
             environment=component_environment("stream", values),
-            # A batch in flight is ended in good order.
+            # A batch in flight is allowed to finish.
             stop_seconds=30,
         )
     )

@@ -1,4 +1,4 @@
-"""The process that ends a stack whose starter died; see ``processes.Watchdog``. Run as a module."""
+"""The process that ends a stack whose starter died; `processes.Watchdog` starts it."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ from local_stack.processes import Processes
 
 
 def watch(pipe: int, folder: Path, remove: Sequence[Path]) -> None:
-    """Waits for the pipe's end, then ends the stack and removes its leftover files.
+    """Wait until the pipe closes, then end the stack and remove its leftover files.
 
     Args:
-        pipe: File descriptor of the reading end; its other end is held by the starter alone.
+        pipe: File descriptor of the reading end; only the starter holds the other end.
         folder: The stack's folder.
         remove: Files to remove afterwards.
     """

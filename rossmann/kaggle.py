@@ -53,7 +53,7 @@ def find(folder: Path, name: str) -> Path:
 
 
 def read_train(folder: Path) -> pd.DataFrame:
-    """Reads train.csv.
+    """Read train.csv.
 
     Returns:
         One row a store and date, in the file's order: store, day_of_week, date, sales,
@@ -72,7 +72,7 @@ def read_train(folder: Path) -> pd.DataFrame:
 
 
 def read_test(folder: Path) -> pd.DataFrame:
-    """Reads test.csv: planned days, with Kaggle's `id` first and no sales; open may be missing.
+    """Read test.csv: planned days, with Kaggle's `id` first and no sales; open may be missing.
 
     Raises:
         KaggleFilesError: The file is missing, cut off, or a row cannot be.
@@ -81,7 +81,7 @@ def read_test(folder: Path) -> pd.DataFrame:
 
 
 def read_stores(folder: Path) -> pd.DataFrame:
-    """Reads store.csv, with the column names of the table `stores`.
+    """Read store.csv, with the column names of the table `stores`.
 
     Raises:
         KaggleFilesError: The file is missing, cut off, or a store's id cannot be a partition key.

@@ -38,7 +38,7 @@ class SampleFiles:
     store: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Writes ``train.csv``, ``test.csv`` and ``store.csv``, each whole or not at all.
+        """Write `train.csv`, `test.csv` and `store.csv`, each whole or not at all.
 
         Args:
             folder: Where to; made when it is not there.
@@ -57,7 +57,7 @@ class SampleFiles:
 
 
 def sample_files(stores: int, days: int, end: date, seed: int = 1) -> SampleFiles:
-    """Makes the sales of a chain of stores.
+    """Make the sales of a chain of stores.
 
     Args:
         stores: Number of stores, at least 1.
@@ -66,7 +66,7 @@ def sample_files(stores: int, days: int, end: date, seed: int = 1) -> SampleFile
         seed: The same seed, numbers and end give the same files.
 
     Returns:
-        The three frames; the test file plans the 42 days after ``end``.
+        The three frames; the test file plans the 42 days after `end`.
 
     Raises:
         ValueError: A number is too small.
@@ -119,7 +119,7 @@ class _Chain:
         )
 
     def table(self, random: np.random.Generator) -> pd.DataFrame:
-        """Returns the rows of ``store.csv``."""
+        """Return the rows of `store.csv`."""
         stores = len(self.ids)
         promo2 = random.random(stores) < 0.51
         competition = random.random(stores) < 0.68
@@ -196,7 +196,7 @@ def _plan(random: np.random.Generator, chain: _Chain, dates: pd.DatetimeIndex) -
 def _sales(
     random: np.random.Generator, chain: _Chain, grid: _Grid, dates: pd.DatetimeIndex
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns sales and customers, shape (days, stores); 0 on closed days."""
+    """Return sales and customers, shape (days, stores); 0 on closed days."""
     days, stores = grid.open.shape
     weekday = dates.dayofweek.to_numpy()
     day_of_year = dates.dayofyear.to_numpy()
@@ -252,7 +252,7 @@ def _frame(
 def _without_rows(
     random: np.random.Generator, chain: _Chain, train: pd.DataFrame, dates: pd.DatetimeIndex
 ) -> pd.Series:
-    """Marks the rows of the half year that refurbished stores are missing altogether."""
+    """Mark the rows of the half year that refurbished stores are missing altogether."""
     length = min(REFURBISHMENT_DAYS, len(dates) // 4)
     begin = int(random.integers(len(dates) // 4, len(dates) // 2 + 1))
     inside = train["Date"].between(dates[begin], dates[begin + length - 1])
@@ -272,7 +272,7 @@ def _test(frame: pd.DataFrame, stores: int) -> pd.DataFrame:
 
 
 def easter(year: int) -> date:
-    """Returns Easter Sunday of a year (the anonymous Gregorian algorithm, Meeus 1991)."""
+    """Return Easter Sunday of a year (the anonymous Gregorian algorithm, Meeus 1991)."""
     a, (b, c) = year % 19, divmod(year, 100)
     d, e = divmod(b, 4)
     g = (8 * b + 13) // 25
@@ -285,7 +285,7 @@ def easter(year: int) -> date:
 
 
 def state_holidays(year: int) -> list[tuple[date, str, list[int]]]:
-    """Returns the public holidays of a year: day, code as in the data, states that keep it."""
+    """Return the public holidays of a year: day, code as in the data, states that keep it."""
     sunday = easter(year)
     everywhere, some, few = list(range(STATES)), list(range(0, STATES, 2)), [0, 1, 2]
     return [
@@ -305,7 +305,7 @@ def state_holidays(year: int) -> list[tuple[date, str, list[int]]]:
 
 
 def school_holidays(year: int) -> list[tuple[date, date, list[int]]]:
-    """Returns the school holidays of a year: first day, last day, states."""
+    """Return the school holidays of a year: first day, last day, states."""
     sunday = easter(year)
     everywhere = list(range(STATES))
     periods = [

@@ -58,5 +58,5 @@ def test_a_dead_service_is_shown(up: Path) -> None:
     assert not show_status(console)
     told = console.export_text()
     assert "DEAD" in told
-    assert "`make up` starts it again" in told
+    assert "`make up` restarts it" in told
     processes.stop_all()

@@ -45,7 +45,7 @@ def test_a_wished_port_that_is_taken_is_refused(
     taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(taken))
-    with pytest.raises(StackError, match=rf"Port {taken} is taken: .*{VARIABLE}") as refused:
+    with pytest.raises(StackError, match=rf"Port {taken} is in use: .*{VARIABLE}") as refused:
         network.choose_port(VARIABLE)
     assert "\n" not in str(refused.value)
 
