@@ -70,8 +70,8 @@ class Dagster:
             workspace: The workspace file that names the code server.
 
         Raises:
-            StackError: A wished port is taken, the server does not come up, or the asset graph does
-                not load.
+            StackError: A requested port is in use, the server does not come up, or the asset graph
+                does not load.
         """
         self.prepare()
         self.port = network.choose_port(

@@ -11,18 +11,18 @@ from local_stack.errors import StackError
 from rossmann import kaggle
 from rossmann.sample_data import sample_files
 
-# About 26 months of 100 stores: two Christmases, and a first training within seconds.
+# About 26 months of 100 stores: two Christmases, and the first training takes seconds.
 SAMPLE_STORES = 100
 SAMPLE_DAYS = 800
 SAMPLE_LIVE_DAYS = 3
 DATA_LIVE_DAYS = 7
-# A year lets the seasonal terms mean something; less still runs, but says little.
+#: Seasonal terms need a year to mean anything; less history still runs.
 LEAST_HISTORY_DAYS = 60
 
 
 @dataclass(frozen=True)
 class DataPlan:
-    """What a stack is filled with.
+    """The data that a stack starts with.
 
     Attributes:
         folder: The folder of `train.csv`, `store.csv` and `test.csv`.
@@ -58,18 +58,18 @@ class DataPlan:
 def plan_of_files(
     folder: Path, live_days: int = DATA_LIVE_DAYS, *, open_end: bool = False
 ) -> DataPlan:
-    """Plan Kaggle's files: their last days are played live.
+    """Plan Kaggle's files; their last days are played live.
 
     Args:
         folder: Folder with the three files, plain or `.gz`.
         live_days: How many days to play live; 0 makes all of them history.
-        open_end: Whether the calendar has no end, for data that ends today.
+        open_end: Whether the calendar stays open, for data that ends today.
 
     Raises:
-        StackError: A file is missing, cut short or not what it should be, or too short a history.
+        StackError: A file is missing, truncated or invalid, or the history is too short.
     """
     if not folder.is_dir():
-        raise StackError(f"DATA={folder} is no folder: give the one that holds train.csv.")
+        raise StackError(f"DATA={folder} is not a folder: set it to the one that holds train.csv.")
     try:
         train = kaggle.read_train(folder)
         test = kaggle.read_test(folder)
@@ -80,7 +80,7 @@ def plan_of_files(
     if len(days) < LEAST_HISTORY_DAYS + live_days:
         raise StackError(
             f"{folder}: train.csv has {len(days)} days, but {LEAST_HISTORY_DAYS} days of history "
-            f"and {live_days} live days are needed: give more days."
+            f"and {live_days} live days are needed."
         )
     first, until = pd.Timestamp(days[0]).date(), pd.Timestamp(days[-1 - live_days]).date()
     end = max(train["date"].max(), test["date"].max()).date()
@@ -99,7 +99,7 @@ def plan_of_files(
 
 
 def plan_of_sample(folder: Path, live_days: int = SAMPLE_LIVE_DAYS, seed: int = 1) -> DataPlan:
-    """Make sample data that ends today, and plans it.
+    """Make sample data that ends today, and plan it.
 
     Args:
         folder: Where its files go.

@@ -125,7 +125,7 @@ def refuse_foreign_dotenv(path: Path) -> None:
     """
     if path.exists() and not _is_ours(path):
         raise StackError(
-            f"{path} is not the stack's: move it away, since the stack writes its own there."
+            f"The stack did not write {path}: move it away, since the stack writes its own there."
         )
 
 

@@ -1,7 +1,7 @@
 """The broker's and Spark's jars, fetched from Maven Central by the Ivy that PySpark ships.
 
-A set is whole or absent: it is fetched beside its place and renamed into it together with a
-manifest of sizes and hashes, so a fetch that was cut short is noticed and done again.
+A set is complete or absent. It is fetched into a temporary folder and renamed into place with a
+manifest of sizes and hashes, so an interrupted fetch is noticed and repeated.
 """
 
 import errno
@@ -18,27 +18,27 @@ from xml.sax.saxutils import quoteattr
 from local_stack import java, paths
 from local_stack.errors import StackError
 
-# Maven coordinates (organisation, module, version) of each set; what they need comes along.
+#: Maven coordinates (organisation, module, version) of each set; Ivy adds their dependencies.
 JAR_SETS: dict[str, list[tuple[str, str, str]]] = {
     "kafka": [
         ("org.apache.kafka", "kafka_2.13", "4.3.1"),
-        # The broker logs through SLF4J 1; without a binding its log file would stay empty.
+        # The broker logs through SLF4J 1; without a binding its log file stays empty.
         ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"),
     ],
     "spark": [("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0")],
 }
 MANIFEST = "MANIFEST.json"
-# 50 MB of jars, once in Ivy's cache and once in their place, with room to breathe.
+#: 50 MB of jars, in Ivy's cache and in place, with a margin.
 NEEDED_BYTES = 200 * 1024 * 1024
 _NAME = re.compile(r"^(?P<artifact>.+?)-\d")
 
 
 def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda line: None) -> int:
-    """Fetch the jar sets that are missing or not whole.
+    """Fetch the jar sets that are missing or incomplete.
 
     Args:
         folder: Where the sets go, one folder each.
-        say: Told one line of progress at a time.
+        say: Called with one line of progress at a time.
 
     Returns:
         The number of jars fetched.
@@ -65,7 +65,7 @@ def ensure_jars(folder: Path = paths.JARS, say: Callable[[str], None] = lambda l
             f"The jars cannot be written to {folder}: {error.strerror}. "
             "Make that folder writable and run `make setup` again."
         ) from error
-    # The cache doubles the space and is worth nothing once the sets are whole.
+    # Once the sets are complete, the cache only takes space.
     shutil.rmtree(folder / "ivy", ignore_errors=True)
     return sum(len(list((folder / name).glob("*.jar"))) for name in missing)
 
@@ -74,22 +74,22 @@ def require_jars(name: str, folder: Path = paths.JARS) -> Path:
     """Return the folder of a jar set.
 
     Raises:
-        StackError: The set is missing or not whole.
+        StackError: The set is missing or incomplete.
     """
     if not is_whole(folder / name, JAR_SETS[name]):
-        raise StackError(f"The jars of {name} are missing or cut short: run `make setup`.")
+        raise StackError(f"The jars of {name} are missing or incomplete: run `make setup`.")
     return folder / name
 
 
 def is_whole(folder: Path, coordinates: list[tuple[str, str, str]]) -> bool:
-    """Tell whether a set is there as its manifest says, for the coordinates wanted now."""
+    """Tell whether a set matches its manifest, and its manifest the coordinates."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
         return False
     if manifest.get("coordinates") != [list(one) for one in coordinates]:
         return False
-    # Sizes only: hashing 50 MB at every start would cost more than it finds.
+    # Sizes only: hashing 50 MB at every start would rarely find more.
     return all(
         (folder / name).is_file() and (folder / name).stat().st_size == entry["bytes"]
         for name, entry in manifest["jars"].items()
@@ -110,7 +110,7 @@ def pyspark_jars() -> Path:
 
 
 def ivy_file(names: list[str]) -> str:
-    """Return Ivy's module description of the sets, one configuration each."""
+    """Return Ivy's module description of the sets, one configuration per set."""
     confs = "".join(f"<conf name={quoteattr(name)}/>" for name in names)
     dependencies = "".join(
         f"<dependency org={quoteattr(org)} name={quoteattr(module)} rev={quoteattr(version)} "
@@ -139,7 +139,7 @@ def _retrieve(
     description.write_text(ivy_file(names))
     command = [
         java_program,
-        # Ivy trusts ~/.m2, where a .pom without its .jar makes it fail: give it an empty home.
+        # Ivy trusts ~/.m2, where a .pom without its .jar makes it fail: use an empty home.
         f"-Duser.home={folder / 'ivy'}",
         "-cp",
         str(pyspark_jars() / "*"),
@@ -191,7 +191,7 @@ def _retrieve(
 
 
 def _finish(fetched: Path, target: Path, name: str) -> None:
-    """Drop what is not needed, writes the manifest and puts the set in its place."""
+    """Drop what is not needed, write the manifest and move the set into place."""
     shipped = {artifact(path.name) for path in pyspark_jars().glob("*.jar")}
     jars = {}
     for path in sorted(fetched.glob("*")):
@@ -205,7 +205,7 @@ def _finish(fetched: Path, target: Path, name: str) -> None:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
     if not jars:
-        raise StackError(f"Maven Central gave no jar for {name}: run `make setup` again.")
+        raise StackError(f"Maven Central returned no jar for {name}: run `make setup` again.")
     (fetched / MANIFEST).write_text(
         json.dumps({"coordinates": JAR_SETS[name], "jars": jars}, indent=1)
     )

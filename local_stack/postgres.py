@@ -61,8 +61,8 @@ class Postgres:
             The server's process.
 
         Raises:
-            StackError: The data folder is not whole or another version's, a wished port is taken,
-                or the server does not come up.
+            StackError: The data folder is incomplete or another version's, a requested port is in
+                use, or the server does not come up.
         """
         files = self.files
         files.folder.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,7 @@ class DataFolder:
         """Tell whether the data folder can be started.
 
         Raises:
-            StackError: Something is there that is no whole data folder of this version.
+            StackError: What is there is not a complete data folder of this version.
         """
         shutil.rmtree(self.home / "data.unfinished", ignore_errors=True)
         if not self.data.exists() or not any(self.data.iterdir()):

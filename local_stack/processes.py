@@ -1,9 +1,9 @@
-"""Child processes: started with a log and a PID file, stopped in reverse order, nothing else ended.
+"""Child processes of a stack: started with a log and a PID file, stopped in reverse order.
 
-A PID file records the process's start time too, so that a PID which the system has since given to
-another program is never touched. Every child carries the stack's folder in its environment
-(`MARKER`), and so do its own children: what a dead service left behind (a Dagster run, a Spark
-JVM) is found by it. A watchdog process ends a stack whose starter died, even by signal 9.
+Nothing else is ever ended. A PID file records the process's start time too, since the system may
+reuse the PID. Every child and its own children carry the stack's folder in their environment
+(`MARKER`); it identifies what a dead service left behind (a Dagster run, a Spark JVM). A watchdog
+process ends a stack whose starter died, even by signal 9.
 """
 
 import json
@@ -23,7 +23,7 @@ from local_stack.errors import StackError
 
 MARKER = "LOCAL_STACK_FOLDER"
 LOG_TAIL_LINES = 12
-# /proc counts start times in ticks of 10 ms from boot; the boot time itself can wobble by a second.
+#: /proc counts start times from boot, and the boot time itself varies by a second.
 START_TIME_TOLERANCE_SECONDS = 2.0
 POLL_SECONDS = 0.05
 
@@ -35,16 +35,16 @@ class Command:
     Attributes:
         name: The service's name; also names its log and its PID file.
         arguments: Program and arguments.
-        environment: The whole environment of the child; nothing is inherited beside it.
-        working_directory: Where it starts; None is the stack's folder. Never the repository: the
-            `.env` there may be another stack's, and Dagster puts it above the environment.
+        environment: The whole environment of the child; it inherits nothing else.
+        working_directory: Where it starts; None is the stack's folder. Never the repository: its
+            `.env` may be another stack's, and Dagster prefers it to the environment.
         user: Numeric user and group to run as, or None for the current ones.
-        stop_signal: The signal that asks it to end in good order.
+        stop_signal: The signal that makes it shut down in an orderly way.
         stop_seconds: How long it may take before it is killed.
-        tier: Processes of a higher tier are ended before those of a lower one, on which they
-            depend; those of one tier are ended side by side.
-        whole_family: Whether its descendants are sent the signal at once with it, because it would
-            otherwise wait for their work to be done.
+        tier: Processes of a higher tier depend on those of a lower one and are ended before
+            them; those of one tier are ended in parallel.
+        whole_family: Whether its descendants get the signal at the same time, because it would
+            otherwise wait for them to finish their work.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Record:
-    """What a PID file says about a process."""
+    """A process as its PID file describes it."""
 
     name: str
     pid: int
@@ -73,7 +73,7 @@ class Record:
     program: str = ""
 
     def process(self) -> psutil.Process | None:
-        """Return the recorded process while it lives, None once it or its PID is another's."""
+        """Return the recorded process, None if it has ended or its PID belongs to another."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) > START_TIME_TOLERANCE_SECONDS:
@@ -100,13 +100,13 @@ class Processes:
     # Starting ------------------------------------------------------------------------------------
 
     def start(self, command: Command) -> Record:
-        """Start a process in a session of its own, its output appended to its log.
+        """Start a process in its own session and append its output to its log.
 
         Raises:
-            StackError: A process of that name runs already, or the program cannot be started.
+            StackError: A process of that name is running, or the program cannot be started.
         """
         if self.find(command.name) is not None:
-            raise StackError(f"{command.name} runs already in {self.folder}: stop it first.")
+            raise StackError(f"{command.name} is already running in {self.folder}: stop it first.")
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.log_folder.mkdir(parents=True, exist_ok=True)
         environment = {**command.environment, MARKER: str(self.folder)}
@@ -151,16 +151,16 @@ class Processes:
     def wait_until_ready(
         self, record: Record, check: Callable[[], bool], timeout: float, what: str
     ) -> None:
-        """Wait until a started process does its work.
+        """Wait until a started process is ready.
 
         Args:
             record: The process.
-            check: Returns True once it is ready; must not raise for "not yet".
+            check: Returns whether it is ready; must not raise for "not yet".
             timeout: Seconds to wait.
-            what: What is waited for, for the message.
+            what: What readiness means, for the message.
 
         Raises:
-            StackError: It ended, or was not ready in time; the log's last lines are in the message.
+            StackError: It ended, or was not ready in time; the message has the log's last lines.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -196,32 +196,32 @@ class Processes:
         return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty log)"
 
     def records(self) -> list[Record]:
-        """Return what the PID files say, in the order of starting; unreadable ones are dropped."""
+        """Return the recorded processes in start order; delete unreadable PID files."""
         found = []
         for path in self.run_folder.glob("*.json"):
             try:
                 found.append(Record(**json.loads(path.read_text())))
             except FileNotFoundError:
-                # Another service was ended meanwhile, by another thread.
+                # Another thread has ended that service meanwhile.
                 continue
             except (ValueError, TypeError):
-                # Cut short by a full disk or a crash: it names nothing that could be ended safely.
+                # Cut short by a full disk or a crash: it identifies nothing that is safe to end.
                 path.unlink(missing_ok=True)
         return sorted(found, key=lambda record: record.order)
 
     def find(self, name: str) -> Record | None:
-        """Return the record of a living process of that name."""
+        """Return the record of the living process of that name, None if there is none."""
         for record in self.records():
             if record.name == name and self.is_alive(record):
                 return record
         return None
 
     def alive(self) -> list[Record]:
-        """Return the living processes, in the order of starting."""
+        """Return the living processes in start order."""
         return [record for record in self.records() if self.is_alive(record)]
 
     def is_alive(self, record: Record) -> bool:
-        """Tell whether a recorded process still runs (a child that ended is reaped here)."""
+        """Tell whether a recorded process still runs; reap it if it was a child that ended."""
         child = self._children.get(record.name)
         if child is not None and child.pid == record.pid and child.poll() is not None:
             return False
@@ -230,14 +230,14 @@ class Processes:
     # Ending --------------------------------------------------------------------------------------
 
     def stop(self, name: str) -> None:
-        """End a process and what it started: first its own signal, after its time signal 9."""
+        """End a process and its descendants; kill those that outlast their time."""
         self._stop([record for record in self.records() if record.name == name])
 
     def kill(self, name: str) -> None:
-        """End a process with signal 9, as bad luck would: its own children are left to notice."""
+        """Kill a process with signal 9; its children have to notice by themselves."""
         record = self.find(name)
         if record is None:
-            raise StackError(f"{name} does not run in {self.folder}.")
+            raise StackError(f"{name} is not running in {self.folder}.")
         process = record.process()
         if process is not None:
             _signal(process, signal.SIGKILL)
@@ -246,14 +246,14 @@ class Processes:
         (self.run_folder / f"{name}.json").unlink(missing_ok=True)
 
     def stop_all(self) -> None:
-        """End everything that this folder's stack started, in reverse order, strays last."""
+        """End everything that this stack started, in reverse order, strays last."""
         records = self.records()[::-1]
         for tier in sorted({record.tier for record in records}, reverse=True):
             self._stop([record for record in records if record.tier == tier])
         _end(self.strays())
 
     def strays(self) -> list[psutil.Process]:
-        """Return living processes that descend from this stack but have no PID file."""
+        """Return living processes that stem from this stack but have no PID file."""
         known = {record.pid for record in self.records()} | {os.getpid()}
         found = []
         for process in psutil.process_iter():
@@ -266,12 +266,12 @@ class Processes:
                 ):
                     found.append(process)
             except (psutil.Error, OSError):
-                # Ended meanwhile, or another user's: not one of ours.
+                # It has ended meanwhile, or is another user's and not one of ours.
                 continue
         return found
 
     def _stop(self, records: Sequence[Record]) -> None:
-        """End processes side by side."""
+        """End processes in parallel."""
         asked = []
         for record in records:
             process = record.process() if self.is_alive(record) else None
@@ -288,7 +288,7 @@ class Processes:
                 _signal(process, signal.SIGKILL)
                 _wait_gone([process], 10)
             left += [member for member in family if _is_running(member)]
-        # What the services did not end themselves gets the same order: asked first, then killed.
+        # Descendants that the services did not end get a signal first, too, and are then killed.
         _end(left)
         for record in records:
             self._reap(record.name)
@@ -310,10 +310,10 @@ class Processes:
 
 
 class Watchdog:
-    """Ends a stack when the process that started it dies without ending it itself.
+    """Ends a stack when its starter dies without doing so itself.
 
-    It is a process in a session of its own that waits for the end of a pipe whose other end only
-    the starter holds: the kernel closes it whatever kills the starter.
+    A process in its own session waits for a pipe to close whose other end only the starter holds.
+    The kernel closes it, whatever kills the starter.
     """
 
     def __init__(self, folder: Path, remove: Sequence[Path] = ()) -> None:
@@ -321,7 +321,7 @@ class Watchdog:
 
         Args:
             folder: The stack's folder.
-            remove: Files to remove after the end (the `.env` of a foreground demo).
+            remove: Files to remove afterwards (the `.env` of a foreground demo).
         """
         reading, self._writing = os.pipe()
         environment = {key: value for key, value in os.environ.items() if key != MARKER}
@@ -347,7 +347,7 @@ class Watchdog:
             os.close(reading)
 
     def dismiss(self) -> None:
-        """End the watchdog without it touching the stack."""
+        """End the watchdog and leave the stack alone."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(timeout=10)
@@ -370,7 +370,7 @@ def _is_running(process: psutil.Process) -> bool:
 
 def _signal(process: psutil.Process, number: int) -> None:
     try:
-        # psutil compares the start time first, so a reused PID is not signalled.
+        # psutil compares the start time first, so a reused PID gets no signal.
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return

@@ -1,1 +1,5 @@
-"""The data set's formats: Kaggle's files in, made-up sales of the same shape out."""
+"""The Rossmann data set's formats: reading Kaggle's files, and making up sales like theirs.
+
+Contains no database and no forecasting: `forecast_assets` loads what is read here, and the library
+is in `forecasting`.
+"""

@@ -1,4 +1,8 @@
-"""Reads Kaggle's Rossmann files, plain or .gz, and says which row is wrong when one is."""
+"""Kaggle's Rossmann files (`train.csv`, `test.csv`, `store.csv`, plain or .gz) as frames.
+
+A reader accepts a file as a whole or raises an error that names the file, the line and the value.
+Loading into PostgreSQL is in `warehouse/loading.py`.
+"""
 
 import gzip
 import zlib
@@ -34,14 +38,14 @@ STATE_HOLIDAYS = ("0", "a", "b", "c")
 
 
 class KaggleFilesError(Exception):
-    """A file is missing, cut off or not what it should be; the message says which and where."""
+    """A file is missing, truncated or invalid; the message names the file and line."""
 
 
 def find(folder: Path, name: str) -> Path:
-    """The path of `name` in a folder, plain or with .gz.
+    """Return the path of `name` in a folder, plain or with .gz.
 
     Raises:
-        KaggleFilesError: Neither is there.
+        KaggleFilesError: Neither exists.
     """
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
@@ -56,11 +60,11 @@ def read_train(folder: Path) -> pd.DataFrame:
     """Read train.csv.
 
     Returns:
-        One row a store and date, in the file's order: store, day_of_week, date, sales,
+        One row per store and date, in the file's order: store, day_of_week, date, sales,
         customers, open, promo, state_holiday, school_holiday.
 
     Raises:
-        KaggleFilesError: The file is missing, cut off, or a row cannot be.
+        KaggleFilesError: The file is missing or truncated, or a row is impossible.
     """
     path = find(folder, "train.csv")
     frame = _days(path, TRAIN_COLUMNS)
@@ -72,10 +76,10 @@ def read_train(folder: Path) -> pd.DataFrame:
 
 
 def read_test(folder: Path) -> pd.DataFrame:
-    """Read test.csv: planned days, with Kaggle's `id` first and no sales; open may be missing.
+    """Read test.csv: planned days with Kaggle's `id` and without sales; `open` may be missing.
 
     Raises:
-        KaggleFilesError: The file is missing, cut off, or a row cannot be.
+        KaggleFilesError: The file is missing or truncated, or a row is impossible.
     """
     return _days(find(folder, "test.csv"), TEST_COLUMNS).rename(columns={"Id": "id"})
 
@@ -84,7 +88,7 @@ def read_stores(folder: Path) -> pd.DataFrame:
     """Read store.csv, with the column names of the table `stores`.
 
     Raises:
-        KaggleFilesError: The file is missing, cut off, or a store's id cannot be a partition key.
+        KaggleFilesError: The file is missing or truncated, or a store's id is invalid.
     """
     path = find(folder, "store.csv")
     text = _read(path, STORE_COLUMNS, dict.fromkeys(STORE_COLUMNS, str))
@@ -106,7 +110,7 @@ def read_stores(folder: Path) -> pd.DataFrame:
         }.items():
             frame[name] = text[column].astype("float64").astype("Int16")
     except (ValueError, TypeError) as error:
-        raise KaggleFilesError(f"{path}: a number is not one: {error}") from error
+        raise KaggleFilesError(f"{path}: not a number: {error}") from error
     frame["promo_interval"] = text["PromoInterval"].fillna("")
     _refuse(
         path,
@@ -150,19 +154,21 @@ def _read(path: Path, columns: list[str], types: dict[str, type | str]) -> pd.Da
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise KaggleFilesError(f"{path}: cut off or damaged ({error}); fetch it again") from error
+        raise KaggleFilesError(
+            f"{path}: cut off or damaged ({error}); download it again"
+        ) from error
     except OSError as error:
         raise KaggleFilesError(f"{path}: {error.strerror or error}") from error
     if not data.strip():
-        raise KaggleFilesError(f"{path}: empty; fetch it again")
+        raise KaggleFilesError(f"{path}: empty; download it again")
     if not data.endswith(b"\n"):
         # Kaggle's own files end in a newline: without it the last row may have lost digits.
-        raise KaggleFilesError(f"{path}: cut off in its last line; fetch it again")
+        raise KaggleFilesError(f"{path}: cut off in its last line; download it again")
     header = data.split(b"\n", 1)[0].decode("utf-8", "replace")
     found = [name.strip('"\r') for name in header.split(",")]
     if found != columns:
         raise KaggleFilesError(
-            f"{path}: has the columns {', '.join(found)}; expected {', '.join(columns)}"
+            f"{path}: the columns are {', '.join(found)}; expected {', '.join(columns)}"
         )
     from io import BytesIO
 

@@ -1,7 +1,8 @@
-"""Made-up sales of the shape of Kaggle's Rossmann data: the same files, columns and oddities.
+"""A generator of made-up sales with the files, columns and oddities of Kaggle's Rossmann data.
 
-Pure numpy and pandas; nothing here starts anything. The numbers are invented (a product of store
-level, weekday, promo, season, holidays, trend and noise), only their shape follows the real data.
+Sales are the product of a store's level, weekday, promo, season, holidays, trend and noise; the
+numbers are invented, and only their structure follows the real data. The same arguments give the
+same files. Reading the files is in `kaggle.py`.
 """
 
 from dataclasses import dataclass
@@ -10,22 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from dateutil.easter import easter
 
-# A Monday of a promo week in the real data; promos run Monday to Friday of every second week.
+#: A Monday of a promo week in the real data; promos run Monday to Friday of every second week.
 PROMO_ANCHOR = np.datetime64("2015-07-27")
 PROMO_CYCLE_DAYS = 14
+#: Planned days after the last day with sales.
 TEST_DAYS = 42
-# As in the real data: 180 of 1,115 stores have half a year without any row.
+#: Share of stores with half a year without any row: 180 of 1,115 in the real data.
 REFURBISHED_SHARE = 0.16
 REFURBISHMENT_DAYS = 184
-# Stores that trade on Sundays and on state holidays too (33 of 1,115).
+#: Share of stores that also trade on Sundays and state holidays: 33 of 1,115.
 SUNDAY_SHARE = 0.03
 STATES = 12
-# Sales of the weekdays relative to the mean, as logs; Sunday's is that of the few open stores.
+#: Log of each weekday's sales relative to the mean; Sunday's is that of the few open stores.
 WEEKDAY_EFFECT = np.array([0.14, 0.0, -0.05, -0.05, 0.0, -0.12, 0.05])
 PROMO_EFFECT = 0.32
 ZERO_SALES_SHARE = 54 / 844_392
-# One store of the real test file has 11 days without `Open`.
+#: One store of the real test file has 11 days without `Open`.
 MISSING_OPEN_DAYS = 11
 
 
@@ -41,7 +44,7 @@ class SampleFiles:
         """Write `train.csv`, `test.csv` and `store.csv`, each whole or not at all.
 
         Args:
-            folder: Where to; made when it is not there.
+            folder: Where they go; created if missing.
 
         Raises:
             OSError: The folder cannot be written to, or the disk is full.
@@ -57,13 +60,13 @@ class SampleFiles:
 
 
 def sample_files(stores: int, days: int, end: date, seed: int = 1) -> SampleFiles:
-    """Make the sales of a chain of stores.
+    """Make up the sales of a chain of stores.
 
     Args:
         stores: Number of stores, at least 1.
         days: Number of days with sales, at least 14.
-        end: The last of them.
-        seed: The same seed, numbers and end give the same files.
+        end: The last day with sales.
+        seed: Seed of the random numbers.
 
     Returns:
         The three frames; the test file plans the 42 days after `end`.
@@ -91,7 +94,7 @@ def sample_files(stores: int, days: int, end: date, seed: int = 1) -> SampleFile
 
 @dataclass(frozen=True)
 class _Chain:
-    """What is fixed for each store; arrays of shape (stores,)."""
+    """Properties of each store; arrays of shape (stores,), `weekday_effect` (stores, 7)."""
 
     ids: np.ndarray
     state: np.ndarray
@@ -156,7 +159,7 @@ class _Chain:
 
 @dataclass(frozen=True)
 class _Grid:
-    """What is known ahead; arrays of shape (days, stores)."""
+    """The plan, known ahead; arrays of shape (days, stores)."""
 
     open: np.ndarray
     promo: np.ndarray
@@ -181,7 +184,7 @@ def _plan(random: np.random.Generator, chain: _Chain, dates: pd.DatetimeIndex) -
     holiday = by_state_holiday[:, chain.state]
     closed = (weekday[:, None] == 6) | (holiday != "0")
     is_open = ~closed | chain.always_open
-    # A short refurbishment: rows are there, but the store is closed for two to eight weeks.
+    # A short refurbishment: the rows exist, but the store is closed for two to eight weeks.
     for store in np.flatnonzero(random.random(stores) < 0.05):
         begin = int(random.integers(0, max(1, days - 60)))
         is_open[begin : begin + int(random.integers(14, 57)), store] = False
@@ -212,7 +215,7 @@ def _sales(
         + season[:, None]
         + 0.03 * grid.school_holiday
     )
-    # People buy before a closed day, and again after it.
+    # Customers buy more right before and after a closed day.
     neighbours = np.zeros_like(logs)
     closed = grid.open == 0
     neighbours[:-1] += 0.06 * closed[1:]
@@ -252,7 +255,7 @@ def _frame(
 def _without_rows(
     random: np.random.Generator, chain: _Chain, train: pd.DataFrame, dates: pd.DatetimeIndex
 ) -> pd.Series:
-    """Mark the rows of the half year that refurbished stores are missing altogether."""
+    """Mark the half year whose rows refurbished stores lack altogether."""
     length = min(REFURBISHMENT_DAYS, len(dates) // 4)
     begin = int(random.integers(len(dates) // 4, len(dates) // 2 + 1))
     inside = train["Date"].between(dates[begin], dates[begin + length - 1])
@@ -271,21 +274,8 @@ def _test(frame: pd.DataFrame, stores: int) -> pd.DataFrame:
     return frame.assign(Open=frame["Open"].astype("Int64").mask(frame.index.isin(oldest)))
 
 
-def easter(year: int) -> date:
-    """Return Easter Sunday of a year (the anonymous Gregorian algorithm, Meeus 1991)."""
-    a, (b, c) = year % 19, divmod(year, 100)
-    d, e = divmod(b, 4)
-    g = (8 * b + 13) // 25
-    h = (19 * a + b - d - g + 15) % 30
-    i, k = divmod(c, 4)
-    m = (32 + 2 * e + 2 * i - h - k) % 7
-    n = (a + 11 * h + 22 * m) // 451
-    month, day = divmod(h + m - 7 * n + 114, 31)
-    return date(year, month, day + 1)
-
-
 def state_holidays(year: int) -> list[tuple[date, str, list[int]]]:
-    """Return the public holidays of a year: day, code as in the data, states that keep it."""
+    """Return a year's public holidays: day, the data's code, the states that observe it."""
     sunday = easter(year)
     everywhere, some, few = list(range(STATES)), list(range(0, STATES, 2)), [0, 1, 2]
     return [
@@ -305,7 +295,7 @@ def state_holidays(year: int) -> list[tuple[date, str, list[int]]]:
 
 
 def school_holidays(year: int) -> list[tuple[date, date, list[int]]]:
-    """Return the school holidays of a year: first day, last day, states."""
+    """Return a year's school holidays: first day, last day, states."""
     sunday = easter(year)
     everywhere = list(range(STATES))
     periods = [
@@ -313,7 +303,7 @@ def school_holidays(year: int) -> list[tuple[date, date, list[int]]]:
         (sunday - timedelta(days=6), sunday + timedelta(days=8), everywhere),
     ]
     for state in range(STATES):
-        # The states begin their six weeks of summer one after the other.
+        # The states stagger their six weeks of summer holidays.
         summer = date(year, 6, 22) + timedelta(days=4 * state)
         autumn = date(year, 10, 5) + timedelta(days=2 * state)
         winter = date(year, 2, 2) + timedelta(days=state)

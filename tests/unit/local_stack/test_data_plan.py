@@ -61,7 +61,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_a_missing_folder_or_file_is_named(folder: Path) -> None:
-    assert "no folder" in refusal(folder / "absent")
+    assert "not a folder" in refusal(folder / "absent")
     (folder / "train.csv").unlink()
     assert "train.csv" in refusal(folder)
 

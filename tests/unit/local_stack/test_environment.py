@@ -58,7 +58,7 @@ def test_dotenv_is_private_and_reads_back(tmp_path: Path) -> None:
 def test_ones_own_dotenv_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("MINE=1\n")
-    with pytest.raises(StackError, match="did not write .*: move it away"):
+    with pytest.raises(StackError, match=r"did not write .*: move it away"):
         environment.write_dotenv(path, VALUES, tmp_path)
     environment.remove_dotenv(path)
     assert path.read_text() == "MINE=1\n"

@@ -73,7 +73,7 @@ def test_a_started_process_is_found_and_ended(processes: Processes) -> None:
 
 def test_a_second_of_the_same_name_is_refused(processes: Processes) -> None:
     processes.start(command("sleeper", SLEEPER))
-    with pytest.raises(StackError, match="runs already"):
+    with pytest.raises(StackError, match="already running"):
         processes.start(command("sleeper", SLEEPER))
 
 

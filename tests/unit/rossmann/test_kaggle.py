@@ -59,7 +59,7 @@ def test_a_cut_off_package_is_refused(folder: Path) -> None:
     ("old", "new", "message"),
     [
         ("4202,487,1,1,0,0\n", "4202,4", "cut off in its last line"),
-        ("Customers", "Visitors", "has the columns Store, DayOfWeek, Date, Sales, Visitors"),
+        ("Customers", "Visitors", "the columns are Store, DayOfWeek, Date, Sales, Visitors"),
         ("1,5,2015-06-19", "1,4,2015-06-19", "line 2: DayOfWeek contradicts Date"),
         ("2015-06-18", "2015-02-29", "line 3: Date is not a day"),
         ("4202", "many", "line 2: Sales is 'many', not a number"),

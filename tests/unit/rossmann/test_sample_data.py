@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dateutil.easter import easter
 
 from rossmann import kaggle
 from rossmann.sample_data import (
     REFURBISHMENT_DAYS,
     TEST_DAYS,
     SampleFiles,
-    easter,
     sample_files,
 )
 
