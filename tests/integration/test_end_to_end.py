@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from rich.console import Console
 from forecast_assets.settings import DAGSTER_BATCHING
 from local_stack import paths
 from local_stack.background import show_status, stop_background
+from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.environment import write_dotenv
 from local_stack.http import graphql
@@ -135,6 +137,38 @@ def test_a_killed_stream_loses_and_doubles_nothing(running: Running) -> None:
     wait(running.landed, "the events of both days")
     wait(lambda: running.report.stores_with_origin(second) == STORES, f"forecasts from {second}")
     assert_exact(running)
+
+
+_RELOAD = """
+mutation { reloadRepositoryLocation(repositoryLocationName: "forecast_assets") {
+    __typename ... on WorkspaceLocationEntry { loadStatus }
+} }
+"""
+
+
+def code_process(stack: Stack) -> int:
+    """The process that runs the code, under the one that stands in front of it."""
+    import psutil
+
+    server = stack.processes.find(CODE_SERVER)
+    assert server is not None
+    return max(psutil.Process(server.pid).children(), key=lambda child: child.create_time()).pid
+
+
+def test_the_reload_button_starts_the_code_anew(running: Running) -> None:
+    before = code_process(running.stack)
+    entry = graphql(running.stack.dagster.graphql_url(), _RELOAD, timeout=120)
+    assert entry["reloadRepositoryLocation"]["loadStatus"] == "LOADED"
+    assert code_process(running.stack) != before
+    assert running.stack.is_running(CODE_SERVER)
+
+
+def test_code_that_dies_is_noticed_and_started_again(running: Running) -> None:
+    os.kill(code_process(running.stack), signal.SIGKILL)
+    wait(lambda: not running.stack.is_running(CODE_SERVER), "the code's death to be noticed")
+    running.stack.start_services({CODE_SERVER})
+    assert running.stack.is_running(CODE_SERVER)
+    wait(running.stack.dagster._is_loaded, "the webserver to find the code again")
 
 
 def test_a_lost_checkpoint_folder_loses_and_doubles_nothing(running: Running) -> None:
