@@ -57,9 +57,10 @@ def java_home(allow_install: bool = False) -> Path:
     if allow_install:
         install_runtime()
         return wrapped
-    found = f" Found: {'; '.join(refused)}." if refused else ""
+    versions = f" Found: {'; '.join(refused)}." if refused else ""
     raise StackError(
-        "No Java 17 or 21: run `make setup`, which installs one, or point JAVA_HOME to one." + found
+        "No Java 17 or 21: run `make setup`, which installs one, or point JAVA_HOME to one."
+        + versions
     )
 
 
@@ -159,13 +160,13 @@ def write_wrapper(real_home: Path, home: Path) -> None:
 
 
 def _candidates() -> list[tuple[str, Path]]:
-    found = []
+    candidates = []
     if os.environ.get("JAVA_HOME"):
-        found.append(("JAVA_HOME", Path(os.environ["JAVA_HOME"])))
+        candidates.append(("JAVA_HOME", Path(os.environ["JAVA_HOME"])))
     on_path = shutil.which("java")
     if on_path:
-        found.append(("PATH", _home_of(Path(on_path))))
-    return found
+        candidates.append(("PATH", _home_of(Path(on_path))))
+    return candidates
 
 
 def _home_of(program: Path) -> Path:

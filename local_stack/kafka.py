@@ -152,7 +152,7 @@ class Kafka:
         if self.data.exists() and any(self.data.iterdir()):
             raise StackError(
                 f"{self.data} is an incomplete Kafka data folder (meta.properties is missing): "
-                f"delete {self.folder} to start anew (the events in it are lost)."
+                f"delete {self.folder} to start afresh (the events in it are lost)."
             )
         tool = [java_program, "-cp", class_path, "kafka.tools.StorageTool"]
         answer = subprocess.run(

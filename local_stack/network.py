@@ -68,16 +68,18 @@ def choose_port(variable: str, *preferred: int | None) -> int:
     Raises:
         StackError: The variable is not a port number, or its port is taken.
     """
-    wished = os.environ.get(variable, "").strip()
-    if wished:
-        if not wished.isdigit() or not 0 < int(wished) < 65536:
-            raise StackError(f"{variable}={wished} is not a port number: use one from 1 to 65535.")
-        if not is_free(int(wished)):
+    requested = os.environ.get(variable, "").strip()
+    if requested:
+        if not requested.isdigit() or not 0 < int(requested) < 65536:
             raise StackError(
-                f"Port {wished} is in use: free it, set {variable} to another port, "
+                f"{variable}={requested} is not a port number: use one from 1 to 65535."
+            )
+        if not is_free(int(requested)):
+            raise StackError(
+                f"Port {requested} is in use: free it, set {variable} to another port, "
                 f"or unset {variable} to let the stack choose."
             )
-        return int(wished)
+        return int(requested)
     for port in preferred:
         if port is not None and is_free(port):
             return port

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL server on loopback: started, asked, stopped.
+"""The embedded PostgreSQL server on loopback: start, stop, addresses, databases.
 
 Its data folder is in `postgres_data.py`, its roles and databases in `postgres_roles.py`.
 """
@@ -115,7 +115,7 @@ class Postgres:
                 files = self.files
                 raise StackError(
                     f"{files.credentials_file} does not fit the data in {files.data}: delete "
-                    f"{files.folder} and {files.data} to start anew (the sales in it are lost)."
+                    f"{files.folder} and {files.data} to start afresh (the sales in it are lost)."
                 ) from error
             return False
 

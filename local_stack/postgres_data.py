@@ -105,11 +105,11 @@ class DataFolder:
         remedy = (
             f"delete {self.folder}"
             + ("" if self.home == self.folder else f" and {self.home}")
-            + " to start anew (the sales in it are lost)."
+            + " to start afresh (the sales in it are lost)."
         )
-        whole = all((self.data / part).exists() for part in ("PG_VERSION", "global/pg_control"))
-        if not whole or not self.credentials_file.exists():
-            missing = self.credentials_file.name if whole else "PG_VERSION or global/pg_control"
+        complete = all((self.data / part).exists() for part in ("PG_VERSION", "global/pg_control"))
+        if not complete or not self.credentials_file.exists():
+            missing = self.credentials_file.name if complete else "PG_VERSION or global/pg_control"
             raise StackError(
                 f"{self.data} is a half-made PostgreSQL data folder ({missing} is missing): "
                 + remedy

@@ -197,17 +197,17 @@ class Processes:
 
     def records(self) -> list[Record]:
         """Return the recorded processes in start order; delete unreadable PID files."""
-        found = []
+        records = []
         for path in self.run_folder.glob("*.json"):
             try:
-                found.append(Record(**json.loads(path.read_text())))
+                records.append(Record(**json.loads(path.read_text())))
             except FileNotFoundError:
                 # Another thread has ended that service meanwhile.
                 continue
             except (ValueError, TypeError):
                 # Cut short by a full disk or a crash: it identifies nothing that is safe to end.
                 path.unlink(missing_ok=True)
-        return sorted(found, key=lambda record: record.order)
+        return sorted(records, key=lambda record: record.order)
 
     def find(self, name: str) -> Record | None:
         """Return the record of the living process of that name, None if there is none."""
@@ -255,7 +255,7 @@ class Processes:
     def strays(self) -> list[psutil.Process]:
         """Return living processes that stem from this stack but have no PID file."""
         known = {record.pid for record in self.records()} | {os.getpid()}
-        found = []
+        strays = []
         for process in psutil.process_iter():
             if process.pid in known:
                 continue
@@ -264,26 +264,26 @@ class Processes:
                     process.environ().get(MARKER) == str(self.folder)
                     and process.status() != psutil.STATUS_ZOMBIE
                 ):
-                    found.append(process)
+                    strays.append(process)
             except (psutil.Error, OSError):
                 # It has ended meanwhile, or is another user's and not one of ours.
                 continue
-        return found
+        return strays
 
     def _stop(self, records: Sequence[Record]) -> None:
         """End processes in parallel."""
-        asked = []
+        signalled = []
         for record in records:
             process = record.process() if self.is_alive(record) else None
             if process is not None:
                 family = _descendants(process)
-                asked.append((record, process, family))
+                signalled.append((record, process, family))
                 _signal(process, record.stop_signal)
                 for member in family if record.whole_family else ():
                     _signal(member, record.stop_signal)
         began = time.monotonic()
         left: list[psutil.Process] = []
-        for record, process, family in asked:
+        for record, process, family in signalled:
             if not _wait_gone([process], began + record.stop_seconds - time.monotonic()):
                 _signal(process, signal.SIGKILL)
                 _wait_gone([process], 10)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the environment in .venv from requirements.lock, then a Java if there is none and the jars.
-# Run by `make setup` from the repository's root; does nothing that is done already.
-# An argument names an extra of pyproject.toml (what a benchmark needs beside) to add.
+# Installs the environment in .venv from requirements.lock, a Java if there is none, and the jars.
+# `make setup` runs it in the repository's root; it skips what is already done.
+# An argument names an extra of pyproject.toml to add, such as a benchmark's peers.
 set -eu
 
 UV="uv==0.13.9"
@@ -9,7 +9,7 @@ UV="uv==0.13.9"
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# Two at once would install over each other: the second waits, then finds everything done.
+# Two at once would overwrite each other: the second waits, then finds everything done.
 if [ -z "${SETUP_HOLDS_LOCK:-}" ] && command -v flock >/dev/null 2>&1; then
     export SETUP_HOLDS_LOCK=1
     flock --nonblock --close . true || say "waiting for another \`make setup\` of this folder"
@@ -47,7 +47,7 @@ refuse() {
 }
 
 # Behind a proxy that ends TLS, the machine's own certificates are the ones to trust. pip older than
-# 24.2 and uv look into bundles of their own unless told.
+# 24.2 and uv use bundles of their own by default.
 trust_the_machine() {
     for bundle in "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" /etc/ssl/certs/ca-certificates.crt \
         /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
@@ -59,7 +59,7 @@ trust_the_machine() {
     export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 }
 
-# uv does not read pip's settings: hand over the index that pip is told to use, if any.
+# uv does not read pip's settings: hand over pip's index, if one is set.
 hand_over_index() {
     if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         index=$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)

@@ -119,7 +119,7 @@ def wait_for(stack: Stack, done: Callable[[], bool], seconds: float, what: str) 
             failed = failed_runs(stack.dagster.graphql_url())
             hint = f" Failed runs: {', '.join(failed)}." if failed else ""
             raise StackError(
-                f"Waited {seconds:.0f} s for {what} in vain.{hint} "
+                f"{what} did not come within {seconds:.0f} s.{hint} "
                 f"The logs are in {short(stack.processes.log_folder)}."
             )
         time.sleep(POLL_SECONDS)

@@ -165,10 +165,10 @@ def _read(path: Path, columns: list[str], types: dict[str, type | str]) -> pd.Da
         # Kaggle's own files end in a newline: without it the last row may have lost digits.
         raise KaggleFilesError(f"{path}: cut off in its last line; download it again")
     header = data.split(b"\n", 1)[0].decode("utf-8", "replace")
-    found = [name.strip('"\r') for name in header.split(",")]
-    if found != columns:
+    header_columns = [name.strip('"\r') for name in header.split(",")]
+    if header_columns != columns:
         raise KaggleFilesError(
-            f"{path}: the columns are {', '.join(found)}; expected {', '.join(columns)}"
+            f"{path}: the columns are {', '.join(header_columns)}; expected {', '.join(columns)}"
         )
     from io import BytesIO
 
