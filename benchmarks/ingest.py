@@ -92,7 +92,7 @@ def spark_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, flo
     """One of the ways that are a Spark query."""
     from streaming_job import drain, query, session, source
 
-    drain.prepare_tables(settings)
+    drain.ensure_monthly_tables(settings)
     os.environ["SPARK_JARS_DIR"] = str(settings.spark_jars_dir)
     config = session.spark_config(settings)
     if way.startswith("jdbc"):
@@ -108,9 +108,9 @@ def spark_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, flo
     if way == "exactly_once":
         running = query.start_query(spark, start, settings, available_now=True)
     else:
-        frame = _judged(query.events_of(spark, start, settings), query.calendar_of(settings))
+        frame = _judged(query.read_events(spark, start, settings), query.calendar_from(settings))
         writer = frame.writeStream.trigger(availableNow=True).option(
-            "checkpointLocation", str(query.fresh_checkpoint(settings))
+            "checkpointLocation", str(query.new_checkpoint(settings))
         )
         if way == "noop":
             running = writer.format("noop").start()
@@ -143,9 +143,9 @@ def _judged(frame: Any, calendar: Any) -> Any:
 
     def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield from transform.judge(batch, calendar).to_batches()
+            yield from transform.validate(batch, calendar).to_batches()
 
-    return frame.mapInArrow(judge, from_arrow_schema(transform.JUDGED))
+    return frame.mapInArrow(judge, from_arrow_schema(transform.VALIDATED))
 
 
 def _jdbc(settings: Any, *, tuned: bool) -> Callable[[Any, int], None]:
@@ -176,7 +176,7 @@ def consumer_way(way: str, settings: Any, events: int) -> dict[str, float]:
 
     from streaming_job import drain
 
-    drain.prepare_tables(settings)
+    drain.ensure_monthly_tables(settings)
     consumer = KafkaConsumer(
         settings.sales_topic,
         bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -307,7 +307,7 @@ def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
         home = flink.home(REPOSITORY / ".jars" / "flink")
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"left out, Flink does not install: {error.stderr[-300:]}") from error
-    drain.prepare_tables(settings)
+    drain.ensure_monthly_tables(settings)
     folder = Path(tempfile.mkdtemp(prefix="flink-"))
     command = flink.command(home, jars, settings, folder)
     return _process_way(command, folder, settings, "sales.raw_sales", events)

@@ -44,7 +44,7 @@ ORDER BY s.topic, s.stream_id, 3
 
 
 @dataclass(frozen=True)
-class Line:
+class PartitionAudit:
     """One topic-partition: what the ledger says, and what the tables hold."""
 
     topic: str
@@ -98,10 +98,10 @@ class Line:
 
 
 @dataclass
-class Audit:
-    """The outcome: the lines and everything that is wrong."""
+class AuditReport:
+    """The outcome: the partitions and everything that is wrong."""
 
-    lines: list[Line]
+    partitions: list[PartitionAudit]
     faults: list[str] = field(default_factory=list)
     compared: int = 0
     """Events of Kafka held against the tables, in a deep audit."""
@@ -112,21 +112,23 @@ class Audit:
         return not self.faults
 
 
-def audit(database_url: str) -> Audit:
+def audit(database_url: str) -> AuditReport:
     """Holds the ledger against the tables, in one snapshot.
 
     Raises:
         UnavailableError: PostgreSQL does not answer.
     """
     with ledger.connect(database_url) as connection:
-        lines = [Line(*row) for row in connection.execute(_TABLES).fetchall()]
-    result = Audit(lines)
-    for line in lines:
+        partitions = [PartitionAudit(*row) for row in connection.execute(_TABLES).fetchall()]
+    result = AuditReport(partitions)
+    for line in partitions:
         result.faults.extend(line.faults())
     return result
 
 
-def deep_audit(settings: StreamSettings, on_progress: Callable[[int], None] | None = None) -> Audit:
+def deep_audit(
+    settings: StreamSettings, on_progress: Callable[[int], None] | None = None
+) -> AuditReport:
     """Reads what Kafka retains below the ledger's offsets and compares it both ways.
 
     Raises:
@@ -134,7 +136,7 @@ def deep_audit(settings: StreamSettings, on_progress: Callable[[int], None] | No
         RefusedError: No such topic.
     """
     topic = kafka_client.describe_topic(settings.kafka_bootstrap_servers, settings.sales_topic)
-    beginnings, _ = kafka_client.ends(
+    beginnings, _ = kafka_client.offset_bounds(
         settings.kafka_bootstrap_servers, topic.name, topic.partitions
     )
     result = audit(settings.database_url)
@@ -175,7 +177,7 @@ def _offsets_in_kafka(
     partition: int,
     start: int,
     end: int,
-    result: Audit,
+    result: AuditReport,
     on_progress: Callable[[int], None] | None,
 ) -> set[int]:
     found: set[int] = set()

@@ -30,8 +30,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True)
 
 UNBALANCED, REFUSED, UNAVAILABLE, SPARK_GONE = 1, 3, 4, 5
 
@@ -51,7 +51,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except StreamError as error:
-        errors.print(f"[red]error:[/red] {_escaped(str(error))}")
+        stderr.print(f"[red]error:[/red] {_escaped(str(error))}")
         if isinstance(error, RefusedError | SettingsError):
             raise typer.Exit(REFUSED) from error
         raise typer.Exit(
@@ -97,7 +97,7 @@ def run(
             log.info("metrics at http://%s:%d/metrics", metrics.LOOPBACK, server.port)
 
         def report(progress: runs.Progress) -> None:
-            log.info(progress.line())
+            log.info(progress.summary())
             if server is not None:
                 server.update(progress, supervisor.starts)
 
@@ -107,7 +107,7 @@ def run(
             accept_recreated_topic=accept_recreated_topic,
             progress_seconds=progress_seconds,
         )
-        with runs.stopped_by_signals(supervisor.stopping):
+        with runs.stop_on_signals(supervisor.stopping):
             supervisor.run()
         log.info("stopped")
 
@@ -120,7 +120,7 @@ def drain(accept_recreated_topic: Accept = False) -> None:
     _log_to_stderr()
     with _one_line_errors():
         counts = drains.drain(load_settings(), accept_recreated_topic=accept_recreated_topic)
-    out.print(
+    stdout.print(
         f"stored {counts.stored:,}, quarantined {counts.quarantined:,}, "
         f"offsets without an event {counts.gaps:,}, expired unread {counts.expired:,}"
     )
@@ -146,7 +146,7 @@ def produce(
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=errors,
+            console=stderr,
         ) as bar:
             task = bar.add_task("sending", total=len(rows))
             sent = producer.produce(
@@ -155,7 +155,7 @@ def produce(
                 topic=settings.sales_topic,
                 on_progress=lambda done, _total: bar.update(task, completed=done),
             )
-    out.print(f"sent {sent:,} events to {settings.sales_topic}")
+    stdout.print(f"sent {sent:,} events to {settings.sales_topic}")
 
 
 @app.command()
@@ -176,7 +176,7 @@ def requeue(
             reasons=reason or list(Reason),
             on_progress=lambda seen, good: log.info("looked at %d, stored %d", seen, good),
         )
-    out.print(f"stored {stored:,} events that were in quarantine")
+    stdout.print(f"stored {stored:,} events that were in quarantine")
 
 
 @app.command()
@@ -188,9 +188,9 @@ def audit(
     """Proves that every offset taken is one stored row or one quarantined event."""
     with _one_line_errors():
         settings: StreamSettings = load_settings()
-        result = audits.deep_audit(settings) if deep else audits.audit(settings.database_url)
+        report = audits.deep_audit(settings) if deep else audits.audit(settings.database_url)
     table = Table("topic-partition", "offsets", "stored", "quarantined", "gaps", "expired")
-    for line in result.lines:
+    for line in report.partitions:
         table.add_row(
             f"{line.name} (stream {line.stream_id})",
             f"{line.first_offset} … {line.next_offset}",
@@ -199,14 +199,16 @@ def audit(
                 for value in (line.raw_rows, line.quarantine_rows, line.gaps, line.expired)
             ),
         )
-    out.print(table)
+    stdout.print(table)
     if deep:
-        out.print(f"held {result.compared:,} events of Kafka against the tables")
-    for fault in result.faults:
-        errors.print(f"[red]fault:[/red] {_escaped(fault)}")
-    if not result.balanced:
-        errors.print("do not delete anything; keep the topic, and look at the offsets above")
+        stdout.print(f"held {report.compared:,} events of Kafka against the tables")
+    for fault in report.faults:
+        stderr.print(f"[red]fault:[/red] {_escaped(fault)}")
+    if not report.balanced:
+        stderr.print("do not delete anything; keep the topic, and look at the offsets above")
         raise typer.Exit(UNBALANCED)
-    stored = sum(line.raw_rows for line in result.lines)
-    quarantined = sum(line.quarantine_rows for line in result.lines)
-    out.print(f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or doubled")
+    stored = sum(line.raw_rows for line in report.partitions)
+    quarantined = sum(line.quarantine_rows for line in report.partitions)
+    stdout.print(
+        f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or doubled"
+    )

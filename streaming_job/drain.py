@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from pyspark.sql import SparkSession
 
 from streaming_job import ledger, query, session, source, transform
-from streaming_job.failures import translated
+from streaming_job.failures import translate_errors
 from streaming_job.ledger import Counts
 from streaming_job.settings import StreamSettings
 
@@ -15,7 +15,7 @@ MONTHS_AHEAD_DAYS = transform.OPEN_CALENDAR_DAYS + 31
 """An open-ended calendar moves on while the stream runs: its tables are made a month ahead."""
 
 
-def prepare_tables(settings: StreamSettings) -> None:
+def ensure_monthly_tables(settings: StreamSettings) -> None:
     """Makes the monthly tables of the whole calendar."""
     last = settings.sales_calendar_end or date.today() + timedelta(days=MONTHS_AHEAD_DAYS)
     with ledger.connect(settings.database_url) as connection:
@@ -42,14 +42,14 @@ def drain(
     Raises:
         StreamError: What failed and what to do.
     """
-    prepare_tables(settings)
+    ensure_monthly_tables(settings)
     start = source.plan_start(settings, accept_recreated_topic=accept_recreated_topic)
     with ledger.connect(settings.database_url) as connection:
         before = ledger.counts(connection, start.stream_id)
     own = spark is None
     running = spark or session.build_session(settings)
     try:
-        with translated():
+        with translate_errors():
             running_query = query.start_query(running, start, settings, available_now=True)
             running_query.awaitTermination()
     finally:

@@ -17,5 +17,5 @@ class UnavailableError(StreamError):
     """PostgreSQL or Kafka does not answer; trying again later is right."""
 
 
-class StartAgainError(StreamError):
+class RestartError(StreamError):
     """The running query's view of the world is out of date; a start from the ledger mends it."""

@@ -44,7 +44,7 @@ COLUMNS = {
 }
 """The column of `sales.raw_sales` that each field fills."""
 
-PLAN_OMITS = (SALES, CUSTOMERS)
+ABSENT_ON_PLAN = (SALES, CUSTOMERS)
 """An event without both of these is a plan for its day; without one of them it is incomplete."""
 
 OPTIONAL_ON_PLAN = (SALES, CUSTOMERS, OPEN)

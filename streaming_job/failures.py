@@ -9,14 +9,14 @@ from adbc_driver_manager import Error as AdbcError
 from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException, StreamingQueryException
 
-from streaming_job.errors import StartAgainError, StreamError, UnavailableError
+from streaming_job.errors import RestartError, StreamError, UnavailableError
 from streaming_job.sink import START_AGAIN
 
 _DATA_LOSS = ("KAFKA_DATA_LOSS", "failOnDataLoss", "Some data may have been lost")
 _MAX_CHARACTERS = 300
 
 
-def meaning(error: BaseException) -> StreamError:
+def to_stream_error(error: BaseException) -> StreamError:
     """Maps an exception of Spark to what to do about it.
 
     Everything is worth a new start from the ledger, since nothing can be lost or doubled by one;
@@ -26,15 +26,15 @@ def meaning(error: BaseException) -> StreamError:
     if isinstance(error, Py4JNetworkError | ConnectionError):
         return UnavailableError("Spark's Java process is gone")
     if START_AGAIN in text:
-        return StartAgainError(_line_with(text, START_AGAIN))
+        return RestartError(_line_with(text, START_AGAIN))
     if any(mark in text for mark in _DATA_LOSS):
-        return StartAgainError("Kafka no longer holds the events that the query wanted next")
+        return RestartError("Kafka no longer holds the events that the query wanted next")
     return UnavailableError(_cause(text) or type(error).__name__)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raises `meaning` of what Spark raises inside.
+def translate_errors() -> Iterator[None]:
+    """Raises `to_stream_error` of what Spark raises inside.
 
     Raises:
         StreamError: Something failed.
@@ -48,7 +48,7 @@ def translated() -> Iterator[None]:
         ConnectionError,
         AdbcError,
     ) as error:
-        raise meaning(error) from error
+        raise to_stream_error(error) from error
 
 
 def _line_with(text: str, mark: str) -> str:

@@ -103,7 +103,7 @@ def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
         yield consumer
 
 
-def ends(
+def offset_bounds(
     bootstrap_servers: str, topic: str, partitions: Iterable[int]
 ) -> tuple[dict[int, int], dict[int, int]]:
     """The first retained offset and the end (exclusive) of each topic-partition."""

@@ -58,7 +58,7 @@ def produce(
     total: int | None = None
     if isinstance(frame_or_rows, pd.DataFrame):
         total = len(frame_or_rows)
-        pairs = _pairs_of_frame(frame_or_rows)
+        pairs = _encode_frame(frame_or_rows)
     else:
         pairs = (encode(row) for row in frame_or_rows)
     return send(
@@ -148,7 +148,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def _pairs_of_frame(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes]]:
+def _encode_frame(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes]]:
     required = [field for field in events.FIELDS if field not in events.OPTIONAL_ON_PLAN]
     absent = [field for field in required if field not in frame.columns]
     if absent:

@@ -18,12 +18,12 @@ from streaming_job.source import Start
 _PREFIX = "run"
 
 
-def calendar_of(settings: StreamSettings) -> transform.Calendar:
+def calendar_from(settings: StreamSettings) -> transform.Calendar:
     """The days that events may carry."""
     return transform.Calendar(settings.sales_calendar_start, settings.sales_calendar_end)
 
 
-def events_of(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
+def read_events(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
     """The stream of events as the sink takes them: it judges them itself, beside the database."""
     return source.read_stream(spark, start, settings).select(
         "key", "value", "partition", "offset", "timestamp"
@@ -48,16 +48,16 @@ def start_query(
         topic=start.topic,
         topic_uuid=start.topic_uuid,
         stream_id=start.stream_id,
-        calendar=calendar_of(settings),
+        calendar=calendar_from(settings),
         lock_timeout_seconds=settings.stream_lock_timeout_seconds,
         idle_timeout_seconds=settings.stream_idle_timeout_seconds,
     )
     writer = (
-        events_of(spark, start, settings)
+        read_events(spark, start, settings)
         .writeStream.format(sink.NAME)
         .queryName(f"{start.topic}-{uuid.uuid4().hex[:8]}")
         .options(**options.as_options())
-        .option("checkpointLocation", str(fresh_checkpoint(settings)))
+        .option("checkpointLocation", str(new_checkpoint(settings)))
     )
     if available_now:
         writer = writer.trigger(availableNow=True)
@@ -66,7 +66,7 @@ def start_query(
     return writer.start()
 
 
-def fresh_checkpoint(settings: StreamSettings) -> Path:
+def new_checkpoint(settings: StreamSettings) -> Path:
     """Makes a new checkpoint folder and removes those of processes that are gone."""
     root = settings.spark_stream_checkpoints_path.resolve()
     root.mkdir(parents=True, exist_ok=True)

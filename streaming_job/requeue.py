@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming_job import events, ledger, query, sink, transform
-from streaming_job.drain import prepare_tables
-from streaming_job.failures import translated
+from streaming_job.drain import ensure_monthly_tables
+from streaming_job.failures import translate_errors
 from streaming_job.settings import StreamSettings
 from streaming_job.sink import Connection, SinkOptions
 
@@ -63,7 +63,7 @@ def requeue(
     Raises:
         StreamError: What failed and what to do.
     """
-    prepare_tables(settings)
+    ensure_monthly_tables(settings)
     with ledger.connect(settings.database_url) as connection:
         newest = ledger.newest_stream(connection, settings.sales_topic)
         if newest is None:
@@ -74,7 +74,7 @@ def requeue(
         return 0
     looked_at = stored = 0
     with (
-        translated(),
+        translate_errors(),
         closing(Connection(_session_url(settings, stream_id))) as database,
     ):
         for partition in partitions:
@@ -94,7 +94,7 @@ def _session_url(settings: StreamSettings, stream_id: int) -> str:
         topic=settings.sales_topic,
         topic_uuid="",
         stream_id=stream_id,
-        calendar=query.calendar_of(settings),
+        calendar=query.calendar_from(settings),
         lock_timeout_seconds=settings.stream_lock_timeout_seconds,
         idle_timeout_seconds=settings.stream_idle_timeout_seconds,
     ).session_url
@@ -123,7 +123,7 @@ def _pages(
 
 def _good_now(settings: StreamSettings, database: Connection, rows: pa.Table) -> pa.Table:
     """The rows that the stream's own rules, and the stores of now, let pass."""
-    judged = transform.judge(rows, query.calendar_of(settings))
+    judged = transform.validate(rows, query.calendar_from(settings))
     good = pc.and_(
         pc.is_null(judged.column("reason")),
         pc.is_in(judged.column("store"), value_set=sink.known_stores(database)),

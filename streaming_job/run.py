@@ -16,15 +16,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from streaming_job import kafka_client, ledger, query, session, source
-from streaming_job.drain import prepare_tables
+from streaming_job.drain import ensure_monthly_tables
 from streaming_job.errors import (
     RefusedError,
+    RestartError,
     SettingsError,
-    StartAgainError,
     StreamError,
     UnavailableError,
 )
-from streaming_job.failures import meaning
+from streaming_job.failures import to_stream_error
 from streaming_job.ledger import Counts
 from streaming_job.settings import StreamSettings
 
@@ -53,7 +53,7 @@ class Progress:
     last_commit: float
     """Unix seconds of the newest advance of any topic-partition."""
 
-    def line(self) -> str:
+    def summary(self) -> str:
         """One line for a person."""
         return (
             f"stored {self.counts.stored:,}, quarantined {self.counts.quarantined:,}, "
@@ -102,7 +102,7 @@ class Supervisor:
         pause = FIRST_PAUSE_SECONDS
         while not self.stopping.is_set():
             try:
-                prepare_tables(self.settings)
+                ensure_monthly_tables(self.settings)
                 self._plan()
                 return
             except UnavailableError as error:
@@ -121,7 +121,7 @@ class Supervisor:
         while not self.stopping.is_set():
             began = time.monotonic()
             try:
-                prepare_tables(self.settings)
+                ensure_monthly_tables(self.settings)
                 start = self._plan()
                 if start.offsets != planned:
                     # The query before took something: only failures in a row lengthen the pause.
@@ -142,14 +142,14 @@ class Supervisor:
                 if self.stopping.is_set():
                     # A signal to the whole process group ends Java too; what it was writing is
                     # rolled back, and the next start takes it again.
-                    log.info("the last batch was cut short: %s", meaning(error))
+                    log.info("the last batch was cut short: %s", to_stream_error(error))
                     return
                 if not _is_alive(spark):
                     raise SparkGoneError(
                         "Spark's Java process is gone: start the stream again, "
                         "it goes on where the tables are"
                     ) from error
-                known = error if isinstance(error, StreamError) else meaning(error)
+                known = error if isinstance(error, StreamError) else to_stream_error(error)
                 log.warning("%s; starting again from the ledger in %.0f s", known, pause)
                 self.stopping.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -183,7 +183,7 @@ class Supervisor:
             return
         try:
             self.on_progress(self._progress(start))
-        except StartAgainError:
+        except RestartError:
             raise
         except StreamError as error:
             # The query itself will tell; a report is not worth ending it.
@@ -196,7 +196,9 @@ class Supervisor:
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
         self._refuse_going_back({key: row.next_offset for key, row in rows.items()})
-        _, ends = kafka_client.ends(self.settings.kafka_bootstrap_servers, start.topic, rows.keys())
+        _, ends = kafka_client.offset_bounds(
+            self.settings.kafka_bootstrap_servers, start.topic, rows.keys()
+        )
         now = time.monotonic()
         handled = counts.stored + counts.quarantined
         rate = 0.0
@@ -212,19 +214,19 @@ class Supervisor:
         """A database restored from a backup: without new events no task would notice.
 
         Raises:
-            StartAgainError: The ledger stands before where it stood.
+            RestartError: The ledger stands before where it stood.
         """
         for partition, seen in self._seen.items():
             now = offsets.get(partition, 0)
             if now < seen:
-                raise StartAgainError(
+                raise RestartError(
                     f"the ledger of topic-partition {partition} went back from {seen} to {now}"
                 )
         self._seen = offsets
 
 
 @contextmanager
-def stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
     """Turns SIGTERM and SIGINT into a clean stop after the running batch."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -53,7 +53,7 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
         UnavailableError: PostgreSQL or Kafka does not answer.
     """
     topic = kafka_client.describe_topic(settings.kafka_bootstrap_servers, settings.sales_topic)
-    beginnings, ends = kafka_client.ends(
+    beginnings, ends = kafka_client.offset_bounds(
         settings.kafka_bootstrap_servers, topic.name, topic.partitions
     )
     with ledger.connect(settings.database_url) as connection:

@@ -29,7 +29,7 @@ _RANGES = {
 }
 
 
-class UnusableError(ValueError):
+class InvalidEventError(ValueError):
     """The event cannot be used.
 
     Attributes:
@@ -46,14 +46,14 @@ class UnusableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Days:
+class DateRange:
     """The days that events may carry, both ends inside."""
 
     first: date
     last: date
 
 
-def row_of(value: bytes | None, days: Days) -> dict[str, Any]:
+def parse_event(value: bytes | None, days: DateRange) -> dict[str, Any]:
     """The event as a row.
 
     Args:
@@ -64,7 +64,7 @@ def row_of(value: bytes | None, days: Days) -> dict[str, Any]:
         The columns of `events.COLUMNS`; None where a plan leaves a field out.
 
     Raises:
-        UnusableError: The first reason, in the order of `Reason`, for which it cannot be used.
+        InvalidEventError: The first reason, in the order of `Reason`, for which it cannot be used.
             Whether its store is known is not judged here.
     """
     given = _fields(_document(value))
@@ -80,22 +80,22 @@ def row_of(value: bytes | None, days: Days) -> dict[str, Any]:
 def _document(value: bytes | None) -> Any:
     """The JSON value, if the bytes are exactly one."""
     if value is None:
-        raise UnusableError(Reason.NULL_VALUE, "no value")
+        raise InvalidEventError(Reason.NULL_VALUE, "no value")
     if len(value) > events.MAX_VALUE_BYTES:
-        raise UnusableError(Reason.OVERSIZED, f"{len(value)} bytes")
+        raise InvalidEventError(Reason.OVERSIZED, f"{len(value)} bytes")
     try:
         text = value.decode("utf-8", errors="strict")
     except UnicodeDecodeError as error:
-        raise UnusableError(Reason.NOT_UTF8) from error
+        raise InvalidEventError(Reason.NOT_UTF8) from error
     constants: list[str] = []
     try:
         document = json.loads(text, object_pairs_hook=_names_once, parse_constant=constants.append)
         # Half a surrogate pair is no text: it cannot be written as UTF-8.
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise UnusableError(Reason.NOT_JSON) from error
+        raise InvalidEventError(Reason.NOT_JSON) from error
     if constants:
-        raise UnusableError(Reason.NAN)
+        raise InvalidEventError(Reason.NAN)
     return document
 
 
@@ -108,7 +108,7 @@ def _names_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _fields(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
-        raise UnusableError(Reason.NOT_OBJECT)
+        raise InvalidEventError(Reason.NOT_OBJECT)
     return {name: document[name] for name in events.FIELDS if name in document}
 
 
@@ -116,12 +116,12 @@ def _refuse(reason: Reason, given: Mapping[str, Any], test: Callable[[str], bool
     """Raises for the first field, in the dataset's order, for which the test holds."""
     for name in given:
         if test(name):
-            raise UnusableError(reason, name)
+            raise InvalidEventError(reason, name)
 
 
 def _complete(given: Mapping[str, Any]) -> None:
     _refuse(Reason.NULL_VALUE, given, lambda name: given[name] is None)
-    is_plan = not any(name in given for name in events.PLAN_OMITS)
+    is_plan = not any(name in given for name in events.ABSENT_ON_PLAN)
     optional = events.OPTIONAL_ON_PLAN if is_plan else ()
     needed = dict.fromkeys(name for name in events.FIELDS if name not in optional)
     _refuse(Reason.MISSING_FIELD, needed, lambda name: name not in given)
@@ -148,7 +148,7 @@ def _in_range(given: Mapping[str, Any]) -> None:
         return not low <= numbers[name] <= high
 
     _refuse(Reason.OUT_OF_RANGE, numbers, is_outside)
-    sold = {name: given[name] for name in events.PLAN_OMITS if name in given}
+    sold = {name: given[name] for name in events.ABSENT_ON_PLAN if name in given}
     _refuse(Reason.NEGATIVE_SALES, sold, lambda name: sold[name] < 0)
 
 
@@ -157,16 +157,16 @@ def _day(written: str) -> date:
     if _DATE_SHAPE.fullmatch(written):
         with suppress(ValueError):
             return date.fromisoformat(written)
-    raise UnusableError(Reason.IMPOSSIBLE_DATE, written)
+    raise InvalidEventError(Reason.IMPOSSIBLE_DATE, written)
 
 
-def _meaningful(given: Mapping[str, Any], day: date, holiday: str, days: Days) -> None:
+def _meaningful(given: Mapping[str, Any], day: date, holiday: str, days: DateRange) -> None:
     if not days.first <= day <= days.last:
-        raise UnusableError(Reason.OUTSIDE_CALENDAR, str(day))
+        raise InvalidEventError(Reason.OUTSIDE_CALENDAR, str(day))
     if given[events.DAY_OF_WEEK] != day.isoweekday():
-        raise UnusableError(Reason.WEEKDAY_MISMATCH, f"Date is a day {day.isoweekday()}")
+        raise InvalidEventError(Reason.WEEKDAY_MISMATCH, f"Date is a day {day.isoweekday()}")
     if holiday not in events.HOLIDAY_CODES:
-        raise UnusableError(Reason.UNKNOWN_HOLIDAY, holiday)
+        raise InvalidEventError(Reason.UNKNOWN_HOLIDAY, holiday)
     sold = given.get(events.SALES, 0)
     if given.get(events.OPEN) == 0 and sold > 0:
-        raise UnusableError(Reason.SALES_WHILE_CLOSED, f"Sales {sold}")
+        raise InvalidEventError(Reason.SALES_WHILE_CLOSED, f"Sales {sold}")

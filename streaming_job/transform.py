@@ -22,7 +22,7 @@ from streaming_job import strict
 OPEN_CALENDAR_DAYS = 366
 """With no end of the calendar given, days up to this many ahead of today are inside."""
 
-TYPES = {
+COLUMN_TYPES = {
     "store": pa.int32(),
     "day_of_week": pa.int16(),
     "date": pa.date32(),
@@ -35,19 +35,19 @@ TYPES = {
 }
 """The columns of an event, typed as `sales.raw_sales` has them."""
 
-JUDGED = pa.schema(
+VALIDATED = pa.schema(
     [
         ("topic_partition", pa.int32()),
         ("kafka_offset", pa.int64()),
         ("event_time", pa.timestamp("us", tz="UTC")),
-        *TYPES.items(),
+        *COLUMN_TYPES.items(),
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("key", pa.binary()),
         ("value", pa.binary()),
     ]
 )
-"""What `judge` returns: an event's place, its columns if it is good, else reason and detail."""
+"""What `validate` returns: an event's place, its columns if it is good, else reason and detail."""
 
 # Every number here has at most nine digits, so that none leaves the range of its column.
 _NUMBER = "(?:0|[1-9][0-9]{0,8})"
@@ -73,32 +73,32 @@ class Calendar:
     start: date
     end: date | None
 
-    def today(self) -> strict.Days:
+    def bounds(self) -> strict.DateRange:
         """Its days as they are today (UTC)."""
         ahead = datetime.now(UTC).date() + timedelta(days=OPEN_CALENDAR_DAYS)
-        return strict.Days(self.start, self.end or ahead)
+        return strict.DateRange(self.start, self.end or ahead)
 
 
-def judge(
-    kafka: pa.RecordBatch | pa.Table, calendar: Calendar, *, use_fast_way: bool = True
+def validate(
+    kafka: pa.RecordBatch | pa.Table, calendar: Calendar, *, use_regex: bool = True
 ) -> pa.Table:
     """Types and judges events.
 
     Args:
         kafka: Columns key, value (binary), partition, offset, timestamp of Spark's Kafka source.
         calendar: The days that are inside.
-        use_fast_way: Off in tests that hold the two ways against each other.
+        use_regex: Off in tests that hold the two ways against each other.
 
     Returns:
-        A table of `JUDGED`, a row an event, in their order.
+        A table of `VALIDATED`, a row an event, in their order.
     """
-    days = calendar.today()
+    days = calendar.bounds()
     value = _column(kafka, "value").cast(pa.binary())
-    if use_fast_way:
+    if use_regex:
         columns = _recognised(value, days)
         is_good = columns.pop("is_good")
     else:
-        columns = {name: pa.nulls(len(value), kind) for name, kind in TYPES.items()}
+        columns = {name: pa.nulls(len(value), kind) for name, kind in COLUMN_TYPES.items()}
         is_good = pa.repeat(pa.scalar(False), len(value))
     columns |= {name: pa.nulls(len(value), pa.string()) for name in ("reason", "detail")}
     rest = pc.invert(is_good)
@@ -116,7 +116,7 @@ def judge(
         "key": _column(kafka, "key"),
         "value": value,
     }
-    return pa.table({**place, **columns}).select(JUDGED.names).cast(JUDGED)
+    return pa.table({**place, **columns}).select(VALIDATED.names).cast(VALIDATED)
 
 
 def _column(table: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
@@ -124,7 +124,7 @@ def _column(table: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _recognised(value: pa.Array, days: strict.Days) -> dict[str, pa.Array]:
+def _recognised(value: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
     """The typed columns of good events of `_SHAPE`, and which ones are: `is_good`."""
     found = pc.extract_regex(value, _SHAPE)
     parts = {name: found.field(index).cast(pa.string()) for index, name in enumerate(_names(found))}
@@ -134,9 +134,11 @@ def _recognised(value: pa.Array, days: strict.Days) -> dict[str, pa.Array]:
         text = parts[name]
         # A group that took no part in the match is empty.
         present = pc.and_(is_shaped, pc.greater(pc.binary_length(text), 0))
-        return pc.if_else(present, text, pa.scalar(None, pa.string())).cast(TYPES[name])
+        return pc.if_else(present, text, pa.scalar(None, pa.string())).cast(COLUMN_TYPES[name])
 
-    columns = {name: integers(name) for name in TYPES if name not in ("date", "state_holiday")}
+    columns = {
+        name: integers(name) for name in COLUMN_TYPES if name not in ("date", "state_holiday")
+    }
     columns["date"] = _dates(parts["date"], days)
     columns["state_holiday"] = pc.if_else(
         pc.equal(pc.binary_length(parts["state_holiday"]), 0), "0", parts["state_holiday"]
@@ -155,14 +157,14 @@ def _names(found: pa.StructArray) -> list[str]:
     return [found.type.field(index).name for index in range(found.type.num_fields)]
 
 
-def _dates(text: pa.Array, days: strict.Days) -> pa.Array:
+def _dates(text: pa.Array, days: strict.DateRange) -> pa.Array:
     """The days inside the calendar; null for others."""
     coded = text.dictionary_encode()
     read = [_inside(written, days) for written in coded.dictionary.to_pylist()]
     return pa.array(read, pa.date32()).take(coded.indices)
 
 
-def _inside(written: str, days: strict.Days) -> date | None:
+def _inside(written: str, days: strict.DateRange) -> date | None:
     try:
         day = date.fromisoformat(written)
     except ValueError:
@@ -170,13 +172,13 @@ def _inside(written: str, days: strict.Days) -> date | None:
     return day if days.first <= day <= days.last else None
 
 
-def _one_by_one(values: pa.Array, days: strict.Days) -> dict[str, pa.Array]:
+def _one_by_one(values: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
     """The columns of events that `strict` judges: a row, or a reason and perhaps a detail."""
     rows: list[dict[str, Any]] = []
     for value in values.to_pylist():
         try:
-            rows.append(strict.row_of(value, days))
-        except strict.UnusableError as error:
+            rows.append(strict.parse_event(value, days))
+        except strict.InvalidEventError as error:
             rows.append({"reason": error.reason.value, "detail": error.detail or None})
-    kinds = {**TYPES, "reason": pa.string(), "detail": pa.string()}
+    kinds = {**COLUMN_TYPES, "reason": pa.string(), "detail": pa.string()}
     return {name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()}

@@ -25,7 +25,7 @@ from pyspark.sql.datasource import (
 from pyspark.sql.types import StructType
 
 from streaming_job import events, transform
-from streaming_job.errors import StartAgainError
+from streaming_job.errors import RestartError
 from streaming_job.events import Reason
 
 NAME = "exactly_once_postgres"
@@ -150,7 +150,7 @@ class ExactlyOnceWriter(DataSourceStreamArrowWriter):
         """Writes one task's range; see the module.
 
         Raises:
-            StartAgainError: The rows do not continue the ledger, or the topic is another one now:
+            RestartError: The rows do not continue the ledger, or the topic is another one now:
                 only a start from the ledger is right.
         """
         first = next((batch for batch in iterator if batch.num_rows), None)
@@ -250,14 +250,16 @@ def _where(stream_id: int, rows: pa.Table) -> dict[str, Any]:
 
 
 def raw_rows(stream_id: int, rows: pa.Table) -> pa.Table:
-    """Good events, a table of `transform.JUDGED`, as rows of `raw_sales`."""
-    return pa.table(_where(stream_id, rows) | {name: rows.column(name) for name in transform.TYPES})
+    """Good events, a table of `transform.VALIDATED`, as rows of `raw_sales`."""
+    return pa.table(
+        _where(stream_id, rows) | {name: rows.column(name) for name in transform.COLUMN_TYPES}
+    )
 
 
 def known_stores(connection: Connection) -> pa.Array:
     """The stores whose events count, as they are in the connection's transaction."""
     found = connection.fetch("SELECT store FROM sales.stores").column(0)
-    return found.cast(transform.TYPES["store"]).combine_chunks()
+    return found.cast(transform.COLUMN_TYPES["store"]).combine_chunks()
 
 
 def append_change(
@@ -372,7 +374,7 @@ class _Task:
             self.options.bootstrap_servers, self.options.topic, self.partition, self.taken, offset
         )
         if found is not None:
-            raise StartAgainError(
+            raise RestartError(
                 f"{START_AGAIN}: {self.options.topic}-{self.partition} continues at offset "
                 f"{offset}, but the ledger has taken only up to {self.taken}"
             )
@@ -380,7 +382,7 @@ class _Task:
     def _take(self, batch: pa.RecordBatch) -> None:
         offsets = batch.column("offset")
         if pc.any(pc.not_equal(batch.column("partition"), self.partition)).as_py():
-            raise StartAgainError(f"{START_AGAIN}: one task got several topic-partitions")
+            raise RestartError(f"{START_AGAIN}: one task got several topic-partitions")
         below = pc.sum(pc.less(offsets, self.next_offset)).as_py()
         if below:
             self.done.dropped += below
@@ -390,10 +392,10 @@ class _Task:
             offsets = batch.column("offset")
         steps = pc.pairwise_diff(offsets)
         if batch.num_rows > 1 and pc.min(steps).as_py() < 1:
-            raise StartAgainError(f"{START_AGAIN}: offsets of one task do not ascend")
+            raise RestartError(f"{START_AGAIN}: offsets of one task do not ascend")
         last = int(offsets[-1].as_py())
         if int(offsets[0].as_py()) < self.next_offset:
-            raise StartAgainError(f"{START_AGAIN}: offsets of one task do not ascend")
+            raise RestartError(f"{START_AGAIN}: offsets of one task do not ascend")
         self.done.gaps += last + 1 - self.next_offset - batch.num_rows
         self.next_offset = last + 1
         self.raw.append(batch)
@@ -405,7 +407,7 @@ class _Task:
         """Judges what is held, and copies it into the two tables."""
         if not self.raw:
             return
-        held = transform.judge(pa.Table.from_batches(self.raw), self.options.calendar)
+        held = transform.validate(pa.Table.from_batches(self.raw), self.options.calendar)
         self.raw = []
         is_good = pc.is_null(held.column("reason"))
         stays = pc.and_(is_good, pc.is_in(held.column("store"), value_set=self.known))
@@ -456,7 +458,7 @@ class _Task:
 
     def _advance(self) -> None:
         if _topic_uuid_now(self.options) != self.options.topic_uuid:
-            raise StartAgainError(
+            raise RestartError(
                 f"{START_AGAIN}: topic {self.options.topic!r} was recreated while the stream ran"
             )
         self.connection.execute(

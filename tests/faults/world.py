@@ -255,7 +255,7 @@ class World:
         deadline = time.monotonic() + 60
         while True:
             try:
-                _, ends = kafka_client.ends(
+                _, ends = kafka_client.offset_bounds(
                     self.settings.kafka_bootstrap_servers, self.topic, self._topic_now().partitions
                 )
                 return ends

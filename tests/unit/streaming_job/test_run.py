@@ -39,7 +39,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], list[float]
     def fail(*_arguments: object) -> None:
         raise RuntimeError("could not extend file: No space left on device")
 
-    monkeypatch.setattr(run, "prepare_tables", lambda _settings: None)
+    monkeypatch.setattr(run, "ensure_monthly_tables", lambda _settings: None)
     monkeypatch.setattr(run, "_is_alive", lambda _spark: True)
     monkeypatch.setattr(query, "start_query", fail)
 

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from streaming_job import source
-from streaming_job.audit import Line
+from streaming_job.audit import PartitionAudit
 from streaming_job.errors import RefusedError, SettingsError
 from streaming_job.session import spark_config
 from streaming_job.settings import load_settings
@@ -72,7 +72,7 @@ def test_sink_options_travel_and_hide_the_password() -> None:
     assert "lock_timeout%3D30s" in options.session_url
 
 
-BALANCED = Line("sales", 1, 0, 10, 20, 6, 2, 1, 1, 6, 2, 8, 10, 19)
+BALANCED = PartitionAudit("sales", 1, 0, 10, 20, 6, 2, 1, 1, 6, 2, 8, 10, 19)
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ BALANCED = Line("sales", 1, 0, 10, 20, 6, 2, 1, 1, 6, 2, 8, 10, 19)
     ],
 )
 def test_the_ledgers_arithmetic_finds_each_fault(changes: dict[str, int], word: str | None) -> None:
-    faults = Line(**(vars(BALANCED) | changes)).faults()
+    faults = PartitionAudit(**(vars(BALANCED) | changes)).faults()
     assert (faults == []) if word is None else any(word in fault for fault in faults)
