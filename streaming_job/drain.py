@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from streaming_job import ledger, query, session, source, transform
 from streaming_job.failures import translate_errors
-from streaming_job.ledger import Counts
+from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
 MONTHS_AHEAD_DAYS = transform.OPEN_CALENDAR_DAYS + 31

@@ -1,8 +1,11 @@
-"""The errors that the stream raises, by what the reader has to do about them."""
+"""The stream's errors, by what the reader has to do about them."""
+
+#: Marks a `RestartError` in the text of a failed Spark task, which is all that the driver sees.
+RESTART_MARKER = "START_AGAIN"
 
 
 class StreamError(Exception):
-    """Anything that stops the stream; its message is one line that says what to do."""
+    """Anything that stops the stream; the message is one line that says what to do."""
 
 
 class SettingsError(StreamError):
@@ -10,12 +13,12 @@ class SettingsError(StreamError):
 
 
 class RefusedError(StreamError):
-    """Going on could lose or double events, so a person must decide first."""
+    """Continuing could lose or duplicate events, so a person must decide first."""
 
 
 class UnavailableError(StreamError):
-    """PostgreSQL or Kafka does not answer; trying again later is right."""
+    """PostgreSQL or Kafka does not answer; try again later."""
 
 
 class RestartError(StreamError):
-    """The running query's view of the world is out of date; a start from the ledger mends it."""
+    """The running query no longer matches the ledger; restart it from the ledger."""

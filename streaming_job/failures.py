@@ -1,4 +1,4 @@
-"""What a failed query means: Spark's long traces turned into the errors of `errors`."""
+"""Translation of Spark's and the drivers' exceptions into the errors of `errors`."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from adbc_driver_manager import Error as AdbcError
 from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException, StreamingQueryException
 
-from streaming_job.errors import RestartError, StreamError, UnavailableError
-from streaming_job.sink import START_AGAIN
+from streaming_job.errors import RESTART_MARKER, RestartError, StreamError, UnavailableError
 
-_DATA_LOSS = ("KAFKA_DATA_LOSS", "failOnDataLoss", "Some data may have been lost")
+#: What Spark's Kafka source writes when retention deleted the offsets that it wants next.
+_DATA_LOSS_MARKERS = ("KAFKA_DATA_LOSS", "failOnDataLoss", "Some data may have been lost")
+#: Longest message, in characters; Java's exceptions can quote whole query plans.
 _MAX_CHARACTERS = 300
 
 
 def to_stream_error(error: BaseException) -> StreamError:
-    """Maps an exception of Spark to what to do about it.
+    """Return the stream's error for an exception of Spark or a driver.
 
-    Everything is worth a new start from the ledger, since nothing can be lost or doubled by one;
-    what is not (a recreated topic, missing rights) the next `source.plan_start` refuses by name.
+    Every failure may be retried from the ledger, because a restart can neither lose nor duplicate
+    an event. If a retry cannot help (a recreated topic, a missing privilege), the next
+    `source.plan_start` raises `RefusedError`.
     """
     text = str(error)
     if isinstance(error, Py4JNetworkError | ConnectionError):
-        return UnavailableError("Spark's Java process is gone")
-    if START_AGAIN in text:
-        return RestartError(_line_with(text, START_AGAIN))
-    if any(mark in text for mark in _DATA_LOSS):
+        return UnavailableError("Spark's Java process died")
+    if RESTART_MARKER in text:
+        return RestartError(_text_after(RESTART_MARKER, text))
+    if any(marker in text for marker in _DATA_LOSS_MARKERS):
         return RestartError("Kafka no longer holds the events that the query wanted next")
-    return UnavailableError(_cause(text) or type(error).__name__)
+    return UnavailableError(_innermost_cause(text) or type(error).__name__)
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raises `to_stream_error` of what Spark raises inside.
+    """Translate exceptions raised inside the block with `to_stream_error`.
 
     Raises:
-        StreamError: Something failed.
+        StreamError: Spark or a driver failed.
     """
     try:
         yield
@@ -51,21 +53,18 @@ def translate_errors() -> Iterator[None]:
         raise to_stream_error(error) from error
 
 
-def _line_with(text: str, mark: str) -> str:
-    for line in text.splitlines():
-        if mark in line:
-            return line[line.index(mark) + len(mark) :].lstrip(": ")[:_MAX_CHARACTERS]
-    return mark
+def _text_after(marker: str, text: str) -> str:
+    rest = text[text.index(marker) + len(marker) :]
+    return rest.split("\n", 1)[0].lstrip(": ")[:_MAX_CHARACTERS]
 
 
-def _cause(text: str) -> str:
-    """The line that names the innermost cause: the last one that looks like an exception's."""
-    named = [
-        line.strip()
-        for line in text.splitlines()
+def _innermost_cause(text: str) -> str:
+    """Return the last line that looks like an exception's, or else the first line."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    exceptions = [
+        line
+        for line in lines
         if ("Error" in line or "Exception" in line)
-        and not line.lstrip().startswith(("at ", "File ", "raise ", "..."))
+        and not line.startswith(("at ", "File ", "raise ", "..."))
     ]
-    return (named[-1] if named else text.strip().splitlines()[0] if text.strip() else "")[
-        :_MAX_CHARACTERS
-    ]
+    return (exceptions[-1:] or lines[:1] or [""])[0][:_MAX_CHARACTERS]

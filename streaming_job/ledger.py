@@ -1,61 +1,41 @@
-"""The ledger in PostgreSQL as the driver sees it: streams, offsets, counts, monthly tables.
+"""The ledger as the driver process sees it: streams, offsets, counts, monthly tables.
 
-The statements of the sink's own transaction are in `sink`.
+The statements on one row are in `ledger_rows`; the transactions of the sink are in `sink`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
 
 import psycopg
 
 from streaming_job.errors import RefusedError, UnavailableError
+from streaming_job.ledger_rows import ADVANCE_ROW, LOCK_ROW, OPEN_ROW, Counts
 
+#: Seconds to wait for PostgreSQL to accept a connection.
 CONNECT_SECONDS = 10
-_FIND = "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_uuid = %s"
+_FIND_STREAM = "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_uuid = %s"
 
 
 @dataclass(frozen=True)
 class OffsetRow:
-    """One topic-partition's line of the ledger."""
+    """One topic-partition's row of the ledger."""
 
     topic_partition: int
     first_offset: int
     next_offset: int
-    stored: int
-    quarantined: int
-    gaps: int
-    expired: int
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Events by what became of them, summed over topic-partitions."""
-
-    stored: int = 0
-    quarantined: int = 0
-    gaps: int = 0
-    expired: int = 0
-
-    def __sub__(self, other: Counts) -> Counts:
-        return Counts(
-            self.stored - other.stored,
-            self.quarantined - other.quarantined,
-            self.gaps - other.gaps,
-            self.expired - other.expired,
-        )
 
 
 @contextmanager
 def connect(database_url: str) -> Iterator[psycopg.Connection]:
-    """Opens one transaction on the sales database and commits it at the end.
+    """Open one transaction on the sales database and commit it at the end of the block.
 
     Raises:
-        UnavailableError: PostgreSQL does not answer, or went away in the middle.
-        RefusedError: It answers, and refuses the role or lacks the tables.
+        UnavailableError: PostgreSQL does not answer, or the connection broke inside the block.
+        RefusedError: PostgreSQL refuses the role, or the tables are missing.
     """
     try:
         with psycopg.connect(
@@ -69,7 +49,7 @@ def connect(database_url: str) -> Iterator[psycopg.Connection]:
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise RefusedError(
-            f"the role of STREAM_DATABASE_URL lacks a right: {_first_line(error)}"
+            f"the role of STREAM_DATABASE_URL lacks a privilege: {_first_line(error)}"
         ) from error
     except psycopg.OperationalError as error:
         text = _first_line(error)
@@ -83,7 +63,7 @@ def _first_line(error: Exception) -> str:
 
 
 def newest_stream(connection: psycopg.Connection, topic: str) -> tuple[int, str] | None:
-    """The id and topic UUID of the newest accepted stream of a topic, if there is one."""
+    """Return the id and topic UUID of a topic's newest accepted stream, or None."""
     row = connection.execute(
         "SELECT stream_id, topic_uuid FROM sales.streams WHERE topic = %s "
         "ORDER BY accepted_at DESC, stream_id DESC LIMIT 1",
@@ -93,30 +73,30 @@ def newest_stream(connection: psycopg.Connection, topic: str) -> tuple[int, str]
 
 
 def find_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int | None:
-    """The stream id of a topic by its UUID, or None when it was never accepted."""
-    row = connection.execute(_FIND, (topic, topic_uuid)).fetchone()
+    """Return the stream id of a topic by its UUID, or None if it was never accepted."""
+    row = connection.execute(_FIND_STREAM, (topic, topic_uuid)).fetchone()
     return None if row is None else int(row[0])
 
 
 def accept_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int:
-    """Registers a topic by its UUID, or finds it registered, and returns its stream id."""
-    known = find_stream(connection, topic, topic_uuid)
-    if known is not None:
-        # An INSERT that meets a conflict still takes a number, and a smallint has only 32,767: a
-        # stream that starts again every few seconds would use them up in days.
-        return known
+    """Register a topic by its UUID if it is new, and return its stream id."""
+    stream_id = find_stream(connection, topic, topic_uuid)
+    if stream_id is not None:
+        # An INSERT that meets a conflict still consumes a number, and a smallint has only 32,767:
+        # a stream that restarts every few seconds would use them up in days.
+        return stream_id
     connection.execute(
         "INSERT INTO sales.streams (topic, topic_uuid) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (topic, topic_uuid),
     )
-    (row,) = connection.execute(_FIND, (topic, topic_uuid)).fetchall()
+    (row,) = connection.execute(_FIND_STREAM, (topic, topic_uuid)).fetchall()
     return int(row[0])
 
 
 def offsets(connection: psycopg.Connection, stream_id: int) -> dict[int, OffsetRow]:
-    """The ledger's lines of a stream, by topic-partition."""
+    """Return a stream's rows of the ledger, by topic-partition."""
     rows = connection.execute(
-        "SELECT topic_partition, first_offset, next_offset, stored, quarantined, gaps, expired "
+        "SELECT topic_partition, first_offset, next_offset "
         "FROM sales.stream_offsets WHERE stream_id = %s ORDER BY topic_partition",
         (stream_id,),
     ).fetchall()
@@ -126,38 +106,28 @@ def offsets(connection: psycopg.Connection, stream_id: int) -> dict[int, OffsetR
 def open_partitions(
     connection: psycopg.Connection, stream_id: int, beginnings: Mapping[int, int]
 ) -> None:
-    """Gives every topic-partition its line, beginning at the oldest event that the broker has."""
+    """Open a row for every new topic-partition, at the oldest offset that the broker retains."""
+    cursor = psycopg.RawCursor(connection)
     for topic_partition, beginning in beginnings.items():
-        connection.execute(
-            "INSERT INTO sales.stream_offsets "
-            "(stream_id, topic_partition, first_offset, next_offset) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT DO NOTHING",
-            (stream_id, topic_partition, beginning, beginning),
-        )
+        cursor.execute(OPEN_ROW, (stream_id, topic_partition, beginning))
 
 
 def count_expired(
     connection: psycopg.Connection, stream_id: int, topic_partition: int, beginning: int
 ) -> int:
-    """Advances a line over events that retention deleted unread; returns how many it counted."""
-    row = connection.execute(
-        "SELECT next_offset FROM sales.stream_offsets "
-        "WHERE stream_id = %s AND topic_partition = %s FOR UPDATE",
-        (stream_id, topic_partition),
-    ).fetchone()
+    """Advance a row past the events that retention deleted unread; return their number."""
+    cursor = psycopg.RawCursor(connection)
+    row = cursor.execute(LOCK_ROW, (stream_id, topic_partition)).fetchone()
     if row is None or row[0] >= beginning:
         return 0
     expired = beginning - int(row[0])
-    connection.execute(
-        "UPDATE sales.stream_offsets SET next_offset = %s, expired = expired + %s, "
-        "updated_at = clock_timestamp() WHERE stream_id = %s AND topic_partition = %s",
-        (beginning, expired, stream_id, topic_partition),
-    )
+    added = Counts(expired=expired)
+    cursor.execute(ADVANCE_ROW, (stream_id, topic_partition, beginning, *astuple(added)))
     return expired
 
 
 def counts(connection: psycopg.Connection, stream_id: int) -> Counts:
-    """What became of a stream's events so far."""
+    """Return a stream's counts, summed over its topic-partitions."""
     (row,) = connection.execute(
         "SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(quarantined), 0)::bigint, "
         "coalesce(sum(gaps), 0)::bigint, coalesce(sum(expired), 0)::bigint "
@@ -168,7 +138,7 @@ def counts(connection: psycopg.Connection, stream_id: int) -> Counts:
 
 
 def quarantined_by_reason(connection: psycopg.Connection, stream_id: int) -> dict[str, int]:
-    """How many events of a stream are in quarantine, by reason."""
+    """Return the number of a stream's quarantined events, by reason."""
     rows = connection.execute(
         "SELECT reason, count(*) FROM sales.quarantined_events WHERE stream_id = %s "
         "GROUP BY reason ORDER BY reason",
@@ -178,12 +148,12 @@ def quarantined_by_reason(connection: psycopg.Connection, stream_id: int) -> dic
 
 
 def ensure_months(connection: psycopg.Connection, first_day: date, last_day: date) -> None:
-    """Makes the monthly child tables that events of these days go to."""
+    """Create the monthly child tables for events of these days."""
     connection.execute("SELECT sales.ensure_months(%s, %s)", (first_day, last_day))
 
 
 def last_commit(connection: psycopg.Connection, stream_id: int) -> float:
-    """Unix seconds at which a topic-partition of a stream advanced last; 0 before the first."""
+    """Return when a topic-partition of a stream last advanced, in Unix seconds; 0 if never."""
     (row,) = connection.execute(
         "SELECT coalesce(extract(epoch FROM max(updated_at)), 0)::float8 "
         "FROM sales.stream_offsets WHERE stream_id = %s",
@@ -193,9 +163,9 @@ def last_commit(connection: psycopg.Connection, stream_id: int) -> float:
 
 
 def quarantined_partitions(
-    connection: psycopg.Connection, stream_id: int, reasons: list[str]
+    connection: psycopg.Connection, stream_id: int, reasons: Collection[str]
 ) -> list[int]:
-    """The topic-partitions of a stream that have events in quarantine for one of the reasons."""
+    """Return the topic-partitions with events in quarantine for one of the reasons."""
     rows = connection.execute(
         "SELECT DISTINCT topic_partition FROM sales.quarantined_events "
         "WHERE stream_id = %s AND reason = ANY (%s) ORDER BY 1",

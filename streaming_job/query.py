@@ -10,7 +10,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from streaming_job import sink, source, transform
+from streaming_job import source, transform
 from streaming_job.settings import StreamSettings
 from streaming_job.sink import ExactlyOncePostgres, SinkOptions
 from streaming_job.source import Start
@@ -54,7 +54,7 @@ def start_query(
     )
     writer = (
         read_events(spark, start, settings)
-        .writeStream.format(sink.NAME)
+        .writeStream.format(ExactlyOncePostgres.name())
         .queryName(f"{start.topic}-{uuid.uuid4().hex[:8]}")
         .options(**options.as_options())
         .option("checkpointLocation", str(new_checkpoint(settings)))

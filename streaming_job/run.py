@@ -25,7 +25,7 @@ from streaming_job.errors import (
     UnavailableError,
 )
 from streaming_job.failures import to_stream_error
-from streaming_job.ledger import Counts
+from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 
 from streaming_job.errors import SettingsError
-from streaming_job.ledger import Counts
+from streaming_job.ledger_rows import Counts
 from streaming_job.metrics import MetricsServer, exposition
 from streaming_job.run import Progress
 

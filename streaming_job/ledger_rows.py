@@ -1,0 +1,60 @@
+"""The statements that open, lock and advance a row of `sales.stream_offsets`, and its balance.
+
+Both database drivers run these statements: Spark's Python workers and `requeue` through `sink`
+(ADBC), the driver process through `ledger` (psycopg). The module imports neither driver, so a
+worker loads it cheaply. The constraint `offsets_balance` of the table refuses a row whose
+`next_offset` does not match its counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Parameters: stream, topic-partition, first offset.
+OPEN_ROW = """
+INSERT INTO sales.stream_offsets (stream_id, topic_partition, first_offset, next_offset)
+VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING
+"""
+#: Parameters: stream, topic-partition. Returns the next offset.
+LOCK_ROW = """
+SELECT next_offset FROM sales.stream_offsets
+WHERE stream_id = $1 AND topic_partition = $2 FOR UPDATE
+"""
+#: Parameters: stream, topic-partition, next offset, and the fields of `Counts` to add.
+#: The next offset is not computed here, so the constraint still compares two independent figures.
+ADVANCE_ROW = """
+UPDATE sales.stream_offsets SET next_offset = $3, stored = stored + $4,
+    quarantined = quarantined + $5, gaps = gaps + $6, expired = expired + $7,
+    updated_at = clock_timestamp()
+WHERE stream_id = $1 AND topic_partition = $2
+"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Offsets by what became of them.
+
+    Attributes:
+        stored: Events in `raw_sales`, and superseded ones that retention has removed from it.
+        quarantined: Events in `quarantined_events`.
+        gaps: Offsets that hold no event: transaction markers, compaction, aborted events.
+        expired: Events that Kafka's retention deleted before the stream read them.
+    """
+
+    stored: int = 0
+    quarantined: int = 0
+    gaps: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """Every offset accounted for; equals `next_offset - first_offset` of a balanced row."""
+        return self.stored + self.quarantined + self.gaps + self.expired
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.stored - other.stored,
+            self.quarantined - other.quarantined,
+            self.gaps - other.gaps,
+            self.expired - other.expired,
+        )
