@@ -1,7 +1,7 @@
-"""Flink's SQL with its JDBC sink, a peer of `make bench-ingest`, from files of its own.
+"""Flink's installation, command and SQL script; `processes` runs them.
 
-Flink comes from the wheel of its Java libraries, in an environment of its own, its connectors from
-Maven Central; its SQL client runs the query in one process.
+Flink comes from the wheel of its Java libraries in an environment of its own, its connectors from
+Maven Central. Its SQL client runs the query in one process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JARS = [
     ("org.apache.flink", "flink-connector-jdbc-core", "4.0.0-2.0"),
     ("org.apache.flink", "flink-connector-jdbc-postgres", "4.0.0-2.0"),
 ]
-# What Flink's own start script gives a JVM of version 17.
+# The options that Flink's own start script passes to Java 17.
 _OPEN = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in (
@@ -38,30 +38,32 @@ _OPEN = [
 ]
 
 
-def home(folder: Path) -> Path:
-    """Flink's own folder, installed once under `folder`.
+def install(folder: Path) -> Path:
+    """Install Flink under a folder if it is not there yet; return Flink's own folder.
 
     Raises:
-        subprocess.CalledProcessError: It does not install; `stderr` says why.
+        subprocess.CalledProcessError: The installation fails; `stderr` says why.
     """
-    python = folder / "bin" / "python"
-    found = sorted(folder.glob("lib/python3*/site-packages/pyflink/opt/flink-sql-client-*.jar"))
-    if not found:
+    if not _sql_clients(folder):
         venv.create(folder, with_pip=True, clear=True)
-        # Its setup script needs a setuptools that still brings pkg_resources.
+        # Flink's setup script needs a setuptools that still contains pkg_resources.
         for packages in (["setuptools<81", "wheel"], ["--no-build-isolation", LIBRARIES]):
+            python = str(folder / "bin" / "python")
             subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *packages],
+                [python, "-m", "pip", "install", "--quiet", "--no-deps", *packages],
                 check=True,
                 capture_output=True,
                 text=True,
             )
-        found = sorted(folder.glob("lib/python3*/site-packages/pyflink/opt/flink-sql-client-*.jar"))
-    return found[0].parent.parent
+    return _sql_clients(folder)[0].parent.parent
+
+
+def _sql_clients(folder: Path) -> list[Path]:
+    return sorted(folder.glob("lib/python3*/site-packages/pyflink/opt/flink-sql-client-*.jar"))
 
 
 def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[str]:
-    """The process that takes the whole topic into `sales.raw_sales` and ends.
+    """Return the command that takes the whole topic into `sales.raw_sales` and ends.
 
     Args:
         flink: Flink's folder.
@@ -76,7 +78,7 @@ def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[
         "execution.target: local\n"
         "parallelism.default: 2\n"
         "taskmanager.numberOfTaskSlots: 2\n"
-        # At least once, as a JDBC sink without a key is: its rows are flushed at checkpoints too.
+        # At least once, like any JDBC sink without a key: checkpoints flush its rows too.
         "execution.checkpointing.interval: 5s\n"
         "table.dml-sync: true\n"
     )
