@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from local_stack.errors import StackError
-from rossmann import kaggle
+from rossmann import fields, kaggle
 from rossmann.sample_data import sample_files
 
 # About 26 months of 100 stores: two Christmases, and the first training takes seconds.
@@ -90,7 +90,7 @@ def plan_of_files(
         folder=folder,
         history_until=until,
         live=live.assign(date=live["date"].dt.strftime("%Y-%m-%d")).rename(
-            columns={new: old for old, new in kaggle.RENAMED.items()}
+            columns={new: old for old, new in fields.COLUMNS.items()}
         ),
         first_day=first,
         calendar=(first.replace(day=1), None if open_end else month_end),

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-TRAIN_COLUMNS = [
-    "Store", "DayOfWeek", "Date", "Sales", "Customers", "Open", "Promo", "StateHoliday",
-    "SchoolHoliday",
-]  # fmt: skip
+from rossmann import fields
+
+TRAIN_COLUMNS = list(fields.FIELDS)
 TEST_COLUMNS = [
     "Id", "Store", "DayOfWeek", "Date", "Open", "Promo", "StateHoliday", "SchoolHoliday",
 ]  # fmt: skip
@@ -21,20 +20,6 @@ STORE_COLUMNS = [
     "Store", "StoreType", "Assortment", "CompetitionDistance", "CompetitionOpenSinceMonth",
     "CompetitionOpenSinceYear", "Promo2", "Promo2SinceWeek", "Promo2SinceYear", "PromoInterval",
 ]  # fmt: skip
-
-RENAMED = {
-    "Store": "store",
-    "DayOfWeek": "day_of_week",
-    "Date": "date",
-    "Sales": "sales",
-    "Customers": "customers",
-    "Open": "open",
-    "Promo": "promo",
-    "StateHoliday": "state_holiday",
-    "SchoolHoliday": "school_holiday",
-}
-
-STATE_HOLIDAYS = ("0", "a", "b", "c")
 
 
 class KaggleFilesError(Exception):
@@ -127,7 +112,7 @@ def _days(path: Path, columns: list[str]) -> pd.DataFrame:
     raw = _read(path, columns, types)
     required = [name for name in columns if not ("Id" in columns and name == "Open")]
     _refuse(path, raw[required].isna().any(axis=1), raw, "a field is missing")
-    frame = raw.rename(columns=RENAMED)
+    frame = raw.rename(columns=fields.COLUMNS)
     frame["date"] = pd.to_datetime(frame["date"], format="%Y-%m-%d", errors="coerce")
     _refuse(path, frame["date"].isna(), raw, "Date is not a day of the form 2015-06-19")
     _refuse(
@@ -136,7 +121,12 @@ def _days(path: Path, columns: list[str]) -> pd.DataFrame:
         raw,
         "DayOfWeek contradicts Date",
     )
-    _refuse(path, ~frame["state_holiday"].isin(STATE_HOLIDAYS), raw, "StateHoliday is unknown")
+    _refuse(
+        path,
+        ~frame["state_holiday"].isin(fields.STATE_HOLIDAY_CODES),
+        raw,
+        "StateHoliday is unknown",
+    )
     for name in ("open", "promo", "school_holiday"):
         _refuse(path, ~frame[name].isin([0, 1]) & frame[name].notna(), raw, f"{name} is not 0 or 1")
     whole = frame["store"].mod(1).eq(0) & frame["store"].between(1, 999_999_999)
@@ -183,14 +173,14 @@ def _first_bad_row(
 ) -> str:
     numeric = [index for index, name in enumerate(columns) if types[name] == "float64"]
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines()[1:], start=2):
-        fields = [field.strip('"') for field in line.split(",")]
-        if len(fields) != len(columns):
-            return f"line {number} has {len(fields)} fields instead of {len(columns)}"
+        values = [field.strip('"') for field in line.split(",")]
+        if len(values) != len(columns):
+            return f"line {number} has {len(values)} fields instead of {len(columns)}"
         for index in numeric:
             try:
-                float(fields[index] or "nan")
+                float(values[index] or "nan")
             except ValueError:
-                return f"line {number}: {columns[index]} is {fields[index]!r}, not a number"
+                return f"line {number}: {columns[index]} is {values[index]!r}, not a number"
     return str(error)
 
 

@@ -1,7 +1,7 @@
-"""Sends sales events to Kafka, as the shops' systems would: a library function and its helpers.
+"""Sending sales events to Kafka, as the stores' systems would.
 
-The written form is what `transform` takes apart fastest: the fields in the dataset's order,
-no blanks, `StateHoliday` as a string.
+Events are written in the form that `transform` parses fastest: the fields in the data set's
+order, no blanks, `StateHoliday` as a string.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import pandas as pd
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from streaming_job import events
+from rossmann import fields
 from streaming_job.errors import RefusedError, SettingsError, UnavailableError
 from streaming_job.kafka_client import RECONNECT_MS
 
+#: Events between two calls of `on_progress`.
 PROGRESS_EVERY = 2_000
+#: Events between two flushes. They bound the memory of waiting events; kafka-python does not.
+FLUSH_EVERY = 50_000
+FLUSH_SECONDS = 120.0
 LINGER_MS = 20
 BATCH_BYTES = 256 * 1024
-FLUSH_EVERY = 50_000
-"""Bounds what waits in memory: kafka-python itself does not."""
-FLUSH_SECONDS = 120.0
 
+#: Called with the number of events sent so far and, if known, the total.
 Progress = Callable[[int, int | None], None]
-"""Called with events acknowledged or handed over so far and, if known, the total."""
 
 
 def produce(
@@ -39,14 +40,14 @@ def produce(
     topic: str,
     on_progress: Progress | None = None,
 ) -> int:
-    """Sends events and returns once the broker has acknowledged every one.
+    """Send events and return once the broker has acknowledged every one.
 
     Args:
-        frame_or_rows: Kaggle's columns (`events.FIELDS`; others are ignored). A missing Sales,
+        frame_or_rows: Kaggle's columns (`fields.FIELDS`; others are ignored). A missing Sales,
             Customers or Open is left out of the event.
         bootstrap_servers: The brokers.
         topic: The topic; it must exist.
-        on_progress: Called now and then.
+        on_progress: Called every `PROGRESS_EVERY` events and at the end.
 
     Returns:
         The number of events sent.
@@ -79,7 +80,18 @@ def send(
     total: int | None = None,
     partition: int | None = None,
 ) -> int:
-    """Sends keys and values as they are, and returns once all are acknowledged.
+    """Send keys and values unchanged, and return once all are acknowledged.
+
+    Args:
+        pairs: Keys and values.
+        bootstrap_servers: The brokers.
+        topic: The topic; it must exist.
+        on_progress: As in `produce`.
+        total: The number of pairs, if known; passed on to `on_progress`.
+        partition: Send everything there; by default the key decides.
+
+    Returns:
+        The number of events sent.
 
     Raises:
         UnavailableError: The broker does not answer or did not acknowledge every event.
@@ -97,9 +109,8 @@ def send(
         )
         try:
             for key, value in pairs:
-                producer.send(topic, key=key, value=value, partition=partition).add_errback(
-                    failures.append
-                )
+                future = producer.send(topic, key=key, value=value, partition=partition)
+                future.add_errback(failures.append)
                 sent += 1
                 if on_progress is not None and sent % PROGRESS_EVERY == 0:
                     on_progress(sent, total)
@@ -126,22 +137,26 @@ def send(
 
 
 def encode(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """The key and value of one event; a missing Sales, Customers or Open is left out."""
+    """Return the key and value of one event; a missing Sales, Customers or Open is left out.
+
+    Raises:
+        RefusedError: Another field is missing.
+    """
     event: dict[str, Any] = {}
-    for field in events.FIELDS:
+    for field in fields.FIELDS:
         value = row.get(field)
-        if field in events.OPTIONAL_ON_PLAN and _is_missing(value):
+        if field in fields.OPTIONAL_ON_PLAN and _is_missing(value):
             continue
         if value is None:
-            raise RefusedError(f"a row without {field}: {dict(row)!r:.200}")
-        if field == events.DATE:
+            raise RefusedError(f"a row has no {field}: {dict(row)!r:.200}")
+        if field == fields.DATE:
             event[field] = str(value)[:10]
-        elif field == events.STATE_HOLIDAY:
+        elif field == fields.STATE_HOLIDAY:
             event[field] = str(value)
         else:
             event[field] = int(value)
     text = json.dumps(event, separators=(",", ":"))
-    return str(event[events.STORE]).encode(), text.encode()
+    return str(event[fields.STORE]).encode(), text.encode()
 
 
 def _is_missing(value: Any) -> bool:
@@ -149,43 +164,43 @@ def _is_missing(value: Any) -> bool:
 
 
 def _encode_frame(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes]]:
-    required = [field for field in events.FIELDS if field not in events.OPTIONAL_ON_PLAN]
+    required = [field for field in fields.FIELDS if field not in fields.OPTIONAL_ON_PLAN]
     absent = [field for field in required if field not in frame.columns]
     if absent:
         raise RefusedError(
-            f"the data has no column {', '.join(absent)}; it needs {', '.join(events.FIELDS)}"
+            f"the data has no column {', '.join(absent)}; it needs {', '.join(fields.FIELDS)}"
         )
     # Text by column, not by row: json.dumps for each row is slower than the broker.
     texts: list[list[str]] = []
-    for index, field in enumerate(events.FIELDS):
+    for index, field in enumerate(fields.FIELDS):
         lead = "{" if index == 0 else ","
         if field not in frame.columns:
             texts.append([""] * len(frame))
             continue
         column = frame[field]
-        if field == events.DATE:
+        if field == fields.DATE:
             days = pd.to_datetime(column).dt.strftime("%Y-%m-%d")
             texts.append([f'{lead}"{field}":"{day}"' for day in days])
-        elif field == events.STATE_HOLIDAY:
+        elif field == fields.STATE_HOLIDAY:
             texts.append([f'{lead}"{field}":{json.dumps(str(code))}' for code in column])
-        elif field in events.OPTIONAL_ON_PLAN:
+        else:
+            # Only fields that a plan may leave out can be missing; int() refuses the others.
+            is_optional = field in fields.OPTIONAL_ON_PLAN
             texts.append(
                 [
-                    "" if pd.isna(value) else f'{lead}"{field}":{int(value)}'
+                    "" if is_optional and pd.isna(value) else f'{lead}"{field}":{int(value)}'
                     for value in column.tolist()
                 ]
             )
-        else:
-            texts.append([f'{lead}"{field}":{int(value)}' for value in column.tolist()])
-    for store, *parts in zip(frame[events.STORE].tolist(), *texts, strict=True):
+    for store, *parts in zip(frame[fields.STORE].tolist(), *texts, strict=True):
         yield str(int(store)).encode(), ("".join(parts) + "}").encode()
 
 
 def read_days(folder: Path, first: date, last: date) -> pd.DataFrame:
-    """The rows of Kaggle's train.csv (plain or .gz) between two days, both included.
+    """Return the rows of Kaggle's train.csv (plain or .gz) between two days, both included.
 
     Raises:
-        SettingsError: No such file, not the right columns, or no rows for these days.
+        SettingsError: The file is missing, lacks a column, or has no rows for these days.
     """
     for name in ("train.csv", "train.csv.gz"):
         path = folder / name
@@ -194,16 +209,16 @@ def read_days(folder: Path, first: date, last: date) -> pd.DataFrame:
     else:
         raise SettingsError(f"no train.csv or train.csv.gz in {folder}")
     try:
-        frame = pd.read_csv(path, dtype={events.STATE_HOLIDAY: str}, low_memory=False)
+        frame = pd.read_csv(path, dtype={fields.STATE_HOLIDAY: str}, low_memory=False)
     except (OSError, EOFError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
-    absent = [field for field in events.FIELDS if field not in frame.columns]
+    absent = [field for field in fields.FIELDS if field not in frame.columns]
     if absent:
         raise SettingsError(f"{path} has no column {', '.join(absent)}")
-    wanted = frame[frame[events.DATE].between(first.isoformat(), last.isoformat())]
-    if wanted.empty:
+    rows = frame[frame[fields.DATE].between(first.isoformat(), last.isoformat())]
+    if rows.empty:
         raise SettingsError(
             f"{path} has no rows from {first} to {last}: its days are "
-            f"{frame[events.DATE].min()} to {frame[events.DATE].max()}"
+            f"{frame[fields.DATE].min()} to {frame[fields.DATE].max()}"
         )
-    return wanted.sort_values([events.DATE, events.STORE])
+    return rows.sort_values([fields.DATE, fields.STORE])

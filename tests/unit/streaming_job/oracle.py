@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from streaming_job.events import FIELDS, MAX_VALUE_BYTES, Reason
+from rossmann.fields import FIELDS
+from streaming_job.events import MAX_VALUE_BYTES, Reason
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from rossmann import fields
 from streaming_job import events, strict, transform
 from streaming_job.events import Reason
 from tests.unit.streaming_job import mutations, oracle
@@ -53,8 +54,8 @@ def validated(
 
 
 def event(**changes: Any) -> bytes:
-    fields = GOOD | changes
-    return json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()
+    changed = GOOD | changes
+    return json.dumps({k: v for k, v in changed.items() if v is not ...}).encode()
 
 
 def plan(**changes: Any) -> bytes:
@@ -175,10 +176,10 @@ def test_events_as_they_are_usually_written_take_the_fast_way(
     monkeypatch: pytest.MonkeyPatch, separators: tuple[str, str], left_out: tuple[str, ...]
 ) -> None:
     monkeypatch.delattr(strict, "parse_event")
-    fields = {name: GOOD[name] for name in GOOD if name not in left_out}
-    (row,) = validated([json.dumps(fields, separators=separators).encode()])
+    kept = {name: GOOD[name] for name in GOOD if name not in left_out}
+    (row,) = validated([json.dumps(kept, separators=separators).encode()])
     assert row["reason"] is None
-    assert (row["sales"], row["open"]) == (fields.get("Sales"), fields.get("Open"))
+    assert (row["sales"], row["open"]) == (kept.get("Sales"), kept.get("Open"))
 
 
 def test_open_ended_calendar_reaches_a_year_ahead() -> None:
@@ -225,7 +226,7 @@ ODD_EVENTS = st.builds(
     lambda changes, ascii_only: json.dumps(GOOD | changes, ensure_ascii=ascii_only).encode(
         errors="surrogatepass"
     ),
-    st.dictionaries(st.sampled_from(events.FIELDS) | st.text(max_size=3), JSON, max_size=3),
+    st.dictionaries(st.sampled_from(fields.FIELDS) | st.text(max_size=3), JSON, max_size=3),
     st.booleans(),
 )
 
