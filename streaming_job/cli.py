@@ -1,7 +1,7 @@
 """The command line: `python -m streaming_job run|drain|produce|audit|requeue`.
 
-Exit codes: 0 done, 1 the audit found a fault, 2 wrong usage, 3 refused: a person must decide,
-4 PostgreSQL or Kafka does not answer, 5 Spark's Java process died (start again).
+Exit codes: 0 success; 1 the audit found a fault; 2 wrong usage; 3 refused, a person must decide;
+4 PostgreSQL or Kafka does not answer; 5 Spark's Java process died, start again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rich.table import Table
 
 from streaming_job import audit as audits
 from streaming_job import producer
-from streaming_job.errors import RefusedError, SettingsError, StreamError
+from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
 from streaming_job.events import Reason
-from streaming_job.settings import StreamSettings, load_settings
+from streaming_job.settings import load_settings
 
 app = typer.Typer(
     help="The stream of sales events from Kafka to PostgreSQL.",
@@ -33,35 +33,34 @@ app = typer.Typer(
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
 
-UNBALANCED, REFUSED, UNAVAILABLE, SPARK_GONE = 1, 3, 4, 5
+UNBALANCED, REFUSED, UNAVAILABLE, SPARK_DIED = 1, 3, 4, 5
 
-Accept = Annotated[
+AcceptRecreatedTopic = Annotated[
     bool,
     typer.Option(
         "--accept-recreated-topic",
-        help="The topic was made anew: take it as another stream, from its first event.",
+        help="The topic was recreated: read it as another stream, from its first event.",
     ),
 ]
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    from streaming_job.run import SparkGoneError
-
+def _exit_on_errors() -> Iterator[None]:
+    """Print a `StreamError` as one line and exit with its code."""
     try:
         yield
     except StreamError as error:
-        stderr.print(f"[red]error:[/red] {_escaped(str(error))}")
+        stderr.print(f"[red]error:[/red] {_escape(str(error))}")
         if isinstance(error, RefusedError | SettingsError):
-            raise typer.Exit(REFUSED) from error
-        raise typer.Exit(
-            SPARK_GONE if isinstance(error, SparkGoneError) else UNAVAILABLE
-        ) from error
+            code = REFUSED
+        else:
+            code = SPARK_DIED if isinstance(error, SparkDiedError) else UNAVAILABLE
+        raise typer.Exit(code) from error
 
 
-def _escaped(text: str) -> str:
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown.replace("[", r"\[")
+def _escape(text: str) -> str:
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable.replace("[", r"\[")
 
 
 def _log_to_stderr() -> None:
@@ -71,25 +70,25 @@ def _log_to_stderr() -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
     )
-    # Their reconnect chatter would bury the lines that a person should read.
-    for noisy in ("kafka", "py4j", "pyspark"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # Their messages on every reconnect would bury the lines that matter.
+    for name in ("kafka", "py4j", "pyspark"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @app.command()
 def run(
-    accept_recreated_topic: Accept = False,
+    accept_recreated_topic: AcceptRecreatedTopic = False,
     progress_seconds: Annotated[
         float, typer.Option(min=0.5, help="Seconds between progress lines.")
     ] = 5.0,
 ) -> None:
-    """Takes events as they come, until SIGTERM or Ctrl-C."""
+    """Store events as they arrive, until SIGTERM or Ctrl-C."""
     from streaming_job import metrics
     from streaming_job import run as runs
 
     _log_to_stderr()
     log = logging.getLogger("streaming_job")
-    with _one_line_errors():
+    with _exit_on_errors():
         settings = load_settings()
         port = settings.stream_metrics_port
         server = None if port is None else metrics.MetricsServer(port)
@@ -113,12 +112,12 @@ def run(
 
 
 @app.command()
-def drain(accept_recreated_topic: Accept = False) -> None:
-    """Takes what the topic holds now, and ends."""
+def drain(accept_recreated_topic: AcceptRecreatedTopic = False) -> None:
+    """Store what the topic holds now, then exit."""
     from streaming_job import drain as drains
 
     _log_to_stderr()
-    with _one_line_errors():
+    with _exit_on_errors():
         counts = drains.drain(load_settings(), accept_recreated_topic=accept_recreated_topic)
     stdout.print(
         f"stored {counts.stored:,}, quarantined {counts.quarantined:,}, "
@@ -130,15 +129,15 @@ def drain(accept_recreated_topic: Accept = False) -> None:
 def produce(
     data: Annotated[Path, typer.Option(help="Folder with train.csv, plain or .gz.")],
     day: Annotated[
-        datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The (first) day to send.")
+        datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="First day to send.")
     ],
     until: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The last day to send; by default only the first."),
+        typer.Option(formats=["%Y-%m-%d"], help="Last day to send; by default the first."),
     ] = None,
 ) -> None:
-    """Sends the sales of one or more days to the topic."""
-    with _one_line_errors():
+    """Send the sales of one or more days to the topic."""
+    with _exit_on_errors():
         settings = load_settings()
         rows = producer.read_days(data, day.date(), (until or day).date())
         with Progress(
@@ -162,19 +161,19 @@ def produce(
 def requeue(
     reason: Annotated[
         list[Reason] | None,
-        typer.Option(help="Only events quarantined for this reason; may be given again."),
+        typer.Option(help="Only events quarantined for this reason; repeat it for several."),
     ] = None,
 ) -> None:
-    """Puts quarantined events through again, once their cause is mended."""
+    """Validate quarantined events again, and store those that are valid now."""
     from streaming_job import requeue as requeues
 
     _log_to_stderr()
     log = logging.getLogger("streaming_job")
-    with _one_line_errors():
+    with _exit_on_errors():
         stored = requeues.requeue(
             load_settings(),
             reasons=reason or list(Reason),
-            on_progress=lambda seen, good: log.info("looked at %d, stored %d", seen, good),
+            on_progress=lambda checked, done: log.info("checked %d, stored %d", checked, done),
         )
     stdout.print(f"stored {stored:,} events that were in quarantine")
 
@@ -185,30 +184,30 @@ def audit(
         bool, typer.Option("--deep", help="Compare with every event that Kafka still retains.")
     ] = False,
 ) -> None:
-    """Proves that every offset taken is one stored row or one quarantined event."""
-    with _one_line_errors():
-        settings: StreamSettings = load_settings()
+    """Prove that every consumed offset is one stored row or one quarantined event."""
+    with _exit_on_errors():
+        settings = load_settings()
         report = audits.deep_audit(settings) if deep else audits.audit(settings.database_url)
     table = Table("topic-partition", "offsets", "stored", "quarantined", "gaps", "expired")
-    for line in report.partitions:
+    for partition in report.partitions:
         table.add_row(
-            f"{line.name} (stream {line.stream_id})",
-            f"{line.first_offset} … {line.next_offset}",
-            *(
-                str(value)
-                for value in (line.raw_rows, line.quarantine_rows, line.gaps, line.expired)
-            ),
+            f"{partition.name} (stream {partition.stream_id})",
+            f"{partition.first_offset} … {partition.next_offset}",
+            str(partition.raw_rows),
+            str(partition.quarantine_rows),
+            str(partition.gaps),
+            str(partition.expired),
         )
     stdout.print(table)
     if deep:
-        stdout.print(f"held {report.compared:,} events of Kafka against the tables")
+        stdout.print(f"compared {report.compared:,} events of Kafka with the tables")
     for fault in report.faults:
-        stderr.print(f"[red]fault:[/red] {_escaped(fault)}")
+        stderr.print(f"[red]fault:[/red] {_escape(fault)}")
     if not report.balanced:
-        stderr.print("do not delete anything; keep the topic, and look at the offsets above")
+        stderr.print("do not delete anything; keep the topic, and inspect the offsets above")
         raise typer.Exit(UNBALANCED)
-    stored = sum(line.raw_rows for line in report.partitions)
-    quarantined = sum(line.quarantine_rows for line in report.partitions)
+    stored = sum(partition.raw_rows for partition in report.partitions)
+    quarantined = sum(partition.quarantine_rows for partition in report.partitions)
     stdout.print(
-        f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or doubled"
+        f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or duplicated"
     )

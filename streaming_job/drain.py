@@ -1,4 +1,4 @@
-"""The bounded way: takes what the topic holds now, and ends."""
+"""The bounded drain: store what the topic holds now, then end. `run` is the always-on way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from streaming_job.failures import translate_errors
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
-MONTHS_AHEAD_DAYS = transform.OPEN_CALENDAR_DAYS + 31
-"""An open-ended calendar moves on while the stream runs: its tables are made a month ahead."""
+#: Days after today for which monthly tables exist if the calendar has no end. An open-ended
+#: calendar advances while the stream runs, so its tables are created a month ahead.
+OPEN_CALENDAR_TABLE_DAYS = transform.OPEN_CALENDAR_DAYS + 31
 
 
 def ensure_monthly_tables(settings: StreamSettings) -> None:
-    """Makes the monthly tables of the whole calendar."""
-    last = settings.sales_calendar_end or date.today() + timedelta(days=MONTHS_AHEAD_DAYS)
+    """Create the monthly tables of the whole calendar.
+
+    Raises:
+        StreamError: PostgreSQL does not answer, or refuses.
+    """
+    last = settings.sales_calendar_end or date.today() + timedelta(days=OPEN_CALENDAR_TABLE_DAYS)
     with ledger.connect(settings.database_url) as connection:
         ledger.ensure_months(connection, settings.sales_calendar_start, last)
 
@@ -28,32 +33,30 @@ def drain(
     *,
     accept_recreated_topic: bool = False,
 ) -> Counts:
-    """Takes everything that the topic holds at the start of the call.
+    """Store everything that the topic holds when the call begins.
 
     Args:
         settings: The stream's settings.
-        spark: A running session that has `session.spark_config`; without it one is started and
-            stopped again.
+        spark: A running session that has `session.spark_config`. Without it, the call starts a
+            session and stops it again.
         accept_recreated_topic: See `source.plan_start`.
 
     Returns:
-        How many events this drain stored and quarantined, and the offsets without an event.
+        What became of the offsets that this call consumed.
 
     Raises:
-        StreamError: What failed and what to do.
+        StreamError: The drain failed; the message says what to do.
     """
     ensure_monthly_tables(settings)
     start = source.plan_start(settings, accept_recreated_topic=accept_recreated_topic)
     with ledger.connect(settings.database_url) as connection:
         before = ledger.counts(connection, start.stream_id)
-    own = spark is None
     running = spark or session.build_session(settings)
     try:
         with translate_errors():
-            running_query = query.start_query(running, start, settings, available_now=True)
-            running_query.awaitTermination()
+            query.start_query(running, start, settings, available_now=True).awaitTermination()
     finally:
-        if own:
+        if spark is None:
             running.stop()
     with ledger.connect(settings.database_url) as connection:
         return ledger.counts(connection, start.stream_id) - before

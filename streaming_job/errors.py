@@ -22,3 +22,7 @@ class UnavailableError(StreamError):
 
 class RestartError(StreamError):
     """The running query no longer matches the ledger; restart it from the ledger."""
+
+
+class SparkDiedError(StreamError):
+    """Spark's Java process died; only a new process can start another."""

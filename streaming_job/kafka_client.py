@@ -1,4 +1,7 @@
-"""What the stream asks the broker apart from Spark: a topic's UUID, its partitions, its ends."""
+"""What the stream asks the broker without Spark: a topic's UUID, its partitions, their offsets.
+
+Spark's own source is in `source`; sending is in `producer`.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ from kafka.errors import KafkaError
 
 from streaming_job.errors import RefusedError, UnavailableError
 
+#: The broker's error code for a topic that it does not have.
 UNKNOWN_TOPIC = 3
-"""The broker's error code for a topic that it does not have."""
 
 READ_COMMITTED = "read_committed"
 
+#: Longest pause between two attempts to connect, in milliseconds. kafka-python doubles its pauses
+#: up to 30 s, so without the cap a broker that was away for 15 s would be missed for 30.
 RECONNECT_MS = 1_000
-"""The longest pause between two tries to connect. kafka-python doubles its pauses up to 30 s, so
-that a broker that was away for 15 s would be missed for 30."""
+#: How long opening a client may take, in milliseconds. The stream ignores signals meanwhile.
 BOOTSTRAP_MS = 10_000
-"""How long opening a client may take: the stream heeds no signal meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Topic:
 
 
 @contextmanager
-def _unavailable(bootstrap_servers: str) -> Iterator[None]:
+def _translate_errors(bootstrap_servers: str) -> Iterator[None]:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
@@ -43,25 +46,31 @@ def _unavailable(bootstrap_servers: str) -> Iterator[None]:
 
 
 def describe(admin: KafkaAdminClient, topic: str) -> Topic:
-    """Describes a topic over an open admin client.
+    """Describe a topic over an open admin client.
 
     Raises:
         RefusedError: The broker has no such topic.
+        UnavailableError: The broker answers with another error.
     """
-    (found,) = admin.describe_topics([topic])
-    if found["error_code"] == UNKNOWN_TOPIC:
+    (description,) = admin.describe_topics([topic])
+    code = description["error_code"]
+    if code == UNKNOWN_TOPIC:
         raise RefusedError(
             f"Kafka has no topic {topic!r}: create it, or set SALES_TOPIC to the right name"
         )
-    if found["error_code"] != 0:
-        raise UnavailableError(f"Kafka cannot describe {topic!r}: error {found['error_code']}")
-    partitions = sorted(partition["partition_index"] for partition in found["partitions"])
-    return Topic(topic, str(found["topic_id"]), tuple(partitions))
+    if code != 0:
+        raise UnavailableError(f"Kafka cannot describe {topic!r}: error {code}")
+    partitions = sorted(partition["partition_index"] for partition in description["partitions"])
+    return Topic(topic, str(description["topic_id"]), tuple(partitions))
 
 
 def open_admin(bootstrap_servers: str) -> KafkaAdminClient:
-    """Opens an admin client; the caller closes it."""
-    with _unavailable(bootstrap_servers):
+    """Open an admin client; the caller closes it.
+
+    Raises:
+        UnavailableError: No broker answers.
+    """
+    with _translate_errors(bootstrap_servers):
         return KafkaAdminClient(
             bootstrap_servers=bootstrap_servers,
             reconnect_backoff_max_ms=RECONNECT_MS,
@@ -70,25 +79,25 @@ def open_admin(bootstrap_servers: str) -> KafkaAdminClient:
 
 
 def describe_topic(bootstrap_servers: str, topic: str) -> Topic:
-    """Describes a topic.
+    """Describe a topic.
 
     Raises:
         RefusedError: The broker has no such topic.
         UnavailableError: No broker answers.
     """
-    with _unavailable(bootstrap_servers), closing(open_admin(bootstrap_servers)) as admin:
+    with _translate_errors(bootstrap_servers), closing(open_admin(bootstrap_servers)) as admin:
         return describe(admin, topic)
 
 
 @contextmanager
 def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
-    """A consumer without a group that sees committed events only.
+    """Open a consumer that has no group and reads committed events only.
 
     Raises:
         UnavailableError: No broker answers.
     """
     with (
-        _unavailable(bootstrap_servers),
+        _translate_errors(bootstrap_servers),
         closing(
             KafkaConsumer(
                 bootstrap_servers=bootstrap_servers,
@@ -106,31 +115,39 @@ def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
 def offset_bounds(
     bootstrap_servers: str, topic: str, partitions: Iterable[int]
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """The first retained offset and the end (exclusive) of each topic-partition."""
-    wanted = [TopicPartition(topic, partition) for partition in partitions]
+    """Return the first retained offset and the end (exclusive) of each topic-partition.
+
+    Raises:
+        UnavailableError: No broker answers.
+    """
+    topic_partitions = [TopicPartition(topic, partition) for partition in partitions]
     with open_consumer(bootstrap_servers) as consumer:
-        first = consumer.beginning_offsets(wanted)
-        last = consumer.end_offsets(wanted)
+        beginnings = consumer.beginning_offsets(topic_partitions)
+        ends = consumer.end_offsets(topic_partitions)
     return (
-        {where.partition: offset for where, offset in first.items()},
-        {where.partition: offset for where, offset in last.items()},
+        {key.partition: offset for key, offset in beginnings.items()},
+        {key.partition: offset for key, offset in ends.items()},
     )
 
 
 def first_event_between(
     bootstrap_servers: str, topic: str, partition: int, start: int, end: int
 ) -> int | None:
-    """The offset of the first committed event in [start, end), or None when there is none.
+    """Return the offset of the first committed event in [start, end), or None.
 
-    An expired stretch counts as an event: nobody can say what was there.
+    An expired stretch counts as an event, because nobody can tell what it held.
+
+    Raises:
+        UnavailableError: No broker answers.
     """
-    where = TopicPartition(topic, partition)
+    topic_partition = TopicPartition(topic, partition)
     with open_consumer(bootstrap_servers) as consumer:
-        consumer.assign([where])
-        if consumer.beginning_offsets([where])[where] > start:
+        consumer.assign([topic_partition])
+        if consumer.beginning_offsets([topic_partition])[topic_partition] > start:
             return start
-        consumer.seek(where, start)
-        while consumer.position(where) < end:
-            for record in consumer.poll(timeout_ms=1_000, max_records=1).get(where, []):
+        consumer.seek(topic_partition, start)
+        while consumer.position(topic_partition) < end:
+            polled = consumer.poll(timeout_ms=1_000, max_records=1)
+            for record in polled.get(topic_partition, []):
                 return int(record.offset) if record.offset < end else None
     return None

@@ -1,6 +1,6 @@
-"""The stream's progress as Prometheus metrics, served on loopback and nowhere else.
+"""The stream's progress as Prometheus metrics, served on loopback only.
 
-The text format is a few lines, so no client library is needed for it.
+The figures come from `run.Progress`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(progress: Progress | None, starts: int) -> str:
-    """The metrics in Prometheus's text format; only `stream_starts_total` before any progress."""
-    lines = _metric("stream_starts_total", "counter", "Starts of the query from the ledger.")
+    """Return the metrics in Prometheus's text format.
+
+    Args:
+        progress: Without it, the text holds `stream_starts_total` only.
+        starts: How often the query was started from the ledger.
+    """
+    lines = _header("stream_starts_total", "counter", "Starts of the query from the ledger.")
     lines.append(f"stream_starts_total {starts}")
     if progress is None:
         return "\n".join(lines) + "\n"
@@ -25,22 +30,22 @@ def exposition(progress: Progress | None, starts: int) -> str:
     for name, kind, text, value in (
         ("stream_stored_total", "counter", "Events stored.", counts.stored),
         ("stream_gaps_total", "counter", "Offsets that hold no event.", counts.gaps),
-        ("stream_expired_total", "counter", "Events that retention deleted.", counts.expired),
-        ("stream_rows_per_second", "gauge", "Events handled a second.", progress.rows_per_second),
+        ("stream_expired_total", "counter", "Unread events deleted by retention.", counts.expired),
+        ("stream_rows_per_second", "gauge", "Events per second.", progress.rows_per_second),
         (
             "stream_last_commit_timestamp_seconds",
             "gauge",
-            "When a topic-partition advanced last.",
+            "When a topic-partition last advanced.",
             progress.last_commit,
         ),
     ):
-        lines += [*_metric(name, kind, text), f"{name} {value}"]
-    lines += _metric("stream_quarantined", "gauge", "Events in quarantine, by reason.")
+        lines += [*_header(name, kind, text), f"{name} {value}"]
+    lines += _header("stream_quarantined", "gauge", "Events in quarantine, by reason.")
     lines += [
         f'stream_quarantined{{reason="{reason}"}} {count}'
         for reason, count in progress.quarantined_by_reason.items()
     ]
-    lines += _metric("stream_lag_events", "gauge", "Events not taken yet, by topic-partition.")
+    lines += _header("stream_lag_events", "gauge", "Events not yet stored, by topic-partition.")
     lines += [
         f'stream_lag_events{{partition="{partition}"}} {events}'
         for partition, events in sorted(progress.lag.items())
@@ -48,34 +53,37 @@ def exposition(progress: Progress | None, starts: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _metric(name: str, kind: str, text: str) -> list[str]:
+def _header(name: str, kind: str, text: str) -> list[str]:
     return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
 
 
 class MetricsServer:
-    """Serves what `update` was told last at http://127.0.0.1:<port>/metrics."""
+    """An HTTP server of the newest metrics at http://127.0.0.1:<port>/metrics."""
 
     def __init__(self, port: int) -> None:
-        """Binds the port; 0 takes a free one.
+        """Bind the port and serve from a thread.
+
+        Args:
+            port: 0 takes a free one.
 
         Raises:
             SettingsError: The port is taken.
         """
         self._text = exposition(None, 0)
-        served = self
+        metrics = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = self.path in ("/", "/metrics")
-                body = served._text.encode() if found else b""
-                self.send_response(200 if found else 404)
+                is_known = self.path in ("/", "/metrics")
+                body = metrics._text.encode() if is_known else b""
+                self.send_response(200 if is_known else 404)
                 self.send_header("Content-Type", CONTENT_TYPE)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Scrapes are not worth a log line."""
+                """Log nothing: a scrape is not worth a line."""
 
         try:
             self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
@@ -89,10 +97,10 @@ class MetricsServer:
         self._thread.start()
 
     def update(self, progress: Progress, starts: int) -> None:
-        """Replaces what is served."""
+        """Replace the metrics."""
         self._text = exposition(progress, starts)
 
     def close(self) -> None:
-        """Stops serving."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,7 @@
-"""The query: source, transform and sink joined, on a fresh checkpoint folder."""
+"""The streaming query: source and sink joined on a new checkpoint folder.
+
+The source is in `source`, the sink in `sink`; `run` and `drain` decide how long a query lives.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,17 @@ from streaming_job.settings import StreamSettings
 from streaming_job.sink import ExactlyOncePostgres, SinkOptions
 from streaming_job.source import Start
 
+# Checkpoint folders are called run-<process id>-<random>.
 _PREFIX = "run"
 
 
 def calendar_from(settings: StreamSettings) -> transform.Calendar:
-    """The days that events may carry."""
+    """Return the days that events may carry."""
     return transform.Calendar(settings.sales_calendar_start, settings.sales_calendar_end)
 
 
 def read_events(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
-    """The stream of events as the sink takes them: it judges them itself, beside the database."""
+    """Return the stream of events with the columns that the sink takes."""
     return source.read_stream(spark, start, settings).select(
         "key", "value", "partition", "offset", "timestamp"
     )
@@ -33,13 +37,13 @@ def read_events(spark: SparkSession, start: Start, settings: StreamSettings) -> 
 def start_query(
     spark: SparkSession, start: Start, settings: StreamSettings, *, available_now: bool = False
 ) -> StreamingQuery:
-    """Starts the query at the ledger's offsets.
+    """Start the query at the ledger's offsets.
 
     Args:
         spark: A session with `session.spark_config`.
-        start: Where to start.
+        start: The topic and the offsets.
         settings: The stream's settings.
-        available_now: End by itself after what the topic holds now.
+        available_now: End the query after what the topic holds now.
     """
     spark.dataSource.register(ExactlyOncePostgres)
     options = SinkOptions(
@@ -67,7 +71,11 @@ def start_query(
 
 
 def new_checkpoint(settings: StreamSettings) -> Path:
-    """Makes a new checkpoint folder and removes those of processes that are gone."""
+    """Create a checkpoint folder; remove this process's earlier ones and those of dead processes.
+
+    Returns:
+        The new folder's path.
+    """
     root = settings.spark_stream_checkpoints_path.resolve()
     root.mkdir(parents=True, exist_ok=True)
     for folder in root.glob(f"{_PREFIX}-*"):

@@ -1,4 +1,7 @@
-"""The always-on way: keeps a query running, starts it again from the ledger, reports progress."""
+"""The always-on stream: keep a query running, restart it from the ledger, report progress.
+
+`drain` is the bounded way; `source.plan_start` decides where a query starts.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from streaming_job.errors import (
     RefusedError,
     RestartError,
     SettingsError,
+    SparkDiedError,
     StreamError,
     UnavailableError,
 )
@@ -30,45 +34,73 @@ from streaming_job.settings import StreamSettings
 
 log = logging.getLogger(__name__)
 
+#: Pauses between attempts, in seconds. They double up to the longest: an attempt costs two
+#: connections, and whoever repairs PostgreSQL waits for the next one.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
-"""A try costs two connections, and whoever mends PostgreSQL waits for it to be noticed."""
+#: How often to check whether the query still runs.
 POLL_SECONDS = 0.2
+#: How long a stop waits for the running batch.
 BATCH_PATIENCE_SECONDS = 10.0
+#: With an open-ended calendar, the query restarts this often to create the next monthly tables.
 TABLES_EVERY_SECONDS = 24 * 3600.0
-
-
-class SparkGoneError(StreamError):
-    """Spark's Java process died: only a new process can start another."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How the stream stands."""
+    """The state of the stream.
+
+    Attributes:
+        counts: What became of the offsets since the topic's first event.
+        rows_per_second: Events stored or quarantined per second since the last report.
+        lag: Events that Kafka holds and the ledger does not, by topic-partition.
+        quarantined_by_reason: Events in quarantine.
+        last_commit: Unix seconds at which a topic-partition last advanced.
+    """
 
     counts: Counts
     rows_per_second: float
     lag: dict[int, int]
     quarantined_by_reason: dict[str, int]
     last_commit: float
-    """Unix seconds of the newest advance of any topic-partition."""
 
     def summary(self) -> str:
-        """One line for a person."""
+        """Return one line for the log."""
         return (
             f"stored {self.counts.stored:,}, quarantined {self.counts.quarantined:,}, "
             f"lag {sum(self.lag.values()):,} events, {self.rows_per_second:,.0f} rows/s"
         )
 
 
+class _Backoff:
+    """Pauses that double, and that a stop ends."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with the first pause again."""
+        self._seconds = FIRST_PAUSE_SECONDS
+
+    def pause(self, reason: object, action: str) -> None:
+        """Log the reason and what happens next, and wait."""
+        log.warning("%s; %s in %.0f s", reason, action, self._seconds)
+        self._stopping.wait(self._seconds)
+        self._seconds = min(self._seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
 @dataclass
 class Supervisor:
-    """Runs the stream until told to stop.
+    """A stream that runs until `stopping` is set.
 
-    Args:
+    Attributes:
         settings: The stream's settings.
-        on_progress: Called about every `progress_seconds` while something changes.
-        accept_recreated_topic: Holds for the first start only.
+        on_progress: Called about every `progress_seconds`.
+        accept_recreated_topic: Applies to the first start only.
+        progress_seconds: Seconds between two reports.
+        stopping: Set it to stop after the running batch.
+        starts: How often the query was started from the ledger.
     """
 
     settings: StreamSettings
@@ -77,20 +109,24 @@ class Supervisor:
     progress_seconds: float = 5.0
     stopping: threading.Event = field(default_factory=threading.Event)
     starts: int = 0
-    """How often the query was started from the ledger."""
-    _last: tuple[float, int] | None = None
-    _seen: dict[int, int] = field(default_factory=dict)
+    # When the last report was made, and the events handled until then.
+    _last_report: tuple[float, int] | None = None
+    # Next offset of each topic-partition when the ledger was last read.
+    _known_offsets: dict[int, int] = field(default_factory=dict)
 
     def run(self, spark: SparkSession | None = None) -> None:
-        """Runs until `stopping` is set.
+        """Run until `stopping` is set.
+
+        Args:
+            spark: A running session; without it, the call starts one and stops it again.
 
         Raises:
-            RefusedError: Something that a person must decide.
+            RefusedError: A person must decide something first.
             SettingsError: Spark cannot start with these settings.
-            SparkGoneError: Spark's Java process died.
+            SparkDiedError: Spark's Java process died.
         """
-        # Refusals are found before Spark takes its seconds to start.
-        self._prepare_patiently()
+        # A refusal should not wait for Spark to start.
+        self._wait_until_ready()
         running = spark or session.build_session(self.settings)
         try:
             self._supervise(running)
@@ -98,17 +134,16 @@ class Supervisor:
             if spark is None:
                 _stop_spark(running)
 
-    def _prepare_patiently(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+    def _wait_until_ready(self) -> None:
+        """Retry until PostgreSQL and Kafka answer, or a stop."""
+        backoff = _Backoff(self.stopping)
         while not self.stopping.is_set():
             try:
                 ensure_monthly_tables(self.settings)
                 self._plan()
                 return
             except UnavailableError as error:
-                log.warning("%s; trying again in %.0f s", error, pause)
-                self.stopping.wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                backoff.pause(error, "trying again")
 
     def _plan(self) -> source.Start:
         start = source.plan_start(self.settings, accept_recreated_topic=self.accept_recreated_topic)
@@ -116,59 +151,55 @@ class Supervisor:
         return start
 
     def _supervise(self, spark: SparkSession) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        planned: dict[int, int] = {}
+        backoff = _Backoff(self.stopping)
+        last_offsets: dict[int, int] = {}
         while not self.stopping.is_set():
-            began = time.monotonic()
             try:
                 ensure_monthly_tables(self.settings)
                 start = self._plan()
-                if start.offsets != planned:
-                    # The query before took something: only failures in a row lengthen the pause.
-                    planned, pause = start.offsets, FIRST_PAUSE_SECONDS
-                running = query.start_query(spark, start, self.settings)
-                self.starts += 1
-                self._seen = dict(start.offsets)
-                log.info(
-                    "the stream is running: topic %s (stream %d) from offsets %s",
-                    start.topic,
-                    start.stream_id,
-                    start.offsets,
-                )
-                self._watch(spark, running, start, began)
+                if start.offsets != last_offsets:
+                    # The previous query committed something. Only failures in a row lengthen the
+                    # pause.
+                    last_offsets = start.offsets
+                    backoff.reset()
+                self._run_query(spark, start)
             except (RefusedError, SettingsError):
                 raise
-            except Exception as error:  # every failure means: start from the ledger
+            except Exception as error:  # whatever failed, a restart from the ledger is safe
                 if self.stopping.is_set():
-                    # A signal to the whole process group ends Java too; what it was writing is
-                    # rolled back, and the next start takes it again.
-                    log.info("the last batch was cut short: %s", to_stream_error(error))
+                    # A signal to the whole process group ends Java too. PostgreSQL rolls back
+                    # the open transactions, and the next start reads their events again.
+                    log.info("the last batch was interrupted: %s", to_stream_error(error))
                     return
                 if not _is_alive(spark):
-                    raise SparkGoneError(
-                        "Spark's Java process is gone: start the stream again, "
-                        "it goes on where the tables are"
+                    raise SparkDiedError(
+                        "Spark's Java process died: start the stream again; "
+                        "it continues from the ledger"
                     ) from error
-                known = error if isinstance(error, StreamError) else to_stream_error(error)
-                log.warning("%s; starting again from the ledger in %.0f s", known, pause)
-                self.stopping.wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                reason = error if isinstance(error, StreamError) else to_stream_error(error)
+                backoff.pause(reason, "restarting from the ledger")
 
-    def _watch(
-        self, spark: SparkSession, running: StreamingQuery, start: source.Start, began: float
-    ) -> None:
-        reported = time.monotonic()
-        # After a failure the running batch is of no use: it may continue another ledger.
+    def _run_query(self, spark: SparkSession, start: source.Start) -> None:
+        """Start a query and watch it until it fails, a stop, or its tables are due.
+
+        Raises:
+            Exception: The query failed.
+        """
+        began = time.monotonic()
+        running = query.start_query(spark, start, self.settings)
+        self.starts += 1
+        self._known_offsets = dict(start.offsets)
+        log.info(
+            "the stream is running: topic %s (stream %d) from offsets %s",
+            start.topic,
+            start.stream_id,
+            start.offsets,
+        )
+        # After a failure, waiting for the running batch is useless: it may continue another
+        # ledger.
         patience = 0.0
         try:
-            while running.isActive and not self.stopping.is_set():
-                self.stopping.wait(POLL_SECONDS)
-                now = time.monotonic()
-                if now - reported >= self.progress_seconds:
-                    reported = now
-                    self._report(start)
-                if self.settings.sales_calendar_end is None and now - began > TABLES_EVERY_SECONDS:
-                    break
+            self._watch(running, start, began)
             patience = BATCH_PATIENCE_SECONDS
             failure = running.exception()
             if failure is not None:
@@ -178,6 +209,18 @@ class Supervisor:
                 _stop_after_batch(running, patience)
         self._report(start)
 
+    def _watch(self, running: StreamingQuery, start: source.Start, began: float) -> None:
+        """Report progress until the query ends, a stop, or its tables are due."""
+        reported = time.monotonic()
+        while running.isActive and not self.stopping.is_set():
+            self.stopping.wait(POLL_SECONDS)
+            now = time.monotonic()
+            if now - reported >= self.progress_seconds:
+                reported = now
+                self._report(start)
+            if self.settings.sales_calendar_end is None and now - began > TABLES_EVERY_SECONDS:
+                return
+
     def _report(self, start: source.Start) -> None:
         if self.on_progress is None:
             return
@@ -186,7 +229,7 @@ class Supervisor:
         except RestartError:
             raise
         except StreamError as error:
-            # The query itself will tell; a report is not worth ending it.
+            # If this matters, the query itself will fail; a report must not end it.
             log.warning("no progress report: %s", error)
 
     def _progress(self, start: source.Start) -> Progress:
@@ -195,39 +238,39 @@ class Supervisor:
             counts = ledger.counts(connection, start.stream_id)
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
-        self._refuse_going_back({key: row.next_offset for key, row in rows.items()})
+        self._check_ledger({partition: row.next_offset for partition, row in rows.items()})
         _, ends = kafka_client.offset_bounds(
             self.settings.kafka_bootstrap_servers, start.topic, rows.keys()
         )
         now = time.monotonic()
         handled = counts.stored + counts.quarantined
         rate = 0.0
-        if self._last is not None and now > self._last[0]:
-            rate = (handled - self._last[1]) / (now - self._last[0])
-        self._last = (now, handled)
+        if self._last_report is not None and now > self._last_report[0]:
+            rate = (handled - self._last_report[1]) / (now - self._last_report[0])
+        self._last_report = (now, handled)
         lag = {
             partition: max(0, ends[partition] - row.next_offset) for partition, row in rows.items()
         }
         return Progress(counts, rate, lag, reasons, last_commit)
 
-    def _refuse_going_back(self, offsets: dict[int, int]) -> None:
-        """A database restored from a backup: without new events no task would notice.
+    def _check_ledger(self, offsets: dict[int, int]) -> None:
+        """Notice a database that was restored from a backup; without new events no task would.
 
         Raises:
-            RestartError: The ledger stands before where it stood.
+            RestartError: The ledger went back.
         """
-        for partition, seen in self._seen.items():
+        for partition, known in self._known_offsets.items():
             now = offsets.get(partition, 0)
-            if now < seen:
+            if now < known:
                 raise RestartError(
-                    f"the ledger of topic-partition {partition} went back from {seen} to {now}"
+                    f"the ledger of topic-partition {partition} went back from {known} to {now}"
                 )
-        self._seen = offsets
+        self._known_offsets = offsets
 
 
 @contextmanager
 def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into a clean stop after the running batch."""
+    """Let SIGTERM and SIGINT set an event instead of ending the process."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopping.set()
@@ -241,7 +284,7 @@ def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
 
 
 def _stop_after_batch(running: StreamingQuery, patience: float) -> None:
-    """Stops a query between two batches if it can; a batch cut short would be taken again."""
+    """Stop a query, between two batches if one ends in time; an interrupted one is read again."""
     deadline = time.monotonic() + patience
     while (
         running.isActive
@@ -256,7 +299,7 @@ def _stop_after_batch(running: StreamingQuery, patience: float) -> None:
 def _is_alive(spark: SparkSession) -> bool:
     try:
         return not spark.sparkContext._jsc.sc().isStopped()
-    except Exception:  # any failure to ask means that nobody is there
+    except Exception:  # any failure to ask means that Spark is gone
         return False
 
 

@@ -1,4 +1,7 @@
-"""The SparkSession: the only place that makes one, and the configuration that the stream needs."""
+"""The SparkSession and its configuration.
+
+Only `build_session` starts one here; `forecast_assets` starts its own with `spark_config`.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ from streaming_job.settings import StreamSettings
 
 APP_NAME = "sales-stream"
 KAFKA_SOURCE_JAR = "spark-sql-kafka-0-10"
+#: Largest Arrow batch; an event can be as large as the broker allows.
 ARROW_BYTES_PER_BATCH = "64m"
-"""An event can be as large as the broker lets it."""
+#: How often an idle query polls the broker; Spark's default of 10 ms keeps a fifth of a core busy.
 IDLE_POLL = "100ms"
 
 
 def spark_config(settings: StreamSettings) -> dict[str, str]:
-    """Spark's configuration for the stream; a session made elsewhere needs it too.
+    """Return Spark's configuration for the stream; a session made elsewhere needs it too.
 
     Raises:
-        SettingsError: The Kafka source's jars are not there.
+        SettingsError: The Kafka source's jars are missing.
     """
     folder = settings.spark_jars_dir
     jars = sorted(folder.glob("*.jar"))
@@ -42,16 +46,15 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
-        # The options of the sink name the database's password.
+        # The sink's options contain the database's password.
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|credential",
         "spark.sql.streaming.stopTimeout": "30s",
-        # How often an idle query asks the broker; Spark's 10 ms keep a fifth of a core busy.
         "spark.sql.streaming.pollingDelay": IDLE_POLL,
     }
 
 
 def prepare_environment() -> None:
-    """Lets Spark's Python workers run this interpreter and find this package."""
+    """Let Spark's Python workers run this interpreter and import this package."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     root = str(Path(__file__).resolve().parent.parent)
@@ -61,10 +64,10 @@ def prepare_environment() -> None:
 
 
 def build_session(settings: StreamSettings) -> SparkSession:
-    """Starts Spark; takes several seconds.
+    """Start Spark, which takes several seconds.
 
     Raises:
-        SettingsError: No jars, or Spark does not start.
+        SettingsError: The jars are missing, or Spark does not start.
     """
     prepare_environment()
     builder = SparkSession.builder.master(settings.spark_master).appName(APP_NAME)

@@ -27,10 +27,10 @@ class StreamSettings(BaseSettings):
     sales_calendar_end: date | None = None
     stream_max_offsets_per_trigger: int = Field(default=400_000, gt=0)
     stream_lock_timeout_seconds: int = Field(
-        default=30, gt=0, description="how long a task waits for another that holds its range"
+        default=30, gt=0, description="how long a task waits for another one that locks its range"
     )
     stream_idle_timeout_seconds: int = Field(
-        default=60, gt=0, description="how long PostgreSQL lets a hung task keep its transaction"
+        default=60, gt=0, description="how long PostgreSQL keeps a hung task's transaction open"
     )
     stream_metrics_port: int | None = Field(
         default=None, description="loopback port for Prometheus; empty: no metrics"
@@ -49,17 +49,17 @@ class StreamSettings(BaseSettings):
         return self.stream_database_url.get_secret_value()
 
 
-def load_settings(**given: object) -> StreamSettings:
-    """Reads the settings.
+def load_settings(**overrides: object) -> StreamSettings:
+    """Read the settings.
 
     Args:
-        given: Settings that take precedence over the environment.
+        overrides: Settings that take precedence over the environment.
 
     Raises:
         SettingsError: A setting is missing or wrong; the message names each variable.
     """
     try:
-        return StreamSettings(**given)  # type: ignore[arg-type]
+        return StreamSettings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"

@@ -1,6 +1,6 @@
-"""Where the stream starts: the topic by its UUID, offsets from the ledger, Spark's source options.
+"""Where a query starts, and Spark's Kafka source.
 
-The ledger in PostgreSQL is the only memory; a checkpoint never decides where to start.
+The ledger in PostgreSQL alone decides where to start; a checkpoint never does.
 """
 
 from __future__ import annotations
@@ -9,25 +9,28 @@ import json
 import logging
 from dataclasses import dataclass
 
+import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
 from streaming_job import kafka_client, ledger
 from streaming_job.errors import RefusedError
+from streaming_job.kafka_client import Topic
 from streaming_job.settings import StreamSettings
 
 log = logging.getLogger(__name__)
 
+#: Options that split one topic-partition over several tasks, which could hide a gap.
 REFUSED_OPTIONS = ("minpartitions", "maxrecordsperpartition")
-"""They split one topic-partition over several tasks, which could hide a gap from the ledger."""
 
-# Kafka's defaults (1 MB, 500 records) make a backlog wait for the broker between small answers.
+#: Bytes and records per fetch. With Kafka's defaults (1 MB, 500 records), reading a backlog
+#: mostly waits for the broker.
 FETCH_BYTES = str(8 * 1024 * 1024)
 FETCH_RECORDS = "5000"
 
 
 @dataclass(frozen=True)
 class Start:
-    """A start of the stream: which topic, and the next offset of each topic-partition."""
+    """A start of the stream: the topic, and the next offset of each topic-partition."""
 
     stream_id: int
     topic: str
@@ -36,20 +39,20 @@ class Start:
 
     @property
     def starting_offsets(self) -> str:
-        """Spark's `startingOffsets`."""
+        """Spark's option `startingOffsets`."""
         return json.dumps({self.topic: {str(k): v for k, v in sorted(self.offsets.items())}})
 
 
 def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False) -> Start:
-    """Reads the broker and the ledger, and registers what is new in the ledger.
+    """Read the broker and the ledger, register what is new, and return where to start.
 
     Args:
         settings: The stream's settings.
-        accept_recreated_topic: The operator accepts that the topic was made anew: its events
-            become another stream that begins at its oldest event.
+        accept_recreated_topic: The operator accepts that the topic was recreated. Its events
+            become another stream that starts at its oldest event.
 
     Raises:
-        RefusedError: No topic; the topic was recreated; the broker holds less than was taken.
+        RefusedError: The topic does not exist, was recreated, or ends before the ledger.
         UnavailableError: PostgreSQL or Kafka does not answer.
     """
     topic = kafka_client.describe_topic(settings.kafka_bootstrap_servers, settings.sales_topic)
@@ -61,37 +64,40 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
         if newest is not None and newest[1] != topic.uuid and not accept_recreated_topic:
             raise RefusedError(
                 f"topic {topic.name!r} was recreated: its id is {topic.uuid}, the ledger knows "
-                f"{newest[1]}. What the old one held beyond the ledger is gone. To take the new "
-                "one as another stream from its first event, start once with "
+                f"{newest[1]}. Events of the old topic that were not stored are gone. To read the "
+                "new one as another stream from its first event, start once with "
                 "--accept-recreated-topic"
             )
         stream_id = ledger.accept_stream(connection, topic.name, topic.uuid)
         ledger.open_partitions(connection, stream_id, beginnings)
-        for partition, beginning in beginnings.items():
-            expired = ledger.count_expired(connection, stream_id, partition, beginning)
-            if expired:
-                log.error(
-                    "retention deleted %d unread events of %s-%d, up to offset %d; "
-                    "they are counted as expired in sales.stream_offsets",
-                    expired,
-                    topic.name,
-                    partition,
-                    beginning,
-                )
+        _count_expired(connection, topic, stream_id, beginnings)
         rows = ledger.offsets(connection, stream_id)
-    for partition, row in rows.items():
-        if row.next_offset > ends.get(partition, 0):
+    offsets = {partition: row.next_offset for partition, row in rows.items()}
+    for partition, next_offset in offsets.items():
+        end = ends.get(partition, 0)
+        if next_offset > end:
             raise RefusedError(
-                f"{topic.name}-{partition} ends at offset {ends.get(partition, 0)}, but the ledger "
-                f"has taken events up to {row.next_offset}: the broker lost events. Restore it, "
-                "or recreate the topic and start once with --accept-recreated-topic"
+                f"{topic.name}-{partition} ends at offset {end}, but the ledger has stored events "
+                f"up to {next_offset}: the broker lost events. Restore it, or recreate the topic "
+                "and start once with --accept-recreated-topic"
             )
-    return Start(
-        stream_id,
-        topic.name,
-        topic.uuid,
-        {partition: row.next_offset for partition, row in rows.items()},
-    )
+    return Start(stream_id, topic.name, topic.uuid, offsets)
+
+
+def _count_expired(
+    connection: psycopg.Connection, topic: Topic, stream_id: int, beginnings: dict[int, int]
+) -> None:
+    for partition, beginning in beginnings.items():
+        expired = ledger.count_expired(connection, stream_id, partition, beginning)
+        if expired:
+            log.error(
+                "retention deleted %d unread events of %s-%d, up to offset %d; "
+                "they are counted as expired in sales.stream_offsets",
+                expired,
+                topic.name,
+                partition,
+                beginning,
+            )
 
 
 def read_stream(
@@ -100,10 +106,19 @@ def read_stream(
     settings: StreamSettings,
     extra_options: dict[str, str] | None = None,
 ) -> DataFrame:
-    """The topic's events from the ledger's offsets on: key, value, partition, offset, timestamp.
+    """Return the topic's events from the ledger's offsets on.
+
+    Args:
+        spark: A session with `session.spark_config`.
+        start: The topic and the offsets.
+        settings: The stream's settings.
+        extra_options: Further options of Spark's Kafka source.
+
+    Returns:
+        Spark's columns: key, value, partition, offset, timestamp and others.
 
     Raises:
-        RefusedError: An option that would split a topic-partition over several tasks.
+        RefusedError: An option would split a topic-partition over several tasks.
     """
     options = {
         "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
@@ -120,6 +135,6 @@ def read_stream(
         if name.lower() in REFUSED_OPTIONS:
             raise RefusedError(
                 f"the source option {name} would split a topic-partition over several tasks, "
-                "which could hide lost events: leave it out and add topic-partitions instead"
+                "which could hide lost events: remove it and add topic-partitions instead"
             )
     return spark.readStream.format("kafka").options(**options).load()

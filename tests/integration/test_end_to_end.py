@@ -184,7 +184,7 @@ def test_a_lost_checkpoint_folder_loses_and_doubles_nothing(running: Running) ->
 def assert_exact(running: Running) -> None:
     """Every event is stored once, with the values that were sent."""
     output = running.run(sys.executable, "-m", "streaming_job", "audit", component="stream")
-    assert "nothing lost or doubled" in output
+    assert "nothing lost or duplicated" in output
     sent = running.plan.live.assign(Date=pd.to_datetime(running.plan.live["Date"]))
     stored = pd.DataFrame(
         running.report._rows(
