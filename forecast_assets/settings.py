@@ -85,10 +85,14 @@ class Settings(BaseSettings):
         alias="FORECAST_RECIPE",
         description="The kind of pooled model: ridge regression, or LightGBM stacked on it.",
     )
-    challenger: Literal["ridge", "stack"] | None = Field(
-        None,
+    challenger: Literal["ridge", "stack", "none"] = Field(
+        "stack",
         alias="FORECAST_CHALLENGER",
-        description="A second recipe. Each training compares both; the better one serves.",
+        description=(
+            "A second recipe, or `none`. The first training skips it, so that forecasts exist "
+            "early; a second one compares both recipes behind it, at low priority, as does each "
+            "later training. The more accurate recipe serves."
+        ),
     )
     retrain_factor: float = Field(
         1.3,
@@ -157,6 +161,12 @@ class Settings(BaseSettings):
                 f"SALES_CALENDAR_START {self.calendar_start}"
             )
         return self
+
+    @property
+    def challenger_recipe(self) -> Literal["ridge", "stack"] | None:
+        """The recipe to compare with `recipe`; None when there is no other."""
+        recipe: dict[str, Literal["ridge", "stack"]] = {"ridge": "ridge", "stack": "stack"}
+        return None if self.challenger == self.recipe else recipe.get(self.challenger)
 
     @property
     def calendar(self) -> Calendar:

@@ -78,7 +78,8 @@ def _what_to_expect(plan: DataPlan, url: str) -> str:
     """Return what happens next to new data, and where to watch it."""
     return (
         f"{plan.stores:,} stores, sales from {plan.first_day} to {plan.last_day}. The first "
-        "refresh and training have begun; the first forecasts take a few minutes.\n"
+        "refresh and training have begun; the first forecasts take a few minutes. Behind them, at "
+        "low priority, a second recipe is compared with the first; the more accurate one serves.\n"
         f"Watch them at {url}/assets/forecasts. `make down` ends the stack and keeps its data."
     )
 

@@ -3,6 +3,7 @@
 Its summary is in `demo_summary.py`; the stack of `make up` is in `background.py`.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,9 @@ def run_demo(data: Path | None, once: bool, console: Console) -> bool:
         StackError: Something the user can mend is in the way.
     """
     environment.refuse_foreign_dotenv(paths.DOTENV)
+    if once:
+        # The comparison of recipes takes minutes, and nothing here waits for its result.
+        os.environ.setdefault(*environment.NO_CHALLENGER)
     if Stack(paths.UP_STACK).processes.alive():
         raise StackError("The stack of `make up` is running: end it with `make down` first.")
     with only_one(paths.STACKS / "demo.lock"):

@@ -63,6 +63,8 @@ VARIABLES = tuple(
         )
     )
 )
+#: For stacks that end before a comparison of recipes would: no challenger is trained.
+NO_CHALLENGER = ("FORECAST_CHALLENGER", "none")
 MARKER_LINE = "# Written by local_stack for {folder}: it is removed when that stack stops."
 _MARKER_START = "# Written by local_stack"
 

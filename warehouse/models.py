@@ -84,6 +84,18 @@ def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
     return _version(row)
 
 
+def champion_metrics(transaction: Transaction) -> tuple[str, dict[str, float]] | None:
+    """Return the champion's version and metrics, without the model; None before the first."""
+    rows = transaction.rows(
+        """
+        SELECT version, metrics::text AS metrics FROM sales.pooled_models
+        WHERE format = $1 ORDER BY trained_until DESC, created_at DESC LIMIT 1
+        """,
+        (MODEL_FORMAT,),
+    )
+    return (rows[0]["version"], json.loads(rows[0]["metrics"])) if rows else None
+
+
 def count_pooled(transaction: Transaction) -> int:
     """How many pooled models there are that this version can read."""
     return int(

@@ -12,6 +12,9 @@ MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
 REFRESH_LIMIT_SECONDS = 30 * 60
 TRAIN_LIMIT_SECONDS = 60 * 60
 
+#: Run tag of a training that must be done soon: it compares no recipes.
+FIRST_TRAINING_TAG = "forecast/first_training"
+
 REFRESHED = (
     "raw_sales",
     "cleaned_sales",

@@ -19,7 +19,7 @@ from dagster._core.storage.tags import (
     PRIORITY_TAG,
 )
 
-from forecast_assets.defs.jobs import freshness, refresh, train
+from forecast_assets.defs.jobs import FIRST_TRAINING_TAG, freshness, refresh, train
 from forecast_assets.defs.partitions import (
     STORE_DIMENSION,
     dates,
@@ -28,6 +28,7 @@ from forecast_assets.defs.partitions import (
 )
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.instance.run_launcher import NICENESS_TAG
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ SLIPPED_INTERVAL_SECONDS = 60
 
 #: Forecasts become stale within minutes, so checking more often gains nothing.
 STALE_INTERVAL_SECONDS = 60
+
+#: The comparison of recipes takes minutes, so its start may take half of one.
+CHALLENGE_INTERVAL_SECONDS = 30
+
+#: How much the comparison gives way to refreshes on the same processors (`nice`, 1 to 19).
+CHALLENGE_NICENESS = 19
 
 #: Run tag of a training: why the sensor requested it.
 SLIPPED_TAG = "forecast/slipped"
@@ -142,7 +149,6 @@ def train_when_untrained(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Request the first training of a model format; the schedule requests later ones."""
-    from forecast_assets.planning.decisions import next_retry
     from forecasting.models.model_format import MODEL_FORMAT
     from warehouse import changes, models
 
@@ -155,16 +161,46 @@ def train_when_untrained(
     if waiting is not None or newest is None:
         # A first refresh in progress has written features, but not yet those of the newest days.
         return dg.SkipReason("waiting for a refresh to compute the features to train on")
-    key = _partition_of(newest)
-    if key is None:
-        return dg.SkipReason(f"the newest features ({newest}) are outside the calendar")
-    if _in_flight(context.instance, TRAININGS):
-        return dg.SkipReason("a training is in flight")
-    failures, last_failure = _consecutive_failures(context.instance, TRAININGS)
-    retry_at = next_retry(failures, last_failure)
-    if retry_at is not None and datetime.now(UTC) < retry_at:
-        return dg.SkipReason(f"the last training failed; next retry at {retry_at:%H:%M:%S} UTC")
-    return dg.RunRequest(run_key=f"first-{MODEL_FORMAT}-{newest}-{failures}", partition_key=key)
+    return _request_training(
+        context.instance, newest, f"first-{MODEL_FORMAT}-{newest}", {FIRST_TRAINING_TAG: "true"}
+    )
+
+
+@dg.sensor(
+    job=train,
+    minimum_interval_seconds=CHALLENGE_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Compares the settings' second recipe with a champion that no comparison has chosen: "
+        "behind the first training, at low priority. The more accurate recipe becomes champion."
+    ),
+)
+def train_challenger(
+    context: dg.SensorEvaluationContext, warehouse: WarehouseResource
+) -> dg.RunRequest | dg.SkipReason:
+    """Request a training that compares both recipes, once forecasts are in force."""
+    from forecast_assets.steps.training import COMPARED_ORIGINS
+    from warehouse import changes, models
+
+    if settings().challenger_recipe is None:
+        return dg.SkipReason("the settings name no challenger")
+    with warehouse.transaction() as transaction:
+        champion = models.champion_metrics(transaction)
+        newest = models.newest_feature_day(transaction)
+        waiting = changes.open_changes(transaction)
+    if champion is None or newest is None:
+        return dg.SkipReason("there is no champion to challenge yet")
+    version, metrics = champion
+    if COMPARED_ORIGINS in metrics:
+        return dg.SkipReason(f"the recipe of champion {version} was chosen by a comparison")
+    if waiting is not None:
+        return dg.SkipReason("waiting for a refresh to put the champion's forecasts in force")
+    return _request_training(
+        context.instance,
+        newest,
+        f"challenge-{version}",
+        {NICENESS_TAG: str(CHALLENGE_NICENESS), PRIORITY_TAG: "-1"},
+    )
 
 
 @dg.sensor(
@@ -250,6 +286,32 @@ def look_when_stale(
     if cursor == (context.cursor or ""):
         return dg.SensorResult(skip_reason=f"no change: {len(late)} stores are stale")
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
+
+
+def _request_training(
+    instance: dg.DagsterInstance, newest: date, run_key: str, tags: dict[str, str]
+) -> dg.RunRequest | dg.SkipReason:
+    """Request a training up to the newest day with features, unless one is in flight or backed off.
+
+    Args:
+        instance: The Dagster instance.
+        newest: The newest day with features.
+        run_key: Names the reason; the number of failures in a row is appended, so that a failed
+            training is retried.
+        tags: Tags of the run.
+    """
+    from forecast_assets.planning.decisions import next_retry
+
+    key = _partition_of(newest)
+    if key is None:
+        return dg.SkipReason(f"the newest features ({newest}) are outside the calendar")
+    if _in_flight(instance, TRAININGS):
+        return dg.SkipReason("a training is in flight")
+    failures, last_failure = _consecutive_failures(instance, TRAININGS)
+    retry_at = next_retry(failures, last_failure)
+    if retry_at is not None and datetime.now(UTC) < retry_at:
+        return dg.SkipReason(f"the last training failed; next retry at {retry_at:%H:%M:%S} UTC")
+    return dg.RunRequest(run_key=f"{run_key}-{failures}", partition_key=key, tags=tags)
 
 
 def _partition_of(day: date) -> str | None:

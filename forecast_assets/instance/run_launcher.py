@@ -8,6 +8,7 @@ Only libraries are preloaded, never this project, so a run uses the code as of i
 """
 
 import multiprocessing
+import os
 import platform
 import signal
 import time
@@ -25,6 +26,9 @@ from dagster._core.launcher.base import (
 )
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+
+#: Run tag: how much the run's process gives way to others on the same processors (`nice`, 1 to 19).
+NICENESS_TAG = "forecast/niceness"
 
 #: Run tag: the machine, process id and launch time (epoch seconds) of a run. The UI hides tags with
 #: this prefix.
@@ -91,8 +95,9 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
             raise ValueError(f"run {run.run_id} has no code location; launch it from a workspace")
         arguments = ExecuteRunArgs(context.job_code_origin, run.run_id, self._instance.get_ref())
         # A daemon that exits normally ends its runs; one that is killed leaves them running.
+        niceness = int(run.tags.get(NICENESS_TAG, "0"))
         process = self._processes.Process(
-            target=_execute, args=(serialize_value(arguments),), daemon=True
+            target=_execute, args=(serialize_value(arguments), niceness), daemon=True
         )
         process.start()
         place = f"{platform.node()} {process.pid} {time.time():.0f}"
@@ -125,10 +130,16 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its process is gone ({tag})")
 
 
-def _execute(arguments: str) -> None:
-    """Run in the forked process what `dagster api execute_run` runs in a fresh one."""
+def _execute(arguments: str, niceness: int) -> None:
+    """Run in the forked process what `dagster api execute_run` runs in a fresh one.
+
+    Args:
+        arguments: Serialized arguments of `dagster api execute_run`.
+        niceness: How much the process gives way to others; 0 changes nothing.
+    """
     from dagster._cli import cli
 
+    os.nice(niceness)
     # Daemonic processes may not have children, but the multiprocess executor starts some.
     multiprocessing.current_process().daemon = False
     cli(["api", "execute_run", arguments], standalone_mode=False)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from warehouse.connection import Transaction
     from warehouse.models import PooledVersion
 
+#: Metric of a model's version: from how many origins its recipe was compared with the other one. A
+#: version without it was trained before any comparison.
+COMPARED_ORIGINS = "compared_origins"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -34,6 +38,8 @@ class Trained:
         rows: How many store days it was trained on.
         stores: How many stores it was trained on.
         comparison: The comparison of two recipes, if there was one.
+        compared_origins: How many origins the recipes were compared from: 0 when the history was
+            too short, None when no comparison was due.
     """
 
     model: PooledModel
@@ -43,6 +49,14 @@ class Trained:
     rows: int
     stores: int
     comparison: Contest | None
+    compared_origins: int | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the model's version."""
+        if self.compared_origins is None:
+            return self.model.metrics
+        return self.model.metrics | {COMPARED_ORIGINS: float(self.compared_origins)}
 
     @property
     def summary(self) -> str | None:
@@ -67,12 +81,18 @@ def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, Pooled
 
 
 def train(
-    rows: pd.DataFrame, *, champion_recipe: str | None, run_id: str, say: Callable[[str], None]
+    rows: pd.DataFrame,
+    *,
+    compare: bool,
+    champion_recipe: str | None,
+    run_id: str,
+    say: Callable[[str], None],
 ) -> Trained:
     """Train a model on all rows, with the recipe that forecast past origins better.
 
     Args:
         rows: Feature rows.
+        compare: Whether to compare recipes, if the settings name two.
         champion_recipe: The recipe of the champion, which the other one has to beat.
         run_id: The active MLflow run.
         say: Called with progress messages.
@@ -81,7 +101,8 @@ def train(
 
     trained_until = rows["date"].max().date()
     stores = rows["store"].nunique()
-    comparison = _compare_recipes(rows, trained_until, champion_recipe, say)
+    compare = compare and settings().challenger_recipe is not None
+    comparison = _compare_recipes(rows, trained_until, champion_recipe, say) if compare else None
     recipe = comparison.champion if comparison else settings().recipe
     say(
         f"Training on {len(rows):,} days of {stores:,} stores up to {trained_until}, "
@@ -89,7 +110,17 @@ def train(
     )
     model = fit_pooled(rows, origin=trained_until, horizon=settings().horizon, recipe=recipe)
     version = f"{trained_until}-{run_id[:8]}"
-    return Trained(model, model.to_bytes(), version, run_id, len(rows), stores, comparison)
+    origins = {trial.origin for trial in comparison.trials} if comparison else set()
+    return Trained(
+        model=model,
+        data=model.to_bytes(),
+        version=version,
+        run_id=run_id,
+        rows=len(rows),
+        stores=stores,
+        comparison=comparison,
+        compared_origins=len(origins) if compare else None,
+    )
 
 
 def _compare_recipes(
@@ -98,15 +129,16 @@ def _compare_recipes(
     champion_recipe: str | None,
     say: Callable[[str], None],
 ) -> Contest | None:
-    """Compare two recipes if the settings name two; at a tie the champion's stays."""
+    """Compare the settings' two recipes; at a tie the champion's stays."""
     from forecasting.evaluation.comparison import hold_contest
 
     config = settings()
-    if config.challenger is None or config.challenger == config.recipe:
+    challenger = config.challenger_recipe
+    if challenger is None:
         return None
-    recipes: tuple[Recipe, Recipe] = (config.recipe, config.challenger)
-    if champion_recipe == config.challenger:
-        recipes = (config.challenger, config.recipe)
+    recipes: tuple[Recipe, Recipe] = (config.recipe, challenger)
+    if champion_recipe == challenger:
+        recipes = (challenger, config.recipe)
     comparison = hold_contest(
         rows,
         until=trained_until,
@@ -147,7 +179,7 @@ def log_training(trained: Trained, prefix: str) -> dict[str, str]:
         "seed": model.seed,
     }
     mlflow.log_params({f"{prefix}{name}": value for name, value in parameters.items()})
-    mlflow.log_metrics({f"{prefix}{name}": value for name, value in model.metrics.items()})
+    mlflow.log_metrics({f"{prefix}{name}": value for name, value in trained.metrics.items()})
     for step, measured in enumerate(model.by_origin):
         values = {f"{prefix}origin_{k}": v for k, v in measured.items() if k != "origin"}
         mlflow.log_metrics(values, step=step)
@@ -198,7 +230,7 @@ def store(transaction: Transaction, trained: Trained, start: date, registered: s
         recipe=model.recipe,
         mlflow_run_id=trained.run_id,
         mlflow_version=registered,
-        metrics=model.metrics,
+        metrics=trained.metrics,
         model=trained.data,
     )
     champion = models.pooled_for(transaction, date.max)

@@ -20,10 +20,13 @@ from forecast_assets.commands import trace
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import (
     refresh_when_changed,
+    train_challenger,
     train_when_slipped,
     train_when_untrained,
 )
+from forecast_assets.instance.run_launcher import NICENESS_TAG
 from forecast_assets.settings import settings
+from forecast_assets.steps.training import COMPARED_ORIGINS
 from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.evaluation.accuracy import SUMS
 from forecasting.models import model_format, pooled, training
@@ -386,6 +389,51 @@ def test_champion_and_challenger_are_named_in_mlflow(
     chain.train("2015-03-01")
     assert trained()["trained_until"] == pd.Timestamp(2015, 3, 31)
     assert named("champion") == champion["mlflow_version"], "an older period's is no champion"
+
+
+def test_the_second_recipe_is_compared_behind_the_first_training(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def request(sensor: dg.SensorDefinition) -> dg.RunRequest | str:
+        with dg.build_sensor_context(
+            instance=chain.instance, resources={"warehouse": WarehouseResource()}
+        ) as context:
+            answer = sensor(context)
+        assert isinstance(answer, dg.RunRequest | dg.SkipReason)
+        return answer if isinstance(answer, dg.RunRequest) else str(answer.skip_message)
+
+    def train(request: dg.RunRequest) -> dict[str, float]:
+        job = chain.repository.get_job("train")
+        run = job.execute_in_process(
+            instance=chain.instance, partition_key=request.partition_key, tags=request.tags
+        )
+        assert run.success
+        with chain.warehouse.transaction() as transaction:
+            champion = models.champion_metrics(transaction)
+        assert champion is not None
+        return champion[1]
+
+    monkeypatch.setenv("FORECAST_CHALLENGER", "stack")
+    settings.cache_clear()
+    chain.load(date(2015, 6, 12))
+    assert request(train_challenger) == "there is no champion to challenge yet"
+    chain.refresh()
+    first = request(train_when_untrained)
+    assert isinstance(first, dg.RunRequest)
+    assert COMPARED_ORIGINS not in train(first), "forecasts do not wait for a comparison"
+    assert "waiting for a refresh" in str(request(train_challenger))
+    chain.refresh()
+
+    second = request(train_challenger)
+    assert isinstance(second, dg.RunRequest)
+    assert second.tags[NICENESS_TAG] == "19"
+    assert second.partition_key == "2015-06-01"
+    assert train(second)[COMPARED_ORIGINS] == 2
+    chain.refresh()
+    assert "was chosen by a comparison" in str(request(train_challenger))
+    monkeypatch.setenv("FORECAST_CHALLENGER", "none")
+    settings.cache_clear()
+    assert request(train_challenger) == "the settings name no challenger"
 
 
 def test_the_columns_in_the_ui_are_the_tables(chain: Chain) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from forecast_assets.defs.asset_options import OWNERS, ROWLESS, table_metadata
+from forecast_assets.defs.jobs import FIRST_TRAINING_TAG
 from forecast_assets.defs.partitions import dates
 from forecast_assets.defs.reporting import Materialized, output_without_partitions, report
 from forecast_assets.defs.resources import WarehouseResource
@@ -61,6 +62,7 @@ def pooled_model(
             )
         trained = training.train(
             rows,
+            compare=FIRST_TRAINING_TAG not in context.run.tags,
             champion_recipe=champion.recipe if champion else None,
             run_id=mlflow.active_run().info.run_id,
             say=context.log.info,
@@ -85,7 +87,7 @@ def _metadata(trained: "Trained", registered: str, pictures: dict[str, str]) -> 
         "trained_until": str(trained.model.trained_until),
         "mlflow_run": trained.run_id,
         "mlflow_version": registered,
-        **{k: dg.MetadataValue.float(float(v)) for k, v in trained.model.metrics.items()},
+        **{k: dg.MetadataValue.float(float(v)) for k, v in trained.metrics.items()},
         **({"contest": trained.summary} if trained.summary else {}),
         **{name: dg.MetadataValue.md(picture) for name, picture in pictures.items()},
     }

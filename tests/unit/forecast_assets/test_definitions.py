@@ -63,6 +63,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "refresh_when_changed",
         "train_when_untrained",
+        "train_challenger",
         "train_when_slipped",
         "look_when_stale",
         "tell_of_failures",

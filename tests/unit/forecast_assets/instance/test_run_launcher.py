@@ -14,7 +14,7 @@ import yaml
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus
 
-from forecast_assets.instance.run_launcher import PROCESS_TAG, ForkingRunLauncher
+from forecast_assets.instance.run_launcher import NICENESS_TAG, PROCESS_TAG, ForkingRunLauncher
 from tests.support.imports import loaded_by
 
 ROOT = Path(__file__).parents[4]
@@ -53,10 +53,12 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def launched(instance: dg.DagsterInstance, job: dg.JobDefinition) -> str:
+def launched(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, tags: dict[str, str] | None = None
+) -> str:
     """Launches a job of this file as the daemon would; the run's id."""
     code = dg.reconstructable(job)
-    run = instance.create_run_for_job(job, job_code_origin=code.get_python_origin())
+    run = instance.create_run_for_job(job, job_code_origin=code.get_python_origin(), tags=tags)
     instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
     return run.run_id
 
@@ -102,6 +104,14 @@ def test_a_run_may_have_processes_for_its_steps(instance: dg.DagsterInstance) ->
     wait(lambda: status(instance, run_id) is DagsterRunStatus.SUCCESS)
     run = instance.get_run_by_id(run_id)
     assert run is not None and run.tags["pid"] != str(place(instance, run_id)[1])
+
+
+def test_a_run_gives_way_to_others_as_its_tag_says(instance: dg.DagsterInstance) -> None:
+    for tags, niceness in ((None, os.nice(0)), ({NICENESS_TAG: "3"}, os.nice(0) + 3)):
+        run_id = launched(instance, endless, tags)
+        wait(lambda run_id=run_id: status(instance, run_id) is DagsterRunStatus.STARTED)
+        assert psutil.Process(place(instance, run_id)[1]).nice() == min(niceness, 19)
+        assert instance.run_launcher.terminate(run_id)
 
 
 def test_a_run_ends_when_asked(instance: dg.DagsterInstance) -> None:
