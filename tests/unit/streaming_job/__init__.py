@@ -1,1 +1,1 @@
-"""Tests of the stream that need no broker and no database."""
+"""Tests of the stream without a broker or a database."""

@@ -1,4 +1,4 @@
-"""Events that are right, nearly right and wrong, from a seed: what the fuzzer sends."""
+"""Valid, nearly valid and invalid events from a seed: what the fuzzer sends."""
 
 import json
 import random
@@ -102,7 +102,7 @@ def _write(rng: random.Random, pairs: list[tuple[str, str]]) -> str:
 
 
 def event_value(rng: random.Random) -> bytes | None:  # noqa: PLR0912
-    """One value of an event; about a third are good."""
+    """Return the value of one event; about a third are valid."""
     pairs = [(json.dumps(name), token) for name, token in good_tokens(rng).items()]
     for _ in range(rng.choice([0, 0, 1, 1, 1, 2, 3])):
         if pairs:

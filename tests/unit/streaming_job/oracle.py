@@ -1,6 +1,6 @@
-"""The grammar of events once more, strictly, in plain Python: what `transform` is held against.
+"""A second parser of events in plain Python, which the tests compare with `transform`.
 
-Shares nothing with the stream's code but the field names and reason codes.
+It shares only the field names, the size limit and the reason codes with the stream's code.
 """
 
 import json
@@ -24,7 +24,7 @@ class _TwiceError(ValueError):
 
 
 def _strict_json(text: str) -> tuple[Any, bool]:
-    """The value and whether NaN or Infinity occurs; ValueError if it is not JSON."""
+    """Return the value and whether NaN or Infinity occurs; raise ValueError if it is not JSON."""
     constants = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _refuse_lone_surrogates(value: Any) -> None:
 
 
 def judge(value: bytes | None, first: date, last: date) -> Verdict:  # noqa: PLR0911
-    """The verdict on one event, the store's existence aside."""
+    """Return the verdict on one event, except for the existence of its store."""
     if value is None:
         return Verdict(Reason.NULL_VALUE)
     if len(value) > MAX_VALUE_BYTES:

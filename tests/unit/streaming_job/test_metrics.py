@@ -1,4 +1,4 @@
-"""The metrics as Prometheus would read them."""
+"""The metrics as Prometheus reads them."""
 
 import urllib.request
 

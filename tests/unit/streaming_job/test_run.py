@@ -1,4 +1,4 @@
-"""How long the stream waits between two starts of its query."""
+"""The pauses between two starts of the query."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SETTINGS = StreamSettings(
 
 
 class Pauses(threading.Event):
-    """Writes down each wait instead of waiting, and is set after some of them."""
+    """An event that records each wait instead of waiting, and is set after some of them."""
 
     def __init__(self, until: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Pauses(threading.Event):
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], list[float]]:
-    """The pauses of a stream whose query fails always, by where the ledger stands at each start."""
+    """Return the pauses while the query always fails, by the ledger's offset at each start."""
 
     def fail(*_arguments: object) -> None:
         raise RuntimeError("could not extend file: No space left on device")

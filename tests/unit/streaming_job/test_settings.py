@@ -1,4 +1,4 @@
-"""Settings, and the refusals that need neither broker nor database."""
+"""Settings, the sink's options, and refusals that need neither broker nor database."""
 
 from datetime import date
 

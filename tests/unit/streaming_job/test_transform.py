@@ -1,4 +1,4 @@
-"""The verdicts on events, each reason at both sides of its border."""
+"""Validation of events: every reason on both sides of its border."""
 
 import json
 import random
@@ -47,9 +47,9 @@ def validated(
             "timestamp": pa.array([NOW] * len(values), pa.timestamp("us", tz="UTC")),
         }
     )
-    found = transform.validate(kafka, calendar, use_regex=use_regex)
-    assert found.schema == transform.VALIDATED
-    rows: list[dict[str, Any]] = found.to_pylist()
+    table = transform.validate(kafka, calendar, use_regex=use_regex)
+    assert table.schema == transform.VALIDATED
+    rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
@@ -161,7 +161,7 @@ def test_detail_is_printable_and_names_the_field() -> None:
     assert rows[1]["detail"] == "Customers"
 
 
-def test_an_events_bytes_and_place_stay_with_it() -> None:
+def test_an_events_bytes_and_position_stay_with_it() -> None:
     values = [event(), b"x", None, event(Sales=-1)]
     rows = validated(values)
     assert [row["value"] for row in rows] == values
@@ -172,7 +172,7 @@ def test_an_events_bytes_and_place_stay_with_it() -> None:
 # As the producer and Python's own json.dumps write them.
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 @pytest.mark.parametrize("left_out", [(), ("Sales", "Customers"), ("Sales", "Customers", "Open")])
-def test_events_as_they_are_usually_written_take_the_fast_way(
+def test_events_as_they_are_usually_written_match_the_regex(
     monkeypatch: pytest.MonkeyPatch, separators: tuple[str, str], left_out: tuple[str, ...]
 ) -> None:
     monkeypatch.delattr(strict, "parse_event")
@@ -210,7 +210,7 @@ def same_as_oracle(values: list[bytes | None]) -> None:
     suppress_health_check=list(HealthCheck),
 )
 @given(seed=st.integers(0, 2**32))
-def test_mutated_events_are_judged_as_by_a_strict_parser(seed: int) -> None:
+def test_mutated_events_are_validated_as_by_a_strict_parser(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     values = [mutations.event_value(rng) for _ in range(25_000)]
     assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 5_000
@@ -235,5 +235,5 @@ ODD_EVENTS = st.builds(
     max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 @given(values=st.lists(ODD_EVENTS | st.binary(max_size=40), min_size=1, max_size=60))
-def test_any_json_in_any_field_is_judged_as_by_a_strict_parser(values: list[bytes]) -> None:
+def test_any_json_in_any_field_is_validated_as_by_a_strict_parser(values: list[bytes]) -> None:
     same_as_oracle(list(values))
