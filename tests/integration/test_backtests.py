@@ -170,3 +170,33 @@ def test_a_backtest_twice_gives_the_same_rows_also_of_a_store_that_was_closed(ch
     assert_same(rows(chain), once)
     chain.run("refresh", "2015-04-01|5")
     assert_same(rows(chain), once)
+
+
+def test_a_past_partition_is_a_backtest_that_sees_no_future(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    chain.train("2015-03-01")
+    chain.run("refresh", "2015-04-01|1", f"2015-04-01|{STORES}")
+    backtest = "SELECT * FROM sales.forecasts_backtest ORDER BY store, date"
+    first = chain.frame(backtest)
+    assert set(first["origin"].dt.date) == {date(2015, 4, 30)}
+    assert set(first["model_version"].str[:10]) == {"2015-03-31"}, "not the champion of June"
+    assert len(first) == 42 * STORES
+
+    # All that came later is turned upside down; the plan (openings, promos) stays.
+    train = kaggle.read_train(chain.folder)
+    later = train[train["date"] > pd.Timestamp(2015, 4, 30)].copy()
+    later["sales"] = later["sales"] * 7
+    loading.load(
+        chain.warehouse,
+        stores=kaggle.read_stores(chain.folder),
+        sales=later,
+        plans=train.iloc[:0],
+        as_of=datetime(2016, 1, 1, tzinfo=UTC),
+        calendar=CALENDAR,
+    )
+    chain.run("refresh", "2015-05-01|1", f"2015-06-01|{STORES}", refresh=True)
+    chain.run("refresh", "2015-04-01|1", f"2015-04-01|{STORES}")
+    second = chain.frame(backtest)
+    same = [name for name in first if name not in ("refresh_id", "written_at")]
+    pd.testing.assert_frame_equal(first[same], second[same])
+    assert set(second["refresh_id"]) != set(first["refresh_id"]), "it was computed again"

@@ -18,6 +18,8 @@ from warehouse import loading
 from warehouse.connection import Warehouse
 
 STORES = 6
+#: Every issued forecast.
+ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
 END = date(2015, 6, 19)
 CALENDAR = (date(2014, 1, 1), date(2015, 8, 31))
 """A bounded calendar: twenty months, so that the last one with sales is not the calendar's."""
