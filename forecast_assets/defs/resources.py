@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from forecast_assets.planning.partition_cells import ALL_DAYS, Span
 from forecast_assets.settings import settings
+from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
 
 if TYPE_CHECKING:
     from dagster_pyspark import LazyPySparkResource
@@ -141,8 +142,8 @@ def computing_config(master: str) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
         # Send a frame as one task per batch. As a local relation, the driver would unpack it.
         "spark.sql.execution.arrow.localRelationThreshold": "0",
-        # Several executors share one machine's cores (see local_stack.environment.BLAS_THREADS).
-        "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+        # Several executors share one machine's cores.
+        f"spark.executorEnv.{BLAS_VARIABLE}": BLAS_THREADS,
     }
     if master.startswith("local"):
         config |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
