@@ -23,6 +23,7 @@ from local_stack.background import show_status, stop_background
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.environment import write_dotenv
+from local_stack.errors import StackError
 from local_stack.http import graphql
 from local_stack.report import Report
 from local_stack.stack import SERVICES, TOPIC, Stack
@@ -168,7 +169,15 @@ def test_code_that_dies_is_noticed_and_started_again(running: Running) -> None:
     wait(lambda: not running.stack.is_running(CODE_SERVER), "the code's death to be noticed")
     running.stack.start_services({CODE_SERVER})
     assert running.stack.is_running(CODE_SERVER)
-    wait(running.stack.dagster._is_loaded, "the webserver to find the code again")
+
+    def is_loaded() -> bool:
+        try:
+            return running.stack.dagster._is_loaded()
+        except StackError:
+            # The webserver looks for a lost code server every few seconds.
+            return False
+
+    wait(is_loaded, "the webserver to find the code again")
 
 
 def test_a_lost_checkpoint_folder_loses_and_doubles_nothing(running: Running) -> None:
