@@ -153,11 +153,10 @@ def train_when_untrained(
     from warehouse import changes, models
 
     with warehouse.transaction() as transaction:
-        trained = models.count_pooled(transaction)
+        if models.count_pooled(transaction):
+            return dg.SkipReason("a pooled model exists; the schedule trains the next one")
         newest = models.newest_feature_day(transaction)
         waiting = changes.open_changes(transaction)
-    if trained:
-        return dg.SkipReason("a pooled model exists; the schedule trains the next one")
     if waiting is not None or newest is None:
         # A first refresh in progress has written features, but not yet those of the newest days.
         return dg.SkipReason("waiting for a refresh to compute the features to train on")

@@ -19,7 +19,7 @@ from forecast_assets.settings import settings
 from forecast_assets.steps.training import COMPARED_ORIGINS
 from forecasting.models import model_format, pooled, training
 from tests.support.chain import END, ISSUED, STORES, Chain
-from warehouse import models
+from warehouse import forecaster, models
 from warehouse.connection import Warehouse
 
 
@@ -163,7 +163,7 @@ def test_after_an_upgrade_that_changed_the_models_training_is_asked_for(
     chain = forecast_chain
     assert isinstance(asked_by_the_training_sensor(chain), dg.SkipReason)
     old = chain.frame("SELECT version FROM sales.pooled_models")["version"].tolist()
-    for module in (models, pooled):
+    for module in (models, pooled, forecaster):
         monkeypatch.setattr(module, "MODEL_FORMAT", "a later one")
     monkeypatch.setattr(model_format, "MODEL_FORMAT", "a later one")
     with chain.warehouse.transaction() as transaction:
