@@ -1,4 +1,7 @@
-"""A chain of stores in a running stack: forecasts of its whole history, and days still to come."""
+"""A running stack with a chain of stores: its history is forecast, and more days can be sent.
+
+What is measured on it is in `benchmarks.freshness` and `benchmarks.pages`.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,23 @@ from psycopg.rows import dict_row
 from rich.console import Console
 
 from benchmarks.common import say
+from benchmarks.stock import SwitchableStack
 from local_stack.dagster_processes import DAEMON
 from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.http import graphql
 from local_stack.report import Report
-from local_stack.stack import SERVICES, TOPIC, Stack
+from local_stack.stack import SERVICES, TOPIC
 from local_stack.steps import load
 from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 
+#: The last day of made-up sales.
 LAST_DAY = date(2015, 6, 19)
 POLL_SECONDS = 0.05
+#: How long to wait for anything before the benchmark fails.
 PATIENCE_SECONDS = 900.0
 
-_UNDER_WAY = """
+_UNFINISHED_REFRESHES = """
 { runsOrError(filter: {pipelineName: "refresh", statuses: [QUEUED, STARTING, STARTED]}) {
     ... on Runs { results { runId } }
 } }
@@ -36,14 +42,14 @@ _UNDER_WAY = """
 
 
 class Chain:
-    """The running stack, the data that it plays, and what tells how far it is."""
+    """The running stack, the data that it plays, and questions about its progress."""
 
-    def __init__(self, stack: Stack, plan: DataPlan) -> None:
-        """Opens the connections that measure.
+    def __init__(self, stack: SwitchableStack, plan: DataPlan) -> None:
+        """Open the connections that measure.
 
         Args:
-            stack: All services run.
-            plan: The data; its live days have not been sent.
+            stack: A stack with all services running.
+            plan: The data; none of its live days has been sent.
         """
         self.stack, self.plan = stack, plan
         self.report = Report(stack.environment["READER_DATABASE_URL"])
@@ -52,25 +58,25 @@ class Chain:
         )
 
     def send(self, rows: pd.DataFrame) -> float:
-        """Sends events; returns the time (epoch) at which the last was acknowledged."""
+        """Send events; return the time (epoch) at which the last one was acknowledged."""
         produce(rows, bootstrap_servers=self.stack.kafka.bootstrap_servers, topic=TOPIC)
         return time.time()
 
     def send_alone(self, rows: pd.DataFrame) -> float:
-        """Sends events once the refresh before has ended; returns when they were acknowledged."""
-        self.wait(self.is_idle, "the end of the refresh before")
+        """Send events once no refresh runs; return when the last one was acknowledged."""
+        self.wait(self.is_idle, "the end of the previous refresh")
         return self.send(rows)
 
     def wait_for_forecasts(self, day: date) -> None:
-        """Waits until every store that sold on a day is forecast from it."""
+        """Wait until every store that sold on a day has a forecast from it."""
         stores = self.plan.rows_of(day)["Store"].nunique()
         self.wait(lambda: self.report.stores_with_origin(day) >= stores, f"forecasts from {day}")
 
     def wait(self, done: Callable[[], bool], what: str) -> None:
-        """Waits for a condition.
+        """Wait for a condition.
 
         Raises:
-            SystemExit: It does not come to hold.
+            SystemExit: It did not hold within `PATIENCE_SECONDS`.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not done():
@@ -79,15 +85,20 @@ class Chain:
             time.sleep(POLL_SECONDS)
 
     def is_settled(self) -> bool:
-        """Whether no change is open."""
+        """Return whether no change is open."""
         return not self.report.progress().open_changes
 
     def is_idle(self) -> bool:
-        """Whether no refresh runs: what it does after its forecasts is no part of the next day."""
-        return not graphql(self.stack.dagster.graphql_url(), _UNDER_WAY)["runsOrError"]["results"]
+        """Return whether no refresh runs; its work after the forecasts would slow the next day."""
+        results = self.dagster(_UNFINISHED_REFRESHES)["runsOrError"]["results"]
+        return not results
+
+    def dagster(self, query: str) -> dict[str, Any]:
+        """Return the answer of Dagster's GraphQL endpoint."""
+        return graphql(self.stack.dagster.graphql_url(), query)
 
     def row(self, query: str, *parameters: object) -> dict[str, Any]:
-        """The one row that a query finds."""
+        """Return the only row of a query's result."""
         (row,) = self._database.execute(query.encode(), parameters).fetchall()
         return row
 
@@ -96,26 +107,28 @@ class Chain:
 def forecast_chain(
     data: Path | None, stores: int, history_days: int, live_days: int, folder: Path
 ) -> Iterator[Chain]:
-    """Starts the whole stack and waits for its first forecasts; ends it with the block.
+    """Start the whole stack and wait for its first forecasts; stop it at the end of the block.
 
     Args:
-        data: A folder with Kaggle's files, of which the last days are played live; None makes
-            sales up.
-        stores: How many stores are made up.
-        history_days: How many days of them are history.
-        live_days: How many days are still to come.
+        data: A folder with Kaggle's files, whose last days are played live. None makes sales up.
+        stores: Number of made-up stores.
+        history_days: Number of made-up days that are history.
+        live_days: Number of days that can be sent.
         folder: Where to work.
     """
     if data is None:
         data = folder / "data"
         sample_files(stores, history_days + live_days, LAST_DAY, seed=1).write(data)
     plan = plan_of_files(data, live_days)
-    with Stack.temporary(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack:
+    postgres_only = {"postgres"}
+    with SwitchableStack.temporary(
+        folder / "stack", postgres_only, calendar=plan.calendar
+    ) as stack:
         load(stack, plan, Console())
         stack.start_services(SERVICES - {DAEMON})
-        began = time.monotonic()
+        start = time.monotonic()
         stack.start_services(SERVICES)
         chain = Chain(stack, plan)
         chain.wait(lambda: chain.report.progress().is_forecast, "the first forecasts")
-        say(f"{plan.stores:,} stores; first refresh and training {time.monotonic() - began:.1f} s")
+        say(f"{plan.stores:,} stores; first refresh and training {time.monotonic() - start:.1f} s")
         yield chain

@@ -1,10 +1,24 @@
-"""From the last event of a day to the forecasts that have seen it, day after day.
+"""Freshness: seconds from a day's last event to the forecasts that have seen it, day after day.
 
 `python -m benchmarks.freshness --days 20` starts the whole stack on made-up sales of 1,115 stores
-(or on Kaggle's files in `--data`), then sends one day after the other. A day's time runs from the
-broker's acknowledgement of its last event to the commit that makes all its forecasts visible; the
-next day is sent when that refresh has ended. Then single stores are corrected, and ten days are
-sent at once. The last line is one JSON object.
+(or on Kaggle's files in `--data`) and sends one day after the other. Then it corrects single stores
+and sends ten days at once. At the end it sends a few more days on Dagster's stock settings, with
+the same assets and the same data. The last line is one JSON object.
+
+The durations:
+
+- **A day** (`p50_s`) runs from Kafka's acknowledgement of the day's last event to the commit that
+  makes the forecasts of all stores visible, as the database records it. The next day is sent when
+  no refresh runs.
+- **A stock day** (`stock_p50_s`) is measured in the same way on stock settings.
+- **Stock settings** are dagster-postgres's storage, Dagster's default run launcher, and the default
+  event settings; see `benchmarks.stock`.
+- **An empty stock run** (`empty_stock_run_p50_s`) runs from the moment at which a sensor's
+  `RunRequest` becomes a run to the run's `SUCCESS`, both as Dagster records them. Its job has one
+  step that does nothing; the other services are up, as they are during a day.
+
+The ratios are `vs_stock` (stock day / day) and `vs_empty_stock_run` (day / empty stock run; aim:
+at most 1.3). They compare medians of one run on one machine.
 """
 
 from __future__ import annotations
@@ -22,24 +36,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.chain import Chain, forecast_chain
+from benchmarks.chain import PATIENCE_SECONDS, Chain, forecast_chain
 from benchmarks.common import say, scratch
-from local_stack.http import graphql
+from benchmarks.empty_run import JOB as EMPTY_JOB
 
 HISTORY_DAYS = 900
 BURST_DAYS = 10
 CORRECTIONS = 5
+EMPTY_RUNS = 5
 
 _RUNS = """
-{ runsOrError(filter: {pipelineName: "refresh"}, limit: 200) { ... on Runs { results {
+{ runsOrError(filter: {pipelineName: "%s"}, limit: 200) { ... on Runs { results {
     runId creationTime startTime endTime status
 } } } }
 """
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One refresh, in seconds after the acknowledgement."""
+class DayTimes:
+    """How long one refresh took to make forecasts visible.
+
+    Attributes:
+        total: Seconds from the acknowledgement to the commit of the forecasts.
+        stream: Seconds until the last event was in PostgreSQL.
+        sensor: Seconds from there until the sensor's run was created.
+        start: Seconds from there until the run claimed its changes.
+        assets: Asset -> its seconds.
+    """
 
     total: float
     stream: float
@@ -48,7 +71,7 @@ class Measured:
     assets: dict[str, float]
 
     def parts(self) -> dict[str, float]:
-        """Where the time went."""
+        """Return the seconds by part; they add up to the total."""
         parts = {
             "stream": self.stream,
             "wait for the sensor": self.sensor,
@@ -58,39 +81,97 @@ class Measured:
         return parts | {"events and steps": self.total - sum(parts.values())}
 
 
-def measure_day(chain: Chain, day: date) -> Measured:
-    """Sends a day and measures until every store's forecasts have seen it."""
-    acknowledged = chain.send_alone(chain.plan.rows_of(day))
-    chain.wait_for_forecasts(day)
-    return _measured(chain, acknowledged)
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that one run of the benchmark measured; times in seconds."""
+
+    stores: int
+    days: list[DayTimes]
+    corrections: list[float]
+    burst_refreshes: int
+    stock_days: list[DayTimes]
+    empty_stock_runs: list[float]
 
 
-def measure_correction(chain: Chain, row: pd.DataFrame) -> float:
-    """Sends another event for a store's newest day; returns seconds to new forecasts."""
-    chain.wait(chain.is_idle, "the end of the refresh before")
-    before = _refreshes(chain)
+def measure_days(chain: Chain, days: list[date], label: str) -> list[DayTimes]:
+    """Send one day after the other; return the times of each."""
+    times = []
+    for day in days:
+        acknowledged = chain.send_alone(chain.plan.rows_of(day))
+        chain.wait_for_forecasts(day)
+        times.append(_newest_refresh(chain, acknowledged))
+        chain.wait(chain.is_settled, "the end of the refresh")
+        say(f"{label}{day}: {times[-1].total:.1f} s")
+    return times
+
+
+def measure_corrections(chain: Chain, day: date) -> list[float]:
+    """Correct one store's sales of a day, then another's; return seconds to new forecasts."""
+    rows = chain.plan.rows_of(day)
+    rows = rows[rows["Sales"] > 0]
+    seconds = []
+    for k in range(CORRECTIONS):
+        row = rows.iloc[[k * len(rows) // CORRECTIONS]]
+        chain.wait(chain.is_idle, "the end of the previous refresh")
+        seconds.append(_measure_correction(chain, row.assign(Sales=row["Sales"] + 1)))
+        say(f"correction of one store: {seconds[-1]:.1f} s")
+    return seconds
+
+
+def _measure_correction(chain: Chain, row: pd.DataFrame) -> float:
+    before = _count_refreshes(chain)
     acknowledged = chain.send(row)
     chain.wait(
-        lambda: _refreshes(chain) > before and chain.is_settled(), "a correction's forecasts"
+        lambda: _count_refreshes(chain) > before and chain.is_settled(),
+        "the forecasts of a correction",
     )
-    return _measured(chain, acknowledged).total
+    return _newest_refresh(chain, acknowledged).total
 
 
-def measure_burst(chain: Chain, days: list[date]) -> tuple[int, float]:
-    """Sends days at once; returns how many refreshes they took, and the seconds."""
-    before = _refreshes(chain)
+def measure_burst(chain: Chain, days: list[date]) -> int:
+    """Send several days at once; return how many refreshes they took."""
+    before = _count_refreshes(chain)
     acknowledged = chain.send(pd.concat([chain.plan.rows_of(day) for day in days]))
     chain.wait_for_forecasts(days[-1])
-    chain.wait(chain.is_settled, "the refresh to end")
-    return _refreshes(chain) - before, time.time() - acknowledged
+    chain.wait(chain.is_settled, "the end of the refresh")
+    refreshes = _count_refreshes(chain) - before
+    say(f"{len(days)} days at once: {refreshes} refreshes, {time.time() - acknowledged:.1f} s")
+    return refreshes
 
 
-def _refreshes(chain: Chain) -> int:
+def measure_empty_stock_runs(chain: Chain) -> list[float]:
+    """Let a stock daemon run an empty job; return the seconds of each run."""
+
+    def finished() -> list[dict[str, Any]]:
+        return [run for run in _runs(chain, EMPTY_JOB) if run["status"] == "SUCCESS"]
+
+    chain.wait(chain.is_idle, "the end of the previous refresh")
+    daemon = chain.stack.start_empty_runs()
+    chain.stack.processes.wait_until_ready(
+        daemon, lambda: len(finished()) >= EMPTY_RUNS, PATIENCE_SECONDS, "having run the empty job"
+    )
+    seconds = [run["endTime"] - run["creationTime"] for run in finished()]
+    say("empty stock runs: " + ", ".join(f"{each:.1f} s" for each in seconds))
+    return seconds
+
+
+def _count_refreshes(chain: Chain) -> int:
     return int(chain.row("SELECT count(*) AS count FROM sales.refreshes")["count"])
 
 
-def _measured(chain: Chain, acknowledged: float) -> Measured:
-    # What was committed is older than the look at it: the database's own times count.
+def _runs(chain: Chain, job: str) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = chain.dagster(_RUNS % job)["runsOrError"]["results"]
+    return runs
+
+
+def _newest_refresh(chain: Chain, acknowledged: float) -> DayTimes:
+    """Return the times of the newest finished refresh.
+
+    Args:
+        chain: The chain.
+        acknowledged: When Kafka had the last event (epoch seconds).
+    """
+    # The polling is coarser than what it waits for, so the database's own times count.
     refresh = chain.row(
         "SELECT refresh_id, started_at, finished_at, timings FROM sales.refreshes "
         "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
@@ -99,77 +180,96 @@ def _measured(chain: Chain, acknowledged: float) -> Measured:
         "SELECT max(made_at) AS at FROM sales.changes WHERE kind = 'stream' AND refresh_id = %s",
         refresh["refresh_id"],
     )["at"]
-    runs = graphql(chain.stack.dagster.graphql_url(), _RUNS)["runsOrError"]["results"]
-    (run,) = [run for run in runs if run["runId"] == refresh["refresh_id"]]
+    (run,) = [run for run in _runs(chain, "refresh") if run["runId"] == refresh["refresh_id"]]
     created = datetime.fromtimestamp(run["creationTime"], UTC)
     acknowledged_at = datetime.fromtimestamp(acknowledged, UTC)
-
-    def seconds(begin: datetime, end: datetime) -> float:
-        return (end - begin).total_seconds()
-
-    return Measured(
-        total=seconds(acknowledged_at, refresh["finished_at"]),
-        stream=seconds(acknowledged_at, landed),
-        sensor=seconds(landed, created),
-        start=seconds(created, refresh["started_at"]),
+    return DayTimes(
+        total=(refresh["finished_at"] - acknowledged_at).total_seconds(),
+        stream=(landed - acknowledged_at).total_seconds(),
+        sensor=(created - landed).total_seconds(),
+        start=(refresh["started_at"] - created).total_seconds(),
         assets=dict(refresh["timings"]),
     )
 
 
-def measure(data: Path | None, stores: int, days: int, folder: Path) -> dict[str, Any]:
-    """Runs the benchmark on a stack of its own; returns the JSON object."""
-    with forecast_chain(data, stores, HISTORY_DAYS, days + BURST_DAYS, folder) as chain:
-        plan = chain.plan
-        measured = []
-        for day in plan.live_days[:days]:
-            measured.append(measure_day(chain, day))
-            chain.wait(chain.is_settled, "the refresh to end")
-            say(f"{day}: {measured[-1].total:.1f} s")
-        newest = plan.rows_of(plan.live_days[days - 1])
-        open_rows = newest[newest["Sales"] > 0]
-        corrections = []
-        for k in range(CORRECTIONS):
-            row = open_rows.iloc[[k * len(open_rows) // CORRECTIONS]]
-            corrections.append(measure_correction(chain, row.assign(Sales=row["Sales"] + 1)))
-            say(f"one store's correction: {corrections[-1]:.1f} s")
-        runs, seconds = measure_burst(chain, plan.live_days[days:])
-        say(f"{BURST_DAYS} days at once: {runs} refreshes, {seconds:.1f} s")
-    return summary(plan.stores, measured, corrections, runs)
+def measure(
+    data: Path | None, stores: int, days: int, stock_days: int, folder: Path
+) -> Measurements:
+    """Run the benchmark on a stack of its own."""
+    live_days = days + BURST_DAYS + stock_days
+    with forecast_chain(data, stores, HISTORY_DAYS, live_days, folder) as chain:
+        live = chain.plan.live_days
+        here = measure_days(chain, live[:days], "")
+        corrections = measure_corrections(chain, live[days - 1])
+        refreshes = measure_burst(chain, live[days : days + BURST_DAYS])
+        chain.wait(chain.is_idle, "the end of the previous refresh")
+        chain.stack.switch_to_stock()
+        return Measurements(
+            stores=chain.plan.stores,
+            days=here,
+            corrections=corrections,
+            burst_refreshes=refreshes,
+            stock_days=measure_days(chain, live[days + BURST_DAYS :], "stock settings, "),
+            empty_stock_runs=measure_empty_stock_runs(chain),
+        )
 
 
-def summary(
-    stores: int, measured: list[Measured], corrections: list[float], burst_runs: int
-) -> dict[str, Any]:
-    """The table, printed, and the JSON object."""
-    totals = [each.total for each in measured]
-    say(f"\n{stores:,} stores, {len(totals)} days one after another, {os.cpu_count()} cores")
-    parts = pd.DataFrame([each.parts() for each in measured]).fillna(0.0)
-    say(f"{'part':22} {'median s':>9} {'p95 s':>9}")
+def summarize(measured: Measurements) -> dict[str, Any]:
+    """Print the table; return the JSON object."""
+    totals = [each.total for each in measured.days]
+    here, p95 = statistics.median(totals), float(np.quantile(totals, 0.95))
+    stock = statistics.median(each.total for each in measured.stock_days)
+    empty = statistics.median(measured.empty_stock_runs)
+    parts = pd.DataFrame([each.parts() for each in measured.days]).fillna(0.0)
+    stock_parts = pd.DataFrame([each.parts() for each in measured.stock_days]).fillna(0.0)
+    say(
+        f"\n{measured.stores:,} stores, {len(totals)} days one after another, "
+        f"{len(measured.stock_days)} on stock settings, {os.cpu_count()} cores"
+    )
+    say(f"{'part':22} {'median s':>9} {'p95 s':>9} {'stock s':>9}")
     for name, values in parts.items():
-        say(f"{name!s:22} {values.median():9.2f} {values.quantile(0.95):9.2f}")
-    say(f"{'all':22} {statistics.median(totals):9.2f} {np.quantile(totals, 0.95):9.2f}")
+        say(
+            f"{name!s:22} {values.median():9.2f} {values.quantile(0.95):9.2f} "
+            f"{stock_parts[name].median():9.2f}"
+        )
+    say(f"{'all':22} {here:9.2f} {p95:9.2f} {stock:9.2f}")
+    say(f"an empty run on stock settings: {empty:.2f} s")
     return {
-        "stores": stores,
+        "stores": measured.stores,
         "days": len(totals),
-        "p50_s": round(statistics.median(totals), 2),
-        "p95_s": round(float(np.quantile(totals, 0.95)), 2),
-        "correction_p50_s": round(statistics.median(corrections), 2),
-        "correction_max_s": round(max(corrections), 2),
-        "refreshes_for_10_days_at_once": burst_runs,
+        "p50_s": round(here, 2),
+        "p95_s": round(p95, 2),
+        "stock_p50_s": round(stock, 2),
+        "empty_stock_run_p50_s": round(empty, 2),
+        "vs_stock": round(stock / here, 2),
+        "vs_empty_stock_run": round(here / empty, 2),
+        "correction_p50_s": round(statistics.median(measured.corrections), 2),
+        "correction_max_s": round(max(measured.corrections), 2),
+        f"refreshes_for_{BURST_DAYS}_days_at_once": measured.burst_refreshes,
         "parts_p50_s": {str(name): round(values.median(), 2) for name, values in parts.items()},
+        "stock_parts_p50_s": {
+            str(name): round(values.median(), 2) for name, values in stock_parts.items()
+        },
     }
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.freshness",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, help="a folder with Kaggle's files")
     parser.add_argument("--stores", type=int, default=1_115)
     parser.add_argument("--days", type=int, default=20)
+    parser.add_argument("--stock-days", type=int, default=3, help="days on stock settings")
     arguments = parser.parse_args()
     with scratch() as folder:
-        found = measure(arguments.data, arguments.stores, arguments.days, folder)
-    say(json.dumps(found))
+        measured = measure(
+            arguments.data, arguments.stores, arguments.days, arguments.stock_days, folder
+        )
+    say(json.dumps(summarize(measured)))
 
 
 if __name__ == "__main__":
