@@ -1,4 +1,7 @@
-"""What the benchmarks share: where their stacks live, how they talk, a run over a range."""
+"""Helpers of several benchmarks: a scratch folder, a run over a range, a line of output.
+
+A whole running chain of stores is in `benchmarks.chain`.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,18 +13,18 @@ from local_stack import paths
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder beside the other stacks, gone with the block."""
+    """Yield a folder beside the other stacks; remove it at the end of the block."""
     paths.STACKS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.STACKS) as folder:
         yield Path(folder)
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags of a run over a range of partitions.
+    """Return the tags of a run over a range of partitions.
 
     Args:
-        first: The first partition's key.
-        last: The last one's.
+        first: Key of the first partition.
+        last: Key of the last partition.
     """
     from dagster._core.storage.tags import (
         ASSET_PARTITION_RANGE_END_TAG,
@@ -32,5 +35,5 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
+    """Print a line without buffering."""
     print(line, flush=True)

@@ -1,10 +1,10 @@
-"""How long Dagster's pages of a whole chain take to open, in a browser.
+"""Opening times of Dagster's pages for a whole chain, in a browser.
 
 `python -m benchmarks.pages` starts the whole stack on made-up sales of 1,115 stores over 31 months
-(34,565 partitions an asset), then opens the overview of an asset's partitions and the lineage in
-headless Chromium: with an empty cache and again, with nothing running, after each of some days'
-refreshes, and while refreshes run. A page is open when it shows the number of partitions (the
-lineage: its last asset). The last line is one JSON object.
+(34,565 partitions per asset). In headless Chromium it opens an asset's partitions and the lineage:
+with an empty cache and again, while nothing runs, while refreshes run, and right after them. A page
+is open when it shows the number of partitions, or the last asset of the lineage. The last line is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.chain import Chain, forecast_chain
 from benchmarks.common import say, scratch
-from local_stack.http import graphql
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ASSET = "cleaned_sales"
+#: Days before the live ones. Sales begin on 1 January 2013; with the planned days, 31 months.
 HISTORY_DAYS = 897
-"""With the live days, from the first of January 2013: 31 months with those that are planned."""
-
+#: Days that are sent, with one refresh each.
 DAYS = 3
+#: How often a page is opened again while nothing runs.
 AGAIN = 5
 PATIENCE_MS = 60_000
 
@@ -44,60 +44,59 @@ _PARTITIONS = """
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Headless Chromium.
+def chromium() -> Iterator[Browser]:
+    """Start headless Chromium.
 
     Raises:
-        SystemExit: There is none.
+        SystemExit: No Chromium is installed.
     """
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         raise SystemExit(
-            f"There is none of {', '.join(BROWSERS)} on PATH: install Chromium "
+            f"PATH has none of {', '.join(BROWSERS)}: install Chromium "
             "(on Debian: apt-get install chromium)."
         )
     # Chromium's sandbox refuses to run as root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
-            yield started
+            yield browser
         finally:
-            started.close()
+            browser.close()
 
 
 class Pages:
-    """The pages to open, and what shows that they are."""
+    """The pages to open, with the text that shows that they are open."""
 
     def __init__(self, chain: Chain) -> None:
-        """Asks how many partitions there are.
+        """Look up how many partitions there are.
 
         Args:
             chain: A chain with its first forecasts.
         """
-        url = chain.stack.dagster.graphql_url()
-        stats = graphql(url, _PARTITIONS % ASSET)["assetNodeOrError"]["partitionStats"]
+        stats = chain.dagster(_PARTITIONS % ASSET)["assetNodeOrError"]["partitionStats"]
         self.partitions = int(stats["numPartitions"])
         root = chain.stack.dagster.url
-        self.shown = {
+        self.addresses = {
             "partitions": (f"{root}/assets/{ASSET}?view=partitions", f"{self.partitions:,}"),
             "lineage": (f"{root}/assets/forecasts?view=lineage", "forecast_accuracy"),
         }
 
     def open(self, page: Page, name: str) -> float:
-        """Opens a page; returns the seconds until it shows what it is for."""
-        url, sign = self.shown[name]
+        """Open a page; return the seconds until it shows its content."""
+        url, text = self.addresses[name]
         page.goto("about:blank")
-        began = time.monotonic()
+        start = time.monotonic()
         page.goto(url, wait_until="commit")
-        page.get_by_text(sign).first.wait_for(timeout=PATIENCE_MS)
-        return time.monotonic() - began
+        page.get_by_text(text).first.wait_for(timeout=PATIENCE_MS)
+        return time.monotonic() - start
 
-    def open_in(self, started: Browser, name: str) -> float:
-        """Opens a page as somebody does who has not been there, with an empty cache."""
-        context = started.new_context()
+    def open_in(self, browser: Browser, name: str) -> float:
+        """Open a page with an empty cache; return the seconds."""
+        context = browser.new_context()
         try:
             return self.open(context.new_page(), name)
         finally:
@@ -105,20 +104,20 @@ class Pages:
 
 
 def measure(stores: int, folder: Path) -> dict[str, Any]:
-    """Runs the benchmark on a stack of its own; returns the JSON object."""
-    with browser() as started, forecast_chain(None, stores, HISTORY_DAYS, DAYS, folder) as chain:
+    """Run the benchmark on a stack of its own; return the JSON object."""
+    with chromium() as browser, forecast_chain(None, stores, HISTORY_DAYS, DAYS, folder) as chain:
         chain.wait(chain.is_idle, "the end of the first refresh")
         pages = Pages(chain)
-        found: dict[str, dict[str, list[float]]] = {}
+        times: dict[str, dict[str, list[float]]] = {}
 
         def note(name: str, when: str, seconds: float) -> None:
-            found.setdefault(name, {}).setdefault(when, []).append(seconds)
+            times.setdefault(name, {}).setdefault(when, []).append(seconds)
             say(f"{name}, {when}: {seconds:.2f} s")
 
-        for name in pages.shown:
-            note(name, "first of all, empty cache", pages.open_in(started, name))
-        page = started.new_page()
-        for name in pages.shown:
+        for name in pages.addresses:
+            note(name, "first of all, empty cache", pages.open_in(browser, name))
+        page = browser.new_page()
+        for name in pages.addresses:
             pages.open(page, name)  # fills the browser's cache
             for _ in range(AGAIN):
                 note(name, "again", pages.open(page, name))
@@ -126,19 +125,19 @@ def measure(stores: int, folder: Path) -> dict[str, Any]:
             chain.send_alone(chain.plan.rows_of(day))
             chain.wait(lambda: not chain.is_idle(), "the refresh to begin")
             while not chain.is_idle():
-                for name in pages.shown:
+                for name in pages.addresses:
                     note(name, "beside a refresh", pages.open(page, name))
-            for name in pages.shown:
-                note(name, "after a refresh, empty cache", pages.open_in(started, name))
-    return summary(pages.partitions, found)
+            for name in pages.addresses:
+                note(name, "after a refresh, empty cache", pages.open_in(browser, name))
+    return summarize(pages.partitions, times)
 
 
-def summary(partitions: int, found: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """The table, printed, and the JSON object."""
-    say(f"\n{partitions:,} partitions an asset, {os.cpu_count()} cores; seconds until it shows")
+def summarize(partitions: int, times: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Print the table; return the JSON object."""
+    say(f"\n{partitions:,} partitions per asset, {os.cpu_count()} cores; seconds until it shows")
     say(f"{'page':12} {'when':30} {'median':>7} {'worst':>7} {'opened':>7}")
-    for name, times in found.items():
-        for when, seconds in times.items():
+    for name, by_occasion in times.items():
+        for when, seconds in by_occasion.items():
             say(
                 f"{name:12} {when:30} {statistics.median(seconds):7.2f} {max(seconds):7.2f} "
                 f"{len(seconds):7}"
@@ -146,20 +145,21 @@ def summary(partitions: int, found: dict[str, dict[str, list[float]]]) -> dict[s
     return {
         "partitions": partitions,
         **{
-            name: {when: round(statistics.median(seconds), 2) for when, seconds in times.items()}
-            for name, times in found.items()
+            name: {
+                when: round(statistics.median(seconds), 2) for when, seconds in by_occasion.items()
+            }
+            for name, by_occasion in times.items()
         },
     }
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--stores", type=int, default=1_115)
     arguments = parser.parse_args()
     with scratch() as folder:
-        found = measure(arguments.stores, folder)
-    say(json.dumps(found))
+        say(json.dumps(measure(arguments.stores, folder)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What Dagster's records cost: milliseconds for each materialization of one run over a range.
+"""The cost of Dagster's records: milliseconds per materialization of one run over a range.
 
-`python -m benchmarks.partitions` runs four assets that compute nothing, over 1,115, 11,150 and
-34,565 partitions (1, 10 and 31 months of 1,115 stores), on Dagster's PostgreSQL storage: as this
-project reports partitions, with its two batching settings, and as an asset does by default, without
-them. The stock way takes a third of an hour for the most, so it is left out beyond
-`--stock-limit`. The last line is one JSON object.
+`python -m benchmarks.partitions` runs four assets that compute nothing, on Dagster's PostgreSQL
+storage, over 1,115, 11,150 and 34,565 partitions (1, 10 and 31 months of 1,115 stores). It runs
+them in two ways: "here" reports partitions as this project does, with its two batching settings;
+"stock" is what an asset does by default, without them. Runs of more than `--stock-limit`
+partitions leave the stock way out, because it takes too long. The last line is one JSON object.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WAYS = ("here", "stock")
 
 
 def definitions(way: str) -> Any:
-    """Four assets in a row, by month and store, in one job."""
+    """Return four assets in a row, by month and store, in one job."""
     from forecast_assets.defs.asset_options import ROWLESS
     from forecast_assets.defs.reporting import output_without_partitions, report
     from forecast_assets.defs.row_counts import ROW_COUNT
@@ -68,67 +68,65 @@ def definitions(way: str) -> Any:
 
 
 def run_once(way: str, months: int) -> dict[str, float]:
-    """One run, in this process, whose environment has the way's settings."""
-    built = definitions(way)
+    """Run the job once in this process; the caller has set the way's environment."""
+    job = definitions(way).resolve_job_def("all")
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("store", [str(s) for s in range(1, STORES + 1)])
         last = f"{2013 + (months - 1) // 12}-{(months - 1) % 12 + 1:02d}-01"
-        began = time.monotonic()
-        result = built.resolve_job_def("all").execute_in_process(
-            instance=instance,
-            tags=range_tags("2013-01-01|1", f"{last}|{STORES}"),
+        start = time.monotonic()
+        result = job.execute_in_process(
+            instance=instance, tags=range_tags("2013-01-01|1", f"{last}|{STORES}")
         )
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start
         key = dg.AssetKey(f"asset_{ASSETS - 1}")
-        found = len(instance.get_materialized_partitions(key))
-    if not result.success or found != months * STORES:
-        raise SystemExit(f"{found} of {months * STORES} partitions were materialized")
+        materialized = len(instance.get_materialized_partitions(key))
+    if not result.success or materialized != months * STORES:
+        raise SystemExit(f"{materialized} of {months * STORES} partitions were materialized")
     return {"seconds": seconds, "ms": seconds * 1000 / (ASSETS * months * STORES)}
 
 
 def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
-    """Runs every way in a process and a database of its own; returns the JSON object."""
-    from forecast_assets.settings import DAGSTER_BATCHING
-
+    """Run every way in a process and a database of its own; return the JSON object."""
     results: dict[tuple[str, int], dict[str, float]] = {}
     say(f"{ASSETS} assets, one run; {os.cpu_count()} cores")
-    say(f"{'partitions':>10} {'way':6} {'seconds':>8} {'ms a materialization':>21}")
+    say(f"{'partitions':>10} {'way':6} {'seconds':>8} {'ms per materialization':>23}")
     for months in MONTHS:
         for way in WAYS:
             if way == "stock" and months * STORES > stock_limit:
                 continue
-            with Stack.temporary(folder / f"{way}-{months}", {"postgres"}) as stack:
-                stack.dagster.prepare()
-                environment = stack.component_environment("dagster")
-                for name in DAGSTER_BATCHING:
-                    if way == "stock":
-                        environment.pop(name, None)
-                command = [sys.executable, "-m", __spec__.name]
-                done = subprocess.run(
-                    [*command, "--way", way, "--months", str(months)],
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-            if done.returncode:
-                raise SystemExit(f"{way} failed: {done.stderr.strip()[-2000:]}")
-            found = json.loads(done.stdout.strip().splitlines()[-1])
-            results[way, months] = found
-            say(f"{months * STORES:>10,} {way:6} {found['seconds']:8.1f} {found['ms']:21.2f}")
+            result = _run_apart(way, months, folder / f"{way}-{months}")
+            results[way, months] = result
+            say(f"{months * STORES:>10,} {way:6} {result['seconds']:8.1f} {result['ms']:23.2f}")
     here, stock = results["here", 1]["ms"], results["stock", 1]["ms"]
     return {
         "ms_per_materialization": round(here, 3),
         "vs_default": round(stock / here, 1),
         **{
-            f"{way}_ms_at_{months * STORES}": round(found["ms"], 3)
-            for (way, months), found in results.items()
+            f"{way}_ms_at_{months * STORES}": round(result["ms"], 3)
+            for (way, months), result in results.items()
         },
     }
 
 
+def _run_apart(way: str, months: int, folder: Path) -> dict[str, float]:
+    """Run one way in a process and a database of its own."""
+    from forecast_assets.settings import DAGSTER_BATCHING
+
+    with Stack.temporary(folder, {"postgres"}) as stack:
+        stack.dagster.prepare()
+        environment = stack.component_environment("dagster")
+        if way == "stock":
+            environment = {k: v for k, v in environment.items() if k not in DAGSTER_BATCHING}
+        command = [sys.executable, "-m", __spec__.name, "--way", way, "--months", str(months)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{way} failed: {done.stderr.strip()[-2000:]}")
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.partitions", description=__doc__)
     parser.add_argument("--stock-limit", type=int, default=11_150)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
@@ -138,8 +136,7 @@ def main() -> None:
         say(json.dumps(run_once(arguments.way, arguments.months)))
         return
     with scratch() as folder:
-        found = compare(arguments.stock_limit, folder)
-    say(json.dumps(found))
+        say(json.dumps(compare(arguments.stock_limit, folder)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""How cost grows with the chain: 1, 3 and 10 times 1,115 stores over 8 months.
+"""The growth of cost with the chain: 1, 3 and 10 times 1,115 stores over 8 months.
 
-`python -m benchmarks.scale` makes sales of each chain, loads them, and lets the jobs run on
-Dagster's PostgreSQL storage, each step in a process of its own: seconds, peak memory of the
-process, and size of the sales database. The last line is one JSON object.
+`python -m benchmarks.scale` makes up sales for each chain, loads them, and runs the jobs on
+Dagster's PostgreSQL storage. Each step is a process of its own, so that its seconds and its peak
+memory are its own. At the end it asks for the size of the sales database. The last line is one JSON
+object.
 
 `python -m benchmarks.scale --backtest [DATA]` measures one run over twelve months of 1,115 stores
 instead, on made-up sales or on Kaggle's files, with a pooled model from before those months.
@@ -39,14 +40,19 @@ BACKTEST_MONTHS = ("2014-07-01", "2015-06-01")
 BACKTEST_TRAINED = "2014-06-01"
 
 
-def _execute(job: str, **what: Any) -> None:
+def _execute(job: str, **arguments: Any) -> None:
+    """Run a job in this process.
+
+    Raises:
+        SystemExit: It failed.
+    """
     import dagster as dg
 
     from forecast_assets.definitions import defs
 
     with dg.DagsterInstance.get() as instance:
-        known = defs().get_repository_def().get_job(job)
-        if not known.execute_in_process(instance=instance, **what).success:
+        definition = defs().get_repository_def().get_job(job)
+        if not definition.execute_in_process(instance=instance, **arguments).success:
             raise SystemExit(f"{job} failed")
 
 
@@ -59,15 +65,15 @@ def _run(job: str, first: str, last: str, *, refresh: bool) -> None:
     _execute(job, tags=tags)
 
 
-def _partitions(stores: int) -> None:
+def _add_partitions(stores: int) -> None:
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("store", [str(s) for s in range(1, stores + 1)])
 
 
-def _newest_day(folder: Path) -> None:
-    """The sales of one more day, as the loader takes them."""
+def _load_one_more_day(folder: Path) -> None:
+    """Load the sales of the day after the history."""
     import pandas as pd
 
     from forecast_assets.settings import settings
@@ -86,14 +92,14 @@ def _newest_day(folder: Path) -> None:
 
 
 def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
-    """The steps by name, in their order; the measured ones are in `MEASURED`."""
+    """Return the steps by name, in order; `MEASURED` names those that count."""
     last = f"|{stores}"
     return {
-        "partitions": lambda: _partitions(stores),
+        "partitions": lambda: _add_partitions(stores),
         "first refresh": lambda: _run("refresh", "2015-01-01|1", NEWEST + last, refresh=True),
         "training": lambda: _execute("train", partition_key=NEWEST),
         "first forecasts": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
-        "one more day": lambda: _newest_day(folder),
+        "one more day": lambda: _load_one_more_day(folder),
         "refresh": lambda: _run("refresh", f"{NEWEST}|1", NEWEST + last, refresh=True),
         "earlier training": lambda: _execute("train", partition_key=TRAINED_BEFORE),
         "backfill": lambda: _run(
@@ -103,10 +109,10 @@ def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
 
 
 def backtest_steps(stores: int) -> dict[str, Callable[[], None]]:
-    """The steps that end in twelve months' backtests."""
+    """Return the steps up to the backtest of twelve months, by name, in order."""
     first, last = BACKTEST_MONTHS
     return {
-        "partitions": lambda: _partitions(stores),
+        "partitions": lambda: _add_partitions(stores),
         "history": lambda: _run(
             "refresh", f"{BACKTEST_CALENDAR[0]}|1", f"{last}|{stores}", refresh=True
         ),
@@ -121,42 +127,45 @@ UNMEASURED = ("partitions", "one more day", "earlier training")
 
 
 def one_chain(factor: int, folder: Path) -> dict[str, dict[str, float]]:
-    """All steps on one chain; returns seconds and peak MB of each."""
+    """Run all steps on one chain; return the seconds and the peak MB of each."""
     stores = STORES * factor
     calendar = (FIRST_DAY, LAST_DAY)
-    data = _made_up(stores, calendar, folder)
-    return _chain(stores, data, folder, calendar, HISTORY_UNTIL, list(steps(stores, data)))
+    data = _make_up(stores, calendar, folder)
+    return _run_steps(stores, data, folder, calendar, HISTORY_UNTIL, list(steps(stores, data)))
 
 
 def backtest(data: Path | None, folder: Path) -> dict[str, Any]:
-    """Twelve months of 1,115 stores in one run; returns the JSON object."""
-    data = data.resolve() if data else _made_up(STORES, BACKTEST_CALENDAR, folder)
+    """Backtest twelve months of 1,115 stores in one run; return the JSON object."""
+    data = data.resolve() if data else _make_up(STORES, BACKTEST_CALENDAR, folder)
     until = BACKTEST_CALENDAR[1]
-    found = _chain(STORES, data, folder, BACKTEST_CALENDAR, until, list(backtest_steps(STORES)))
+    names = list(backtest_steps(STORES))
+    costs = _run_steps(STORES, data, folder, BACKTEST_CALENDAR, until, names)
     return {
-        name: {key: round(value, 1) for key, value in measured.items()}
-        for name, measured in found.items()
+        name: {key: round(value, 1) for key, value in cost.items()} for name, cost in costs.items()
     }
 
 
-def _made_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
-    """Sales of a made-up chain; made apart: a process begins with its parent's peak of memory."""
+def _make_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
+    """Make up sales in a process of its own; return their folder.
+
+    A child's peak memory starts at its parent's, so this process must stay small.
+    """
     first, last = calendar
-    apart = get_context("spawn").Process(
-        target=_write_made_up, args=(stores, (last - first).days + 1, last, folder / "data")
+    process = get_context("spawn").Process(
+        target=_write_sample, args=(stores, (last - first).days + 1, last, folder / "data")
     )
-    apart.start()
-    apart.join()
-    if apart.exitcode:
+    process.start()
+    process.join()
+    if process.exitcode:
         raise SystemExit("the sales could not be made up")
     return folder / "data"
 
 
-def _write_made_up(stores: int, days: int, last: date, folder: Path) -> None:
+def _write_sample(stores: int, days: int, last: date, folder: Path) -> None:
     sample_files(stores, days, last, seed=1).write(folder)
 
 
-def _chain(
+def _run_steps(
     stores: int,
     data: Path,
     folder: Path,
@@ -164,33 +173,37 @@ def _chain(
     until: date,
     names: list[str],
 ) -> dict[str, dict[str, float]]:
-    """Loads sales into a stack of its own, then does some steps; seconds and peak MB of each."""
-    found: dict[str, dict[str, float]] = {}
+    """Load sales into a stack of its own and run steps; return seconds and peak MB of each."""
+    costs: dict[str, dict[str, float]] = {}
     with Stack.temporary(folder / "stack", {"postgres"}, calendar=calendar) as stack:
         stack.dagster.prepare()
         environment = stack.component_environment("dagster") | {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"
         }
         load = ["forecast_assets", "load", f"--data={data}", f"--until={until}"]
-        found["load"] = _measured(load, stack.component_environment("loader"), folder)
+        costs["load"] = _measure(load, stack.component_environment("loader"), folder)
         for name in names:
             step = [__spec__.name, "--step", name, "--stores", str(stores), "--folder", str(data)]
-            found[name] = _measured(step, environment, folder)
+            costs[name] = _measure(step, environment, folder)
             if name not in UNMEASURED:
                 say(
-                    f"{stores:>7,} stores: {name}: {found[name]['seconds']:.1f} s, "
-                    f"{found[name]['mb']:,.0f} MB"
+                    f"{stores:>7,} stores: {name}: {costs[name]['seconds']:.1f} s, "
+                    f"{costs[name]['mb']:,.0f} MB"
                 )
         with stack.postgres.admin_connection("sales") as connection:
             row = connection.execute("SELECT pg_database_size('sales')").fetchone()
-        found["database"] = {"mb": row[0] / 1e6 if row else float("nan")}
-    return found
+        costs["database"] = {"mb": row[0] / 1e6 if row else float("nan")}
+    return costs
 
 
-def _measured(module: list[str], environment: dict[str, str], folder: Path) -> dict[str, float]:
-    """Runs a command in a process; returns its seconds and its peak memory."""
+def _measure(module: list[str], environment: dict[str, str], folder: Path) -> dict[str, float]:
+    """Run a module in a process; return its seconds and its peak memory in MB.
+
+    Raises:
+        SystemExit: It failed.
+    """
     log = folder / "step.log"
-    began = time.monotonic()
+    start = time.monotonic()
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
@@ -203,19 +216,19 @@ def _measured(module: list[str], environment: dict[str, str], folder: Path) -> d
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(module[:3])} failed: {log.read_text()[-2000:]}")
-    return {"seconds": time.monotonic() - began, "mb": usage.ru_maxrss / 1024}
+    return {"seconds": time.monotonic() - start, "mb": usage.ru_maxrss / 1024}
 
 
-def summary(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """The table, printed, and the JSON object."""
+def summarize(costs: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Print the table; return the JSON object."""
     say(f"\n8 months, {os.cpu_count()} cores")
-    factors = list(found)
+    factors = list(costs)
     heads = "".join(f"{STORES * factor:>12,} stores" for factor in factors)
     say(f"{'':18}{heads}")
     for name in (*MEASURED, "database"):
         cells = ""
         for factor in factors:
-            seconds, mb = found[factor][name].get("seconds"), found[factor][name]["mb"]
+            seconds, mb = costs[factor][name].get("seconds"), costs[factor][name]["mb"]
             shown = f"{seconds:.1f} s " if seconds is not None else ""
             cells += f"{shown + f'{mb:,.0f} MB':>19}"
         say(f"{name:18}{cells}")
@@ -223,22 +236,22 @@ def summary(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
     return {
         "stores": [STORES * factor for factor in factors],
         "seconds": {
-            name: [round(found[factor][name]["seconds"], 1) for factor in factors]
+            name: [round(costs[factor][name]["seconds"], 1) for factor in factors]
             for name in MEASURED
         },
         "peak_mb": {
-            name: [round(found[factor][name]["mb"]) for factor in factors] for name in MEASURED
+            name: [round(costs[factor][name]["mb"]) for factor in factors] for name in MEASURED
         },
-        "database_mb": [round(found[factor]["database"]["mb"]) for factor in factors],
+        "database_mb": [round(costs[factor]["database"]["mb"]) for factor in factors],
         f"times_x{last}": {
-            name: round(found[last][name]["seconds"] / found[first][name]["seconds"], 1)
+            name: round(costs[last][name]["seconds"] / costs[first][name]["seconds"], 1)
             for name in MEASURED
         },
     }
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--factors", type=int, nargs="*", default=list(FACTORS))
     parser.add_argument(
@@ -249,22 +262,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        known = steps(arguments.stores, arguments.folder) | backtest_steps(arguments.stores)
-        known[arguments.step]()
+        every_step = steps(arguments.stores, arguments.folder) | backtest_steps(arguments.stores)
+        every_step[arguments.step]()
         return
     if arguments.backtest is not None:
         with scratch() as folder:
-            say(
-                json.dumps(
-                    backtest(Path(arguments.backtest) if arguments.backtest else None, folder)
-                )
-            )
+            data = Path(arguments.backtest) if arguments.backtest else None
+            say(json.dumps(backtest(data, folder)))
         return
-    found = {}
+    costs = {}
     for factor in arguments.factors:
         with scratch() as folder:
-            found[factor] = one_chain(factor, folder)
-    say(json.dumps(summary(found)))
+            costs[factor] = one_chain(factor, folder)
+    say(json.dumps(summarize(costs)))
 
 
 if __name__ == "__main__":
