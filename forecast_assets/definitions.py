@@ -5,8 +5,11 @@ from pathlib import Path
 import dagster as dg
 
 from forecast_assets.settings import apply_dagster_batching
+from forecasting.threads import limit_blas_threads
 
 apply_dagster_batching()
+# `dagster dev`, `dg launch` and `dagster asset materialize` compute in processes of Dagster's own.
+limit_blas_threads()
 
 
 @dg.definitions
