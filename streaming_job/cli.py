@@ -22,7 +22,7 @@ from rich.table import Table
 from streaming_job import audit as audits
 from streaming_job import producer
 from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
-from streaming_job.events import Reason
+from streaming_job.reason_codes import Reason
 from streaming_job.settings import load_settings
 
 app = typer.Typer(

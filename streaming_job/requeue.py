@@ -13,7 +13,7 @@ from contextlib import closing
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming_job import events, ledger, query, transform
+from streaming_job import ledger, query, reason_codes, transform
 from streaming_job.drain import ensure_monthly_tables
 from streaming_job.failures import translate_errors
 from streaming_job.ledger_rows import Counts
@@ -40,7 +40,7 @@ RETURNING kafka_offset
 def requeue(
     settings: StreamSettings,
     *,
-    reasons: Collection[str] = tuple(events.Reason),
+    reasons: Collection[str] = tuple(reason_codes.Reason),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Store every quarantined event of the topic that is valid by today's rules and stores.
@@ -94,7 +94,7 @@ def _pages(
             stream_id,
             partition,
             after,
-            events.MAX_VALUE_BYTES,
+            reason_codes.MAX_VALUE_BYTES,
             reason_list,
             ROWS_PER_PAGE,
         )

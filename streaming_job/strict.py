@@ -1,4 +1,4 @@
-"""Validation of one event in plain Python: the rules of `events`, in the order of its reasons.
+"""Validation of one event in plain Python: the rules of `reason_codes`, in their order.
 
 Slow and exact. `transform` sends the events here that its regular expression does not match.
 """
@@ -14,14 +14,16 @@ from datetime import date
 from typing import Any
 
 from rossmann import fields
-from streaming_job import events
-from streaming_job.events import Reason
+from streaming_job import reason_codes
+from streaming_job.reason_codes import Reason
 
 _DATE_PATTERN = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UNPRINTABLE = re.compile("[^ -~]")
 #: Characters of a detail to keep.
 _MAX_DETAIL = 40
-_RANGES = dict.fromkeys(fields.INTEGER_FIELDS, (events.MIN_INTEGER, events.MAX_INTEGER)) | {
+_RANGES = dict.fromkeys(
+    fields.INTEGER_FIELDS, (reason_codes.MIN_INTEGER, reason_codes.MAX_INTEGER)
+) | {
     fields.DAY_OF_WEEK: (1, 7),
     **dict.fromkeys(fields.FLAGS, (0, 1)),
 }
@@ -84,7 +86,7 @@ def _parse_json(value: bytes | None) -> Any:
     """Return the JSON value if the bytes are exactly one."""
     if value is None:
         raise InvalidEventError(Reason.NULL_VALUE, "no value")
-    if len(value) > events.MAX_VALUE_BYTES:
+    if len(value) > reason_codes.MAX_VALUE_BYTES:
         raise InvalidEventError(Reason.OVERSIZED, f"{len(value)} bytes")
     try:
         text = value.decode("utf-8", errors="strict")

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from streaming_job import transform
 from streaming_job.errors import RESTART_MARKER, RestartError
-from streaming_job.events import Reason
 from streaming_job.ledger_rows import Counts
+from streaming_job.reason_codes import Reason
 from streaming_job.sink import statements
 from streaming_job.sink.connection import Connection
 from streaming_job.sink.options import SinkOptions

@@ -23,7 +23,7 @@ from local_stack.stack import Stack
 from streaming_job import drain, producer, requeue, session
 from streaming_job.audit import audit, deep_audit
 from streaming_job.errors import RefusedError
-from streaming_job.events import Reason
+from streaming_job.reason_codes import Reason
 from streaming_job.settings import StreamSettings
 from tests.unit.streaming_job.test_transform import BORDERS, event
 

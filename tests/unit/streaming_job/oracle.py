@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from rossmann.fields import FIELDS
-from streaming_job.events import MAX_VALUE_BYTES, Reason
+from streaming_job.reason_codes import MAX_VALUE_BYTES, Reason
 
 
 @dataclass

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rossmann import fields
-from streaming_job import events, strict, transform
-from streaming_job.events import Reason
+from streaming_job import reason_codes, strict, transform
+from streaming_job.reason_codes import Reason
 from tests.unit.streaming_job import mutations, oracle
 
 FIRST, LAST = mutations.FIRST, mutations.LAST
@@ -68,8 +68,8 @@ BORDERS: list[tuple[bytes | None, Reason | None]] = [
     (event(Sales=None), Reason.NULL_VALUE),
     (event(Comment=None), None),
     (b"", Reason.NOT_JSON),
-    (event().ljust(events.MAX_VALUE_BYTES), None),
-    (event().ljust(events.MAX_VALUE_BYTES + 1), Reason.OVERSIZED),
+    (event().ljust(reason_codes.MAX_VALUE_BYTES), None),
+    (event().ljust(reason_codes.MAX_VALUE_BYTES + 1), Reason.OVERSIZED),
     (event(Comment="é").replace(b"\\u00e9", "é".encode()), None),
     (event(Comment="é").replace(b"\\u00e9", b"\xe9"), Reason.NOT_UTF8),
     (event().replace(b"5263", b"NaN"), Reason.NAN),

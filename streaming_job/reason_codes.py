@@ -1,4 +1,4 @@
-"""The limits of an event, and the reasons for which one is quarantined.
+"""The reason codes of quarantined events, and the limits that they rest on.
 
 Field names and codes are in `rossmann.fields`. Nothing here parses or connects: `transform` and
 `strict` apply these rules, the tests check them against another parser, and docs/streaming.md
