@@ -1,13 +1,13 @@
-"""Forecast accuracy, time and memory against peers, on the same windows in one run.
+"""Accuracy, time and memory of forecasts against peers, on the same windows in one run.
 
-``python -m benchmarks.forecast --data DIR`` forecasts the same days with this system and with
-its peers: the 14-day seasonal naive, mlforecast with LightGBM (its documented recipe), and, on a
-sample of stores, AutoETS and Prophet on each store's last four months (the earlier system's way).
-A table comes first; the last line is one JSON object. Peers that are not installed are named
-and left out: ``make bench-forecast`` installs them first.
+`python -m benchmarks.forecast --data DIR` forecasts the same days with this system and with its
+peers: the 14-day seasonal naive and mlforecast with LightGBM (its documented recipe) on all stores;
+AutoETS, and Prophet on each store's last four months (the earlier system's way), on a sample of
+stores. It prints a table; the last line is one JSON object. Peers that are not installed are
+skipped with a message; `make bench-forecast` installs them first.
 
-Each forecaster gets the same days: sales up to the origin, and the plan of the days after it.
-Closed days count as forecast 0 for all.
+Each forecaster gets the same days: sales up to the origin, and the plan of the days after it. For
+all of them, a closed day is forecast as 0.
 """
 
 from __future__ import annotations
@@ -22,41 +22,45 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from forecast_assets.commands.evaluate import Window, forecast_window, read_days, windows_until
 from forecasting import scoring
 from forecasting.models.naive import seasonal_naive
 
-#: Every so manieth store is in the sample that slow peers forecast.
+if TYPE_CHECKING:
+    from forecasting.features.panel import Panel
+
+#: Slow peers forecast a sample: every 25th store.
 SAMPLE_EVERY = 25
-#: The earlier system fitted Prophet to the last four months.
+#: Days of history for Prophet: the earlier system fitted it to the last four months.
 PROPHET_DAYS = 120
 
-#: Threads for LightGBM, ours and the peer's: on a busy machine fewer are faster.
+#: Threads for LightGBM, ours and the peer's. On a busy machine, fewer are faster.
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 
 Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
 
 
-def ours(recipe: str) -> Forecast:
-    """Forecast with this system, with one of its recipes."""
+def ours(recipe: Literal["ridge", "stack"]) -> Forecast:
+    """Return the forecaster of this system with one of its recipes."""
 
     def run(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-        chosen: Literal["ridge", "stack"] = "stack" if recipe == "stack" else "ridge"
-        out = forecast_window(days, window, recipe=chosen, threads=THREADS)
+        out = forecast_window(days, window, recipe=recipe, threads=THREADS)
         return out[["store", "date", "point", "q0_5"]].rename(columns={"q0_5": "median"})
 
     return run
 
 
 def naive(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Forecast with what was sold one or more promo cycles ago."""
+    """Forecast each day with the sales of one or more promo cycles before."""
     past = days[days["date"] <= window.origin]
     origins = pd.Series(window.origin, index=np.unique(past["store"]))
     return seasonal_naive(past, origins, window.horizon)[["store", "date", "point"]]
@@ -65,8 +69,8 @@ def naive(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
     """Forecast with mlforecast and LightGBM, as its quick start does.
 
-    Lags, rolling means of lags and date features; the plan as dynamic exogenous columns, the
-    store as static one; closed days kept, missing days filled with 0.
+    It gets lags, rolling means of lags and date features, the plan as dynamic columns and the store
+    as a static one. Closed days stay in; missing days are filled with 0.
     """
     import lightgbm as lgb
     from mlforecast import MLForecast
@@ -90,7 +94,7 @@ def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
     grid = model.make_future_dataframe(window.horizon)
     plan = grid.merge(future.drop(columns=["y", "store_id"]), on=["unique_id", "ds"], how="left")
     out = model.predict(window.horizon, X_df=plan.fillna(0))
-    return _named(out, "LGBMRegressor")
+    return _point_of(out, "LGBMRegressor")
 
 
 def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -105,7 +109,7 @@ def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
     frame["y"] = frame["y"].fillna(weekday).fillna(store)
     model = StatsForecast(models=[AutoETS(season_length=7)], freq="D", n_jobs=1)
     out = model.forecast(df=frame[["unique_id", "ds", "y"]], h=window.horizon)
-    return _named(out.reset_index() if "unique_id" not in out else out, "AutoETS")
+    return _point_of(out.reset_index() if "unique_id" not in out else out, "AutoETS")
 
 
 def prophet(days: pd.DataFrame, window: Window) -> pd.DataFrame:
@@ -126,7 +130,7 @@ def prophet(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def _plan(days: pd.DataFrame) -> pd.DataFrame:
-    """Give the day panel the column names that Nixtla's libraries expect, on the daily grid."""
+    """Return the day panel on a daily grid, with the column names of Nixtla's libraries."""
     frame = pd.DataFrame(
         {
             "unique_id": days["store"].astype(str),
@@ -149,7 +153,7 @@ def _plan(days: pd.DataFrame) -> pd.DataFrame:
     return whole
 
 
-def _named(out: pd.DataFrame, column: str) -> pd.DataFrame:
+def _point_of(out: pd.DataFrame, column: str) -> pd.DataFrame:
     return pd.DataFrame(
         {"store": out["unique_id"].astype(int), "date": out["ds"], "point": out[column]}
     )
@@ -167,7 +171,7 @@ FORECASTERS: tuple[tuple[str, Forecast, str | None, bool], ...] = (
 
 
 def _measure(name: str, days: pd.DataFrame, window: Window, pipe: Any) -> None:
-    """Run one forecaster and send back its forecasts, seconds and peak memory."""
+    """Run one forecaster; send its forecasts, seconds and peak MB through the pipe."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     forecaster = next(run for label, run, _, _ in FORECASTERS if label == name)
@@ -182,6 +186,9 @@ def in_a_process(
     name: str, days: pd.DataFrame, window: Window
 ) -> tuple[pd.DataFrame, float, float]:
     """Run one forecaster in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        Its forecasts, its seconds and its peak memory in MB.
 
     Raises:
         RuntimeError: The process ended without a result.
@@ -201,7 +208,7 @@ def in_a_process(
 
 
 def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dict[str, float]:
-    """Score forecasts on days with sales, of all stores or of some."""
+    """Return the errors of forecasts on days with sales, for all stores or for some."""
     truth = days[["store", "date", "sales", "open"]]
     both = out.merge(truth, on=["store", "date"])
     both = both[both["sales"] > 0]
@@ -216,7 +223,7 @@ def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dic
     }
 
 
-#: Groups of regressors that the ablation leaves out, by the beginnings of their names.
+#: Variant -> how the names of the regressors start that the ablation leaves out.
 REGRESSOR_GROUPS = {
     "no Christmas": ("before_christmas", "after_christmas"),
     "no Easter": ("easter",),
@@ -227,7 +234,7 @@ REGRESSOR_GROUPS = {
     "no yearly season": ("year_",),
     "no trend": ("trend",),
 }
-#: The ablation takes every so manieth store.
+#: The ablation fits every third store.
 ABLATION_EVERY = 3
 
 
@@ -239,71 +246,128 @@ def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
         windows: Origins and horizons.
 
     Returns:
-        One row a variant: variant, wape.
+        One row per variant: variant, wape.
     """
-    from dataclasses import replace
-
     from forecasting.features.daily import day_features
     from forecasting.features.design import DESIGN_COLUMNS
     from forecasting.features.panel import Panel
-    from forecasting.models.at_origin import ridge_terms
-    from forecasting.models.moments import HALF_LIFE_WEIGHTS, RollingMoments
-    from forecasting.models.store_fit import (
-        estimate_populations,
-        fit_arrays,
-        linear_terms,
-        typical_square,
-    )
 
     stores = np.unique(days["store"])[::ABLATION_EVERY]
-    sold = days[days["store"].isin(stores)]
-    whole = Panel.of(day_features(sold))
-    weights = np.array(HALF_LIFE_WEIGHTS)
-    errors: dict[str, list[float]] = {}
-
-    def look(panel: Panel, variant: str) -> None:
-        rolling, populations = RollingMoments(panel), None
-        n = len(panel.stores)
-        for window in windows:
-            origin = np.datetime64(window.origin.date(), "D")
-            moments = rolling.advance(origin)
-            populations = estimate_populations(
-                moments, start=populations, iterations=12 if populations is None else 4
-            )
-            fit = fit_arrays(
-                panel.stores, moments, populations, typical_square(moments), rolling.n_days
-            )
-            within = panel.days_between(np.full(n, origin), np.full(n, origin + window.horizon))
-            rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
-            actual = np.exp(panel.y[rows])
-            terms = ridge_terms(panel, fit, origin, rows)
-            logs = {variant: terms @ weights}
-            if variant == "whole":
-                mean = np.stack([population.mean for population in populations])
-                pooled = np.repeat(mean[None], n, axis=0)
-                same = replace(fit, coefficients=pooled)
-                bare = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
-                logs |= {
-                    "no recent level": bare @ weights,
-                    "one half-life (400 days)": terms[:, 1],
-                    "pooled coefficients and level only": ridge_terms(panel, same, origin, rows)
-                    @ weights,
-                }
-            for name, log_point in logs.items():
-                wape = scoring.wape(actual, np.exp(log_point))
-                errors.setdefault(name, []).append(wape)
-
-    look(whole, "whole")
-    for variant, beginnings in REGRESSOR_GROUPS.items():
+    whole = Panel.of(day_features(days[days["store"].isin(stores)]))
+    errors = _linear_errors(whole, windows, "whole", with_parts=True)
+    for variant, prefixes in REGRESSOR_GROUPS.items():
         x = whole.x.copy()
-        x[:, [name.startswith(beginnings) for name in DESIGN_COLUMNS]] = 0.0
-        look(replace(whole, x=x), variant)
+        x[:, [name.startswith(prefixes) for name in DESIGN_COLUMNS]] = 0.0
+        errors |= _linear_errors(replace(whole, x=x), windows, variant)
     rows = [{"variant": name, "wape": float(np.mean(values))} for name, values in errors.items()]
     return pd.DataFrame(rows)
 
 
+def _linear_errors(
+    panel: Panel, windows: list[Window], variant: str, *, with_parts: bool = False
+) -> dict[str, list[float]]:
+    """Fit and score the linear model on each window.
+
+    Args:
+        panel: The regressors of some stores.
+        windows: Origins and horizons, oldest first.
+        variant: The variant's name.
+        with_parts: Whether to score the model without its other parts as well.
+
+    Returns:
+        Variant -> WAPE of each window.
+    """
+    from forecasting.models.at_origin import ridge_terms
+    from forecasting.models.moments import HALF_LIFE_WEIGHTS, RollingMoments
+    from forecasting.models.store_fit import estimate_populations, fit_arrays, typical_square
+
+    weights = np.array(HALF_LIFE_WEIGHTS)
+    rolling, populations = RollingMoments(panel), None
+    n = len(panel.stores)
+    errors: dict[str, list[float]] = {}
+    for window in windows:
+        origin = np.datetime64(window.origin.date(), "D")
+        moments = rolling.advance(origin)
+        # The previous window's estimate is near: a few iterations are enough from there.
+        populations = estimate_populations(
+            moments, start=populations, iterations=12 if populations is None else 4
+        )
+        fit = fit_arrays(
+            panel.stores, moments, populations, typical_square(moments), rolling.n_days
+        )
+        within = panel.days_between(np.full(n, origin), np.full(n, origin + window.horizon))
+        rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
+        terms = ridge_terms(panel, fit, origin, rows)
+        log_points = {variant: terms @ weights}
+        if with_parts:
+            log_points |= _without_parts(panel, populations, fit, origin, rows, terms)
+        for name, log_point in log_points.items():
+            wape = scoring.wape(np.exp(panel.y[rows]), np.exp(log_point))
+            errors.setdefault(name, []).append(wape)
+    return errors
+
+
+def _without_parts(
+    panel: Panel,
+    populations: Any,
+    fit: Any,
+    origin: np.datetime64,
+    rows: npt.NDArray[np.int64],
+    terms: npt.NDArray[np.float64],
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Forecast some rows without the model's level, half-lives or stores' own coefficients."""
+    from forecasting.models.at_origin import ridge_terms
+    from forecasting.models.moments import HALF_LIFE_WEIGHTS
+    from forecasting.models.store_fit import linear_terms
+
+    weights = np.array(HALF_LIFE_WEIGHTS)
+    mean = np.stack([population.mean for population in populations])
+    pooled = replace(fit, coefficients=np.repeat(mean[None], len(panel.stores), axis=0))
+    bare = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
+    return {
+        "no recent level": bare @ weights,
+        "one half-life (400 days)": terms[:, 1],
+        "pooled coefficients and level only": ridge_terms(panel, pooled, origin, rows) @ weights,
+    }
+
+
+def compare(
+    days: pd.DataFrame, windows: list[Window], prefixes: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Forecast the windows with each forecaster, one process each; print and return the scores.
+
+    Args:
+        days: Day panel.
+        windows: Origins and horizons.
+        prefixes: Beginnings of the names of the forecasters to run.
+    """
+    stores = np.unique(days.loc[days["sales"].notna(), "store"])
+    sample = set(stores[::SAMPLE_EVERY].tolist())
+    rows: list[dict[str, Any]] = []
+    for name, _, package, on_sample in FORECASTERS:
+        if not name.startswith(prefixes):
+            continue
+        if package is not None and importlib.util.find_spec(package) is None:
+            print(f"{name}: skipped, {package} is missing (`make bench-forecast` installs it)")
+            continue
+        panel = days[days["store"].isin(sample)] if on_sample else days
+        for window in windows:
+            out, seconds, peak = in_a_process(name, panel, window)
+            row: dict[str, Any] = {"forecaster": name, "origin": f"{window.origin:%Y-%m-%d}"}
+            row |= score(out, days, sample if on_sample else None)
+            row |= {f"sample_{k}": v for k, v in score(out, days, sample).items()}
+            row |= {"seconds": seconds, "peak_mb": peak, "stores": panel["store"].nunique()}
+            rows.append(row)
+            print(
+                f"{name}, origin {row['origin']}: RMSPE {row['rmspe']:.4f}, WAPE "
+                f"{row['wape']:.4f}, {seconds:.0f} s, {peak:.0f} MB",
+                flush=True,
+            )
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; gives the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forecast", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder with Kaggle's files")
     parser.add_argument("--horizon", type=int, default=42)
@@ -316,37 +380,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     days = read_days(options.data)
+    windows = windows_until(options.end, options.horizon, options.step, options.windows)
     if options.ablation:
-        windows = windows_until(options.end, options.horizon, options.step, options.windows)
         parts = ablation(days[days["sales"].notna()], windows)
         print(parts.round(4).to_string(index=False))
         print(json.dumps({"ablation": parts.to_dict("records")}))
         return 0
-    stores = np.unique(days.loc[days["sales"].notna(), "store"])
-    sample = set(stores[::SAMPLE_EVERY].tolist())
-    wanted = tuple(options.only.split(",")) if options.only else ("",)
-    rows: list[dict[str, Any]] = []
-    for name, _, package, sampled in FORECASTERS:
-        if not name.startswith(wanted):
-            continue
-        if package is not None and importlib.util.find_spec(package) is None:
-            print(
-                f"{name}: left out, {package} is not installed (`make bench-forecast` installs it)"
-            )
-            continue
-        for window in windows_until(options.end, options.horizon, options.step, options.windows):
-            mine = days[days["store"].isin(sample)] if sampled else days
-            out, seconds, peak = in_a_process(name, mine, window)
-            row: dict[str, Any] = {"forecaster": name, "origin": f"{window.origin:%Y-%m-%d}"}
-            row |= score(out, days, sample if sampled else None)
-            row |= {f"sample_{k}": v for k, v in score(out, days, sample).items()}
-            row |= {"seconds": seconds, "peak_mb": peak, "stores": mine["store"].nunique()}
-            rows.append(row)
-            print(
-                f"{name}, origin {row['origin']}: RMSPE {row['rmspe']:.4f}, WAPE "
-                f"{row['wape']:.4f}, {seconds:.0f} s, {peak:.0f} MB",
-                flush=True,
-            )
+    prefixes = tuple(options.only.split(",")) if options.only else ("",)
+    rows = compare(days, windows, prefixes)
     table = pd.DataFrame(rows).drop(columns="origin").groupby("forecaster", sort=False).mean()
     print(table.round(4).to_string())
     print(json.dumps({"windows": rows, "mean": table.reset_index().to_dict("records")}))
