@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecasting.arrays import Array
+from forecasting.arrays import Array, Dates
 from forecasting.calibration import (
     Calibration,
     ErrorMeasure,
@@ -21,7 +21,7 @@ from forecasting.models.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_i
 from forecasting.models.boosting import stack_correction
 from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel
 from forecasting.models.store_fit import StoreFit
-from forecasting.models.store_models import origin_array, store_fit
+from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
 
 DEFAULT_HORIZON = 42
 
@@ -58,40 +58,54 @@ def forecast(
     """
     stores = np.unique(future_features["store"].to_numpy(np.int32))
     day_origin = origin_array(stores, origins)
-    if (
-        pooled is not None
-        and len(stores)
-        and day_origin.min() < np.datetime64(pooled.trained_until)
-    ):
-        raise ValueError(
-            f"the pooled model was trained until {pooled.trained_until}, after origin "
-            f"{day_origin.min()}: its forecasts would know the future"
-        )
+    refuse_later_model(pooled, day_origin)
     panel = forecast_panel(history_features, future_features, stores, day_origin)
     fit = store_fit(store_models, pooled, panel.stores)
     rows = np.flatnonzero(panel.day > day_origin[panel.store])
     log_point = log_points(panel, fit, pooled, day_origin, rows)
+    origin = day_origin[panel.store[rows]]
+    scale = fit.scale[panel.store[rows]]
+    return _forecast_frame(
+        panel.frame.iloc[rows], origin, log_point, scale, pooled, error_measure=error_measure
+    )
 
+
+def _forecast_frame(
+    features: pd.DataFrame,
+    origin: Dates,
+    log_point: Array,
+    scale: Array,
+    pooled: PooledModel | None,
+    *,
+    error_measure: ErrorMeasure,
+) -> pd.DataFrame:
+    """Turn log points into the forecast frame: point, mean and calibrated quantiles.
+
+    Args:
+        features: Feature rows to forecast.
+        origin: Origin of each row.
+        log_point: Log forecast of each row.
+        scale: Residual scale of each row's store.
+        pooled: The pooled model; without one, quantiles are the widened normal ones.
+        error_measure: The error measure that `point` minimizes.
+    """
     calibration = Calibration.default() if pooled is None else pooled.calibration
     horizon = DEFAULT_HORIZON if pooled is None else pooled.horizon
-    store, frame = panel.store[rows], panel.frame.iloc[rows]
-    origin = day_origin[store]
-    step = (panel.day[rows] - origin).astype(np.int64)
-    kinds = day_kinds(frame, step, horizon)
-    scale = row_scale(calibration, fit.scale[store], kinds)
-    sold = (frame["open"].to_numpy() == 1).astype(np.float64)
-    quantiles = quantiles_of(calibration, log_point, scale) * sold[:, None]
+    step = (features["date"].to_numpy("datetime64[D]") - origin).astype(np.int64)
+    scale = row_scale(calibration, scale, day_kinds(features, step, horizon))
+    is_open = (features["open"].to_numpy() == 1).astype(np.float64)
+    quantiles = quantiles_of(calibration, log_point, scale) * is_open[:, None]
     out = pd.DataFrame(
         {
-            "store": frame["store"].to_numpy(np.int32),
+            "store": features["store"].to_numpy(np.int32),
             "origin": origin.astype("datetime64[ns]"),
-            "date": frame["date"].to_numpy(),
+            "date": features["date"].to_numpy(),
             "horizon": step.astype(np.int16),
-            "open": frame["open"].to_numpy(np.int16),
-            "point": point_of(calibration, log_point, scale, error_measure) * sold,
-            "mean": point_of(calibration, log_point, scale, "mean") * sold,
+            "open": features["open"].to_numpy(np.int16),
+            "point": point_of(calibration, log_point, scale, error_measure) * is_open,
+            "mean": point_of(calibration, log_point, scale, "mean") * is_open,
             **{name: quantiles[:, k] for k, name in enumerate(QUANTILE_COLUMNS)},
-            "plan_assumed": frame["plan_assumed"].to_numpy(bool),
+            "plan_assumed": features["plan_assumed"].to_numpy(bool),
         }
     )
     return out[list(FORECAST_COLUMNS)]

@@ -14,11 +14,13 @@ neither promo nor holiday nor closed, and it ends every run that it interrupts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from dateutil.easter import easter
 
 #: Runs of closed days of at least this length are refurbishments; Christmas with a Sunday and a
 #: bridge day stays below it.
@@ -70,27 +72,11 @@ Grid = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int16]
 
 
-def easter_sunday(years: npt.NDArray[np.int64]) -> npt.NDArray[np.datetime64]:
-    """Give the date of Easter Sunday of each year.
-
-    Source: the anonymous Gregorian computus (Meeus, Astronomical Algorithms, chapter 8).
-
-    Args:
-        years: Gregorian years, any shape.
-
-    Returns:
-        Dates (``datetime64[D]``) of the same shape.
-    """
-    a, b, c = years % 19, years // 100, years % 100
-    d, e = b // 4, b % 4
-    g = (b - (b + 8) // 25 + 1) // 3
-    h = (19 * a + b - d - g + 15) % 30
-    i, k = c // 4, c % 4
-    m = (32 + 2 * e + 2 * i - h - k) % 7
-    n = (a + 11 * h + 22 * m) // 451
-    month, day = np.divmod(h + m - 7 * n + 114, 31)
-    months = (years - 1970) * 12 + (month - 1)
-    return months.astype("datetime64[M]").astype("datetime64[D]") + day.astype("timedelta64[D]")
+def easter_sunday(years: npt.NDArray[np.integer]) -> npt.NDArray[np.datetime64]:
+    """Return the date (`datetime64[D]`) of Easter Sunday of each year."""
+    distinct, index = np.unique(years, return_inverse=True)
+    sundays = np.array([easter(int(year)) for year in distinct], "datetime64[D]")
+    return sundays[index].reshape(years.shape)
 
 
 def _run_before(flag: Grid) -> Counts:
@@ -164,74 +150,157 @@ def _week_total(flag: Grid, weekday: npt.NDArray[np.int64]) -> Counts:
     return total[:, week]
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Where the rows of a day panel lie in a grid of stores × consecutive days.
+
+    Attributes:
+        store: Position of each row's store in the grid.
+        day: Days from the first day of the grid to each row's date.
+        stores: Stores of the grid.
+        weekday: Weekday of each day of the grid, shape (days,); Monday is 0.
+    """
+
+    store: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int64]
+    stores: int
+    weekday: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, days: pd.DataFrame) -> _Layout:
+        dates = days["date"].to_numpy("datetime64[D]")
+        first = dates.min()
+        store, stores = pd.factorize(days["store"].to_numpy())
+        calendar = first + np.arange(int((dates.max() - first).astype(int)) + 1)
+        weekday = (calendar.astype("datetime64[D]").astype(int) + 3) % 7
+        return cls(store, (dates - first).astype(int), len(stores), weekday)
+
+    def grid(self, mask: npt.NDArray[np.bool_]) -> Grid:
+        cells = np.zeros((self.stores, len(self.weekday)), bool)
+        cells[self.store, self.day] = mask
+        return cells
+
+    def at_rows(self, cells: Counts) -> Counts:
+        return cells[self.store, self.day]
+
+
 def day_features(
     days: pd.DataFrame, *, start: date | None = None, end: date | None = None
 ) -> pd.DataFrame:
-    """Compute the day-level features of a panel of days.
+    """Compute the day-level features of a day panel.
 
-    The same call serves training and forecasting: a future day is a row with ``sales`` NaN. The
-    last known days look ahead too, so the plan that follows them belongs into the same call
-    (:func:`forecasting.features.plans.features_with_plan` sees to it).
+    Training and forecasting share this call: a future day is a row whose `sales` is NaN. The last
+    known days look ahead into the plan, so pass both together, as `features_with_plan` does.
 
     Args:
-        days: One row a store and date, with the columns of the day panel (store, date, open,
-            promo, state_holiday, school_holiday, sales, customers; optionally plan_assumed).
-            Should reach :data:`CONTEXT_DAYS` before the first and, where the plan is known,
-            :data:`LOOKAHEAD_DAYS` after the last day that is wanted.
-        start: First date of the result; the days before it serve as context only.
-        end: Last date of the result; the days after it serve as look-ahead only.
+        days: Day panel, optionally with `plan_assumed`. It should begin `CONTEXT_DAYS` before
+            the first requested day and, where a plan exists, end `LOOKAHEAD_DAYS` after the last.
+        start: First date of the result; earlier days serve as context only.
+        end: Last date of the result; later days serve as look-ahead only.
 
     Returns:
-        One row for each row of ``days`` between ``start`` and ``end``, sorted by store and date:
-        store (int32), date, and :data:`FEATURE_COLUMNS`. ``log_sales`` is NaN where the store is
-        closed or the sales are unknown or zero.
+        One row per row of `days` between `start` and `end`, sorted by store and date: store
+        (int32), date, and `FEATURE_COLUMNS`. `log_sales` is NaN where the store is closed or the
+        sales are unknown or zero.
 
     Raises:
         ValueError: A store has two rows for one date, or a state holiday has an unknown code.
     """
     days = days.sort_values(["store", "date"], kind="stable")
-    if days.duplicated(["store", "date"]).any():
-        twice = days.loc[days.duplicated(["store", "date"]), ["store", "date"]].iloc[0]
-        raise ValueError(f"store {twice['store']} has two rows for {twice['date']:%Y-%m-%d}")
-    holiday_code = days["state_holiday"].astype(str).map(STATE_HOLIDAY_CODES)
-    if holiday_code.isna().any():
-        odd = days.loc[holiday_code.isna(), "state_holiday"].iloc[0]
-        raise ValueError(f"unknown state holiday {odd!r}; known: {', '.join(STATE_HOLIDAY_CODES)}")
+    _refuse_duplicates(days)
+    holiday = _holiday_codes(days)
+    if days.empty:
+        return _no_features(days)
+    layout = _Layout.of(days)
+    values = _own_values(days, holiday, layout)
+    for name, counter in _counters(days, holiday, layout).items():
+        values[name] = layout.at_rows(counter)
 
     dates = days["date"].to_numpy("datetime64[D]")
-    if len(days) == 0:
-        out = pd.DataFrame({"store": pd.Series(dtype=np.int32), "date": days["date"]})
-        return out.assign(
-            **{name: pd.Series(dtype=_NUMPY_TYPES[kind]) for name, kind in FEATURE_COLUMNS.items()}
+    requested = np.ones(len(days), bool)
+    if start is not None:
+        requested &= dates >= np.datetime64(start, "D")
+    if end is not None:
+        requested &= dates <= np.datetime64(end, "D")
+    frame = {
+        "store": days["store"].to_numpy(np.int32)[requested],
+        "date": days["date"].to_numpy("datetime64[ns]")[requested],
+    }
+    for name, kind in FEATURE_COLUMNS.items():
+        frame[name] = values[name][requested].astype(_NUMPY_TYPES[kind])
+    return pd.DataFrame(frame)
+
+
+def _refuse_duplicates(days: pd.DataFrame) -> None:
+    duplicate = days.duplicated(["store", "date"])
+    if duplicate.any():
+        first = days.loc[duplicate, ["store", "date"]].iloc[0]
+        raise ValueError(f"store {first['store']} has two rows for {first['date']:%Y-%m-%d}")
+
+
+def _holiday_codes(days: pd.DataFrame) -> npt.NDArray[np.int64]:
+    codes = days["state_holiday"].astype(str).map(STATE_HOLIDAY_CODES)
+    if codes.isna().any():
+        unknown = days.loc[codes.isna(), "state_holiday"].iloc[0]
+        raise ValueError(
+            f"unknown state holiday {unknown!r}; known: {', '.join(STATE_HOLIDAY_CODES)}"
         )
-    first = dates.min()
-    n_days = int((dates.max() - first).astype(int)) + 1
-    row, stores = pd.factorize(days["store"].to_numpy())
-    col = (dates - first).astype(int)
-    calendar = first + np.arange(n_days)
-    weekday = (calendar.astype("datetime64[D]").astype(int) + 3) % 7
+    out: npt.NDArray[np.int64] = np.asarray(codes, np.int64)
+    return out
 
-    def grid(mask: npt.NDArray[np.bool_]) -> Grid:
-        cells = np.zeros((len(stores), n_days), bool)
-        cells[row, col] = mask
-        return cells
 
-    is_open = days["open"].to_numpy() == 1
-    promo, school = (
-        grid(days["promo"].to_numpy() == 1),
-        grid(days["school_holiday"].to_numpy() == 1),
+def _no_features(days: pd.DataFrame) -> pd.DataFrame:
+    """Return a feature frame without rows, with every column in its type."""
+    out = pd.DataFrame({"store": pd.Series(dtype=np.int32), "date": days["date"]})
+    return out.assign(
+        **{name: pd.Series(dtype=_NUMPY_TYPES[kind]) for name, kind in FEATURE_COLUMNS.items()}
     )
-    holiday, opened, closed = grid(holiday_code.to_numpy() > 0), grid(is_open), grid(~is_open)
+
+
+def _own_values(
+    days: pd.DataFrame, holiday: npt.NDArray[np.int64], layout: _Layout
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the features that depend on a row's own date, plan and sales."""
+    dates = days["date"].to_numpy("datetime64[D]")
+    is_open = days["open"].to_numpy() == 1
+    assumed = "plan_assumed" in days
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sales = days["sales"].to_numpy(np.float64)
+        customers = days["customers"].to_numpy(np.float64)
+        return {
+            "day_of_week": layout.weekday[layout.day] + 1,
+            "open": is_open,
+            "promo": days["promo"].to_numpy() == 1,
+            "state_holiday": holiday,
+            "school_holiday": days["school_holiday"].to_numpy() == 1,
+            "log_sales": np.where(is_open & (sales > 0), np.log(sales), np.nan),
+            "log_customers": np.where(is_open & (customers > 0), np.log(customers), np.nan),
+            "days_to_christmas": _days_to_christmas(dates),
+            "days_from_easter": _days_from_easter(dates),
+            "plan_assumed": (
+                days["plan_assumed"].to_numpy(bool) if assumed else np.zeros(len(days), bool)
+            ),
+        }
+
+
+def _counters(
+    days: pd.DataFrame, holiday: npt.NDArray[np.int64], layout: _Layout
+) -> dict[str, Counts]:
+    """Return the features that count days before and after, as grids of stores × days."""
+    is_open = days["open"].to_numpy() == 1
+    promo = layout.grid(days["promo"].to_numpy() == 1)
+    school = layout.grid(days["school_holiday"].to_numpy() == 1)
+    holidays, opened, closed = (layout.grid(flag) for flag in (holiday > 0, is_open, ~is_open))
     since_refurbishment, to_refurbishment, refurbishment_days = _refurbishments(closed)
-    counters = {
+    return {
         "promo_day": np.minimum(_run_before(promo), SINCE_CAP),
         "promo_days_left": np.minimum(_backwards(_run_before, promo), LOOKAHEAD_DAYS),
         "days_since_promo": _since(promo, SINCE_CAP),
         "days_to_promo": _backwards(_since, promo, LOOKAHEAD_DAYS),
         "promo_days_last_14": _windowed(promo, 14),
         "promo_days_next_14": _backwards(_windowed, promo, 14),
-        "days_since_holiday": _since(holiday, SINCE_CAP),
-        "days_to_holiday": _backwards(_since, holiday, LOOKAHEAD_DAYS),
+        "days_since_holiday": _since(holidays, SINCE_CAP),
+        "days_to_holiday": _backwards(_since, holidays, LOOKAHEAD_DAYS),
         "school_day": np.minimum(_run_before(school), SINCE_CAP),
         "school_days_left": np.minimum(_backwards(_run_before, school), LOOKAHEAD_DAYS),
         "days_since_school": _since(school, SINCE_CAP),
@@ -240,57 +309,33 @@ def day_features(
         "closed_days_after": np.minimum(
             _shifted(_backwards(_run_before, closed), -1), LOOKAHEAD_DAYS
         ),
-        "open_days_week": _week_total(opened, weekday),
+        "open_days_week": _week_total(opened, layout.weekday),
         "days_since_refurbishment": since_refurbishment,
         "days_to_refurbishment": to_refurbishment,
         "refurbishment_days": refurbishment_days,
     }
 
+
+def _days_to_christmas(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    """Count the days to the next 25 December; 0 on it."""
+    year = dates.astype("datetime64[Y]")
+    this_year = _christmas_day(year)
+    next_year = _christmas_day(year + 1)
+    christmas = np.where(dates <= this_year, this_year, next_year)
+    out: npt.NDArray[np.int64] = (christmas - dates).astype(int)
+    return out
+
+
+def _christmas_day(year: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
+    return (year.astype("datetime64[M]") + 11).astype("datetime64[D]") + 24
+
+
+def _days_from_easter(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    """Count the days from the nearest Easter Sunday; negative before it."""
     years = dates.astype("datetime64[Y]").astype(int) + 1970
-    christmas = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 11
-    christmas_day = christmas.astype("datetime64[D]") + 24
-    next_christmas = (years - 1969).astype("datetime64[Y]").astype("datetime64[M]") + 11
-    to_christmas = np.where(
-        dates <= christmas_day,
-        (christmas_day - dates).astype(int),
-        (next_christmas.astype("datetime64[D]") + 24 - dates).astype(int),
-    )
-    from_easter = np.stack(
+    distances = np.stack(
         [(dates - easter_sunday(years + k)).astype(int) for k in (-1, 0, 1)], axis=1
     )
-    nearest = np.abs(from_easter).argmin(axis=1)
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sales = days["sales"].to_numpy(np.float64)
-        customers = days["customers"].to_numpy(np.float64)
-        values: dict[str, npt.NDArray[np.generic]] = {
-            "day_of_week": weekday[col] + 1,
-            "open": is_open,
-            "promo": days["promo"].to_numpy() == 1,
-            "state_holiday": holiday_code.to_numpy(),
-            "school_holiday": days["school_holiday"].to_numpy() == 1,
-            "log_sales": np.where(is_open & (sales > 0), np.log(sales), np.nan),
-            "log_customers": np.where(is_open & (customers > 0), np.log(customers), np.nan),
-            "days_to_christmas": to_christmas,
-            "days_from_easter": from_easter[np.arange(len(dates)), nearest],
-            "plan_assumed": (
-                days["plan_assumed"].to_numpy(bool)
-                if "plan_assumed" in days
-                else np.zeros(len(days), bool)
-            ),
-        }
-    for name, counter in counters.items():
-        values[name] = counter[row, col]
-
-    wanted = np.ones(len(days), bool)
-    if start is not None:
-        wanted &= dates >= np.datetime64(start, "D")
-    if end is not None:
-        wanted &= dates <= np.datetime64(end, "D")
-    frame = {
-        "store": days["store"].to_numpy(np.int32)[wanted],
-        "date": days["date"].to_numpy("datetime64[ns]")[wanted],
-    }
-    for name, kind in FEATURE_COLUMNS.items():
-        frame[name] = values[name][wanted].astype(_NUMPY_TYPES[kind])
-    return pd.DataFrame(frame)
+    nearest = np.abs(distances).argmin(axis=1)
+    out: npt.NDArray[np.int64] = distances[np.arange(len(dates)), nearest]
+    return out

@@ -7,13 +7,20 @@ history or a planned day.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 Matrix = npt.NDArray[np.float32]
+
+#: Writes the values of one regressor, by its name.
+_Put = Callable[[str, npt.NDArray[Any] | float], None]
+#: Feature columns as arrays, by name.
+_Columns = dict[str, npt.NDArray[Any]]
 
 #: Rows that are expanded at a time, so that the columns being written stay in the cache.
 _BLOCK_ROWS = 16_384
@@ -107,11 +114,11 @@ def design_matrix(features: pd.DataFrame) -> Matrix:
     return out
 
 
-def _fill(out: Matrix, features: pd.DataFrame) -> None:  # noqa: PLR0915
-    """Write the regressors of some rows into ``out``, which holds zeros."""
+def _fill(out: Matrix, features: pd.DataFrame) -> None:
+    """Write the regressors of some rows into `out`, which holds zeros."""
     place = {name: j for j, name in enumerate(DESIGN_COLUMNS)}
 
-    def put(name: str, values: npt.NDArray[np.generic] | float) -> None:
+    def put(name: str, values: npt.NDArray[Any] | float) -> None:
         out[:, place[name]] = values
 
     column = {
@@ -119,18 +126,49 @@ def _fill(out: Matrix, features: pd.DataFrame) -> None:  # noqa: PLR0915
         for name in features.columns
         if name not in ("store", "date", "log_sales", "log_customers", "plan_assumed")
     }
-    dates = features["date"].to_numpy("datetime64[D]")
-    month_start = dates.astype("datetime64[M]").astype("datetime64[D]")
-    month_length = (
-        (dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - month_start
-    ).astype(int)
-    day_of_month = (dates - month_start).astype(int) + 1
-    year_start = dates.astype("datetime64[Y]").astype("datetime64[D]")
-    day_of_year = (dates - year_start).astype(int)
-    month = dates.astype("datetime64[M]").astype(int) % 12 + 1
-
+    calendar = _Calendar.of(features["date"].to_numpy("datetime64[D]"))
     put("intercept", 1.0)
-    weekday, promo, school = column["day_of_week"], column["promo"], column["school_holiday"]
+    put("trend", (calendar.dates - TREND_EPOCH).astype(float) / 365.25)
+    _put_weekdays_and_promos(put, column, calendar)
+    _put_seasons(put, calendar)
+    _put_month_turns(put, column, calendar)
+    _put_holidays_and_closures(put, column)
+    _put_school_holidays(put, column)
+    _put_christmas(put, column, calendar)
+    _put_bins(put, "after_refurbishment", AFTER_REFURBISHMENT, column["days_since_refurbishment"])
+    _put_bins(put, "easter", AROUND_EASTER, column["days_from_easter"])
+
+
+@dataclass(frozen=True)
+class _Calendar:
+    """Each row's date and its place in the month and in the year, counted in days."""
+
+    dates: npt.NDArray[np.datetime64]
+    month: npt.NDArray[np.int64]
+    month_start: npt.NDArray[np.datetime64]
+    month_length: npt.NDArray[np.int64]
+    day_of_month: npt.NDArray[np.int64]
+    year_start: npt.NDArray[np.datetime64]
+    day_of_year: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dates: npt.NDArray[np.datetime64]) -> _Calendar:
+        months = dates.astype("datetime64[M]")
+        month_start = months.astype("datetime64[D]")
+        year_start = dates.astype("datetime64[Y]").astype("datetime64[D]")
+        return cls(
+            dates=dates,
+            month=months.astype(int) % 12 + 1,
+            month_start=month_start,
+            month_length=((months + 1).astype("datetime64[D]") - month_start).astype(int),
+            day_of_month=(dates - month_start).astype(int) + 1,
+            year_start=year_start,
+            day_of_year=(dates - year_start).astype(int),
+        )
+
+
+def _put_weekdays_and_promos(put: _Put, column: _Columns, calendar: _Calendar) -> None:
+    weekday, promo = column["day_of_week"], column["promo"]
     for k, day in enumerate(_WEEKDAYS[1:], start=2):
         put(f"is_{day}", weekday == k)
         if k <= 5:
@@ -138,68 +176,82 @@ def _fill(out: Matrix, features: pd.DataFrame) -> None:  # noqa: PLR0915
     put("promo", promo)
     put("promo_ends_soon", (promo == 1) & (column["promo_days_left"] == 1))
     no_promo = promo == 0
-    put("after_promo_1_2", no_promo & (column["days_since_promo"] <= 2))
-    put(
-        "after_promo_3_5",
-        no_promo & (column["days_since_promo"] >= 3) & (column["days_since_promo"] <= 5),
-    )
+    since = column["days_since_promo"]
+    put("after_promo_1_2", no_promo & (since <= 2))
+    put("after_promo_3_5", no_promo & (since >= 3) & (since <= 5))
     put("promo_in_3_days", no_promo & (column["days_to_promo"] <= 3))
     put("promo_density_before", (column["promo_days_last_14"] - 5.0) / 5.0)
     put("promo_density_after", (column["promo_days_next_14"] - 5.0) / 5.0)
-    put("promo_december", (promo == 1) & (month == 12))
+    put("promo_december", (promo == 1) & (calendar.month == 12))
+
+
+def _put_seasons(put: _Put, calendar: _Calendar) -> None:
     for k in range(1, YEARLY_HARMONICS + 1):
-        angle = 2.0 * np.pi * k * day_of_year / 365.25
+        angle = 2.0 * np.pi * k * calendar.day_of_year / 365.25
         put(f"year_sin_{k}", np.sin(angle))
         put(f"year_cos_{k}", np.cos(angle))
     for k in range(1, MONTHLY_HARMONICS + 1):
-        angle = 2.0 * np.pi * k * (day_of_month - 0.5) / month_length
+        angle = 2.0 * np.pi * k * (calendar.day_of_month - 0.5) / calendar.month_length
         put(f"month_sin_{k}", np.sin(angle))
         put(f"month_cos_{k}", np.cos(angle))
+
+
+def _put_month_turns(put: _Put, column: _Columns, calendar: _Calendar) -> None:
+    """Write the regressors around the turn of a month and the days that sell gifts."""
+    weekday, day = column["day_of_week"], calendar.day_of_month
+    length, month = calendar.month_length, calendar.month
     for k in MONTH_TURN:
-        put(f"month_turn_{k}", day_of_month == (k if k > 0 else month_length + k + 1))
+        put(f"month_turn_{k}", day == (k if k > 0 else length + k + 1))
     working = weekday <= 5
-    month_end = month_start + month_length
-    left = np.busday_count(dates, month_end)
-    gone = np.busday_count(month_start, dates) + 1
+    working_days_left = np.busday_count(calendar.dates, calendar.month_start + length)
+    working_day = np.busday_count(calendar.month_start, calendar.dates) + 1
     for k in WORKING_TURN:
-        put(f"working_turn_{k}", working & ((gone == k) if k > 0 else (left == -k)))
-    near_turn = (month_length - day_of_month <= 1) | (day_of_month <= 2)
-    put("saturday_turn", (weekday == 6) & near_turn)
-    # The second Sunday of May lies between the 8th and the 14th.
-    mothers_day = (month == 5) & (day_of_month + (7 - weekday) >= 8)
-    mothers_day &= day_of_month + (7 - weekday) <= 14
-    put("before_mothers_day", mothers_day & (weekday >= 5))
-    put("before_valentine", (month == 2) & ((day_of_month == 13) | (day_of_month == 14)))
-    put("trend", (dates - TREND_EPOCH).astype(float) / 365.25)
+        on_day = working_day == k if k > 0 else working_days_left == -k
+        put(f"working_turn_{k}", working & on_day)
+    put("saturday_turn", (weekday == 6) & ((length - day <= 1) | (day <= 2)))
+    # Mothers' Day, the second Sunday of May, lies between the 8th and the 14th.
+    sunday = day + (7 - weekday)
+    mothers_day_week = (month == 5) & (sunday >= 8) & (sunday <= 14)
+    put("before_mothers_day", mothers_day_week & (weekday >= 5))
+    put("before_valentine", (month == 2) & ((day == 13) | (day == 14)))
+
+
+def _put_holidays_and_closures(put: _Put, column: _Columns) -> None:
     put("state_holiday", column["state_holiday"] > 0)
     for k in (1, 2, 3):
         put(f"before_holiday_{k}", column["days_to_holiday"] == k)
         put(f"after_holiday_{k}", column["days_since_holiday"] == k)
     put("week_closed_days", np.maximum(6 - column["open_days_week"].astype(float), 0.0))
-    put("closed_2_before", (column["closed_days_before"] >= 2))
-    put("closed_2_after", (column["closed_days_after"] >= 2))
-    put("sunday_open_before", (weekday == 1) & (column["closed_days_before"] == 0))
+    put("closed_2_before", column["closed_days_before"] >= 2)
+    put("closed_2_after", column["closed_days_after"] >= 2)
+    monday = column["day_of_week"] == 1
+    put("sunday_open_before", monday & (column["closed_days_before"] == 0))
+    put("before_refurbishment", np.maximum(10.0 - column["days_to_refurbishment"], 0.0) / 9.0)
+
+
+def _put_school_holidays(put: _Put, column: _Columns) -> None:
+    school = column["school_holiday"]
     put("school", school)
-    put("school_promo", school * promo)
+    put("school_promo", school * column["promo"])
     put("school_starts", (school == 1) & (column["school_day"] <= 3))
     put("school_ends", (school == 1) & (column["school_days_left"] <= 3))
     put("before_school", (school == 0) & (column["days_to_school"] <= 4))
     put("after_school", (school == 0) & (column["days_since_school"] <= 4))
-    put("before_refurbishment", np.maximum(10.0 - column["days_to_refurbishment"], 0.0) / 9.0)
-    since = column["days_since_refurbishment"]
-    for low, high in AFTER_REFURBISHMENT:
-        put(f"after_refurbishment_{low}_{high}", (since >= low) & (since <= high))
+
+
+def _put_christmas(put: _Put, column: _Columns, calendar: _Calendar) -> None:
     before = column["days_to_christmas"]
-    for low, high in BEFORE_CHRISTMAS:
-        put(f"before_christmas_{low}_{high}", (before >= low) & (before <= high))
-    last_christmas = np.where(
-        before == 0, dates, (year_start.astype("datetime64[Y]").astype("datetime64[D]")) - 7
-    )
-    late = (month == 12) & (day_of_month > 25)
-    last_christmas = np.where(late, month_start + 24, last_christmas)
-    after = (dates - last_christmas.astype("datetime64[D]")).astype(int)
-    for low, high in AFTER_CHRISTMAS:
-        put(f"after_christmas_{low}_{high}", (after >= low) & (after <= high))
-    easter = column["days_from_easter"]
-    for low, high in AROUND_EASTER:
-        put(f"easter_{low}_{high}", (easter >= low) & (easter <= high))
+    _put_bins(put, "before_christmas", BEFORE_CHRISTMAS, before)
+    last_christmas = np.where(before == 0, calendar.dates, calendar.year_start - 7)
+    late = (calendar.month == 12) & (calendar.day_of_month > 25)
+    last_christmas = np.where(late, calendar.month_start + 24, last_christmas)
+    after = (calendar.dates - last_christmas).astype(int)
+    _put_bins(put, "after_christmas", AFTER_CHRISTMAS, after)
+
+
+def _put_bins(
+    put: _Put, prefix: str, bins: Iterable[tuple[int, int]], days: npt.NDArray[Any]
+) -> None:
+    """Write one regressor per bin: 1 where `days` lies in it, both ends included."""
+    for low, high in bins:
+        put(f"{prefix}_{low}_{high}", (days >= low) & (days <= high))

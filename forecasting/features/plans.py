@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from forecasting.arrays import Array
 from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
 
 #: The promo cycle of the chain, in days.
@@ -17,6 +18,7 @@ PROMO_CYCLE_DAYS = 14
 OPENING_DAYS = 56
 
 _PLAN_COLUMNS = ["open", "promo", "state_holiday", "school_holiday"]
+_PROMO = ["store", "date", "promo"]
 
 
 def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
@@ -32,6 +34,43 @@ def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
     share = share.reindex(index=origins.index, columns=range(7))
     default = pd.Series([1.0] * 6 + [0.0], index=range(7))
     return share.apply(lambda row: row.fillna(default), axis=1).ge(0.5).astype(np.int16)
+
+
+def _horizon_days(origins: pd.Series, horizon: int) -> pd.DataFrame:
+    """List store and date of the `horizon` days after each store's origin."""
+    date = origins.to_numpy("datetime64[D]")[:, None] + np.arange(1, horizon + 1)
+    return pd.DataFrame(
+        {
+            "store": np.repeat(origins.index.to_numpy(), horizon).astype(np.int32),
+            "date": date.ravel().astype("datetime64[ns]"),
+        }
+    )
+
+
+def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame, by_date: pd.Series) -> Array:
+    """Fill missing promos from the same day of earlier promo cycles, newest cycle first.
+
+    Args:
+        days: Store, date and `promo`, NaN where it is not planned.
+        promos: Known promos of the past and of the plan: store, date, promo.
+        by_date: Promo of most stores by date, for days that a store lacks in a cycle.
+
+    Returns:
+        The promo of each row of `days`; 0 where no cycle tells.
+    """
+    promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
+    if not np.isnan(promo).any():
+        return promo
+    promos = promos.assign(promo=pd.to_numeric(promos["promo"], errors="coerce")).dropna()
+    promos = promos.drop_duplicates(["store", "date"], keep="last")
+    by_store = promos.set_index(["store", "date"])["promo"]
+    horizon = int(days.groupby("store").size().max())
+    for cycles in range(1, -(-horizon // PROMO_CYCLE_DAYS) + 3):
+        earlier = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
+        key = pd.MultiIndex.from_arrays([days["store"], earlier])
+        promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
+        promo = np.where(np.isnan(promo), by_date.reindex(earlier).to_numpy(), promo)
+    return np.where(np.isnan(promo), 0.0, promo)
 
 
 def complete_plan(
@@ -57,42 +96,20 @@ def complete_plan(
     """
     origins = pd.to_datetime(origins).sort_index()
     stores = origins.index.to_numpy()
-    steps = np.arange(1, horizon + 1)
-    date = origins.to_numpy("datetime64[D]")[:, None] + steps
-    days = pd.DataFrame(
-        {
-            "store": np.repeat(stores, horizon).astype(np.int32),
-            "date": date.ravel().astype("datetime64[ns]"),
-        }
-    )
+    days = _horizon_days(origins, horizon)
     known = planned_days.reindex(columns=["store", "date", *_PLAN_COLUMNS])
     known = known.drop_duplicates(["store", "date"], keep="last").assign(planned=True)
     days = days.merge(known, on=["store", "date"], how="left")
     assumed = days.pop("planned").isna().to_numpy()
 
     history = history_days[history_days["store"].isin(stores)]
-    openings = _usual_openings(history, origins)
     weekday = days["date"].dt.dayofweek.to_numpy()
     row = np.repeat(np.arange(len(stores)), horizon)
-    usual = openings.to_numpy()[row, weekday]
+    usual = _usual_openings(history, origins).to_numpy()[row, weekday]
     opened = pd.to_numeric(days["open"], errors="coerce").to_numpy(np.float64)
     opened = np.where(np.isnan(opened), np.where(assumed, usual, 1), opened)
-
-    promo = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
-    missing = np.isnan(promo)
-    if missing.any():
-        past = pd.concat([history[["store", "date", "promo"]], known[["store", "date", "promo"]]])
-        past = past.assign(promo=pd.to_numeric(past["promo"], errors="coerce")).dropna()
-        past = past.drop_duplicates(["store", "date"], keep="last")
-        by_store = past.set_index(["store", "date"])["promo"]
-        by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
-        for cycles in range(1, -(-horizon // PROMO_CYCLE_DAYS) + 3):
-            model = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
-            key = pd.MultiIndex.from_arrays([days["store"], model])
-            promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
-            promo = np.where(np.isnan(promo), by_date.reindex(model).to_numpy(), promo)
-        promo = np.where(np.isnan(promo), 0.0, promo)
-
+    by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
+    promo = _complete_promos(days, pd.concat([history[_PROMO], known[_PROMO]]), by_date)
     holiday = days["state_holiday"].astype("object")
     school = pd.to_numeric(days["school_holiday"], errors="coerce").fillna(0)
     return pd.DataFrame(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecasting.arrays import Array
+from forecasting.arrays import Array, Dates
 from forecasting.features.design import DESIGN_COLUMNS
 from forecasting.features.panel import Panel
 from forecasting.models.moments import HALF_LIVES, RollingMoments
@@ -50,6 +50,19 @@ def origin_array(
     return np.full(len(stores), np.datetime64(pd.Timestamp(origin).date(), "D"))
 
 
+def refuse_later_model(pooled: PooledModel | None, origins: Dates) -> None:
+    """Refuse a pooled model that was trained on days after an origin.
+
+    Raises:
+        ValueError: The pooled model was trained later than the earliest origin.
+    """
+    if pooled is not None and len(origins) and origins.min() < np.datetime64(pooled.trained_until):
+        raise ValueError(
+            f"the pooled model was trained until {pooled.trained_until}, after origin "
+            f"{origins.min()}: its forecasts would know the future"
+        )
+
+
 def fit_stores(
     features: pd.DataFrame,
     pooled: PooledModel | None,
@@ -75,11 +88,7 @@ def fit_stores(
     """
     stores_seen = np.unique(features["store"].to_numpy(np.int32))
     origins = origin_array(stores_seen, origin)
-    if pooled is not None and len(origins) and origins.min() < np.datetime64(pooled.trained_until):
-        raise ValueError(
-            f"the pooled model was trained until {pooled.trained_until}, after origin "
-            f"{origins.min()}: its forecasts would know the future"
-        )
+    refuse_later_model(pooled, origins)
     until = features["store"].map(pd.Series(origins.astype("datetime64[ns]"), stores_seen))
     panel = Panel.of(features[(features["date"] <= until) & features["log_sales"].notna()])
     if not len(panel.stores):

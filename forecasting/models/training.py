@@ -9,24 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypedDict, Unpack
+from functools import partial
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.calibration import (
-    Calibration,
-    calibrate,
-    day_kinds,
-    point_of,
-    quantiles_of,
-    row_scale,
-)
-from forecasting.columns import QUANTILES
 from forecasting.features.panel import Panel
-from forecasting.models.at_origin import RESIDUAL_DAYS, YEAR_DAYS, ridge_log_point, stack_inputs
+from forecasting.models.at_origin import RESIDUAL_DAYS, YEAR_DAYS, stack_inputs
 from forecasting.models.boosting import (
     DEFAULT_TREES,
     MAX_ORIGINS,
@@ -39,10 +31,10 @@ from forecasting.models.boosting import (
     stack_weight,
 )
 from forecasting.models.linear import Population
+from forecasting.models.lookback import LookBack, calibrate_on, look_back
 from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
-from forecasting.scoring import bias, coverage, rmspe, wape
 
 #: Gives the trees' corrections of rows of inputs, shape (rows,).
 Correct = Callable[[npt.NDArray[np.float32]], Array]
@@ -118,56 +110,8 @@ def past_origins(
     return calibrating[::-1], training[::-1]
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Rows forecast from a past origin, and what became of them."""
-
-    origin: np.datetime64
-    day: npt.NDArray[np.datetime64]
-    x: npt.NDArray[np.float32]
-    log_point: Array
-    log_actual: Array
-    scale: Array
-    kinds: dict[str, npt.NDArray[np.int64]]
-
-    def take(self, rows: npt.NDArray[Any]) -> _Seen:
-        return _Seen(
-            self.origin,
-            self.day[rows],
-            self.x[rows],
-            self.log_point[rows],
-            self.log_actual[rows],
-            self.scale[rows],
-            {name: kind[rows] for name, kind in self.kinds.items()},
-        )
-
-
-def _look_back(
-    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
-) -> _Seen:
-    """Forecast all known days within the horizon of a past origin with the linear models."""
-    n = len(panel.stores)
-    within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
-    rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
-    if recipe == "stack":
-        x, log_point = stack_inputs(panel, fit, origin, rows)
-    else:
-        x = np.empty((len(rows), 0), np.float32)
-        log_point = ridge_log_point(panel, fit, origin, rows)
-    step = (panel.day[rows] - origin).astype(np.int64)
-    return _Seen(
-        origin,
-        panel.day[rows],
-        x,
-        log_point,
-        panel.y[rows],
-        fit.scale[panel.store[rows]],
-        day_kinds(panel.frame.iloc[rows], step, horizon),
-    )
-
-
 def _boosters(
-    parts: list[_Seen],
+    parts: list[LookBack],
     until: np.datetime64,
     trees: int,
     seed: int,
@@ -230,51 +174,6 @@ def stack_offset(
     return float(correct(x).mean())
 
 
-def _measures(
-    calibration: Calibration, log_actual: Array, log_point: Array, scale: Array
-) -> dict[str, float]:
-    """Measure forecasts of past origins under a calibration; ``scale`` has its kinds' factors."""
-    actual = np.exp(log_actual)
-    quantiles = quantiles_of(calibration, log_point, scale)
-    low_80, high_80, low_95, high_95 = (
-        quantiles[:, QUANTILES.index(level)] for level in (0.1, 0.9, 0.025, 0.975)
-    )
-    return {
-        "rmspe": rmspe(actual, point_of(calibration, log_point, scale, "rmspe")),
-        "wape": wape(actual, point_of(calibration, log_point, scale, "median")),
-        "bias": bias(actual, point_of(calibration, log_point, scale, "mean")),
-        "coverage_80": coverage(actual, low_80, high_80),
-        "coverage_95": coverage(actual, low_95, high_95),
-    }
-
-
-def _calibrated(
-    held_out: list[_Seen], log_points: list[Array]
-) -> tuple[Calibration, dict[str, float], tuple[dict[str, Any], ...]]:
-    """Calibrate on past origins, and measure their forecasts, together and one by one."""
-    if not held_out:
-        return Calibration.default(), {}, ()
-    log_actual = np.concatenate([part.log_actual for part in held_out])
-    log_point = np.concatenate(log_points)
-    scale = np.concatenate([part.scale for part in held_out])
-    kinds = {
-        name: np.concatenate([part.kinds[name] for part in held_out]) for name in held_out[0].kinds
-    }
-    calibration = calibrate(log_actual, log_point, scale, kinds)
-    scale = row_scale(calibration, scale, kinds)
-    metrics = _measures(calibration, log_actual, log_point, scale)
-    metrics["calibration_rows"] = float(len(log_actual))
-    by_origin: list[dict[str, Any]] = []
-    end = 0
-    for part in held_out:
-        rows = slice(end, end + len(part.log_actual))
-        end = rows.stop
-        if len(part.log_actual):
-            measured = _measures(calibration, log_actual[rows], log_point[rows], scale[rows])
-            by_origin.append({"origin": str(part.origin), **measured})
-    return calibration, metrics, tuple(by_origin)
-
-
 def fit_pooled(
     features: pd.DataFrame,
     *,
@@ -296,75 +195,152 @@ def fit_pooled(
     Raises:
         ValueError: No store has sales up to the origin.
     """
-    trees, threads = options.get("trees", DEFAULT_TREES), options.get("threads", 2)
-    seed = options.get("seed", 0)
     say = options.get("progress") or (lambda _: None)
+    seed = options.get("seed", 0)
     end = np.datetime64(pd.Timestamp(origin).date(), "D")
     panel = Panel.of(features[features["date"] <= pd.Timestamp(origin)])
     if not (~np.isnan(panel.y)).any():
         raise ValueError(f"no sales up to {origin}: nothing to train on")
     first = panel.day[~np.isnan(panel.y)].min()
     calibrating, training = past_origins(first, end, horizon, recipe)
-    rolling = RollingMoments(panel)
-    populations: tuple[Population, ...] | None = None
-    seen: list[_Seen] = []
-    visited = sorted({*calibrating, *training})
-    for k, past in enumerate(visited, start=1):
-        say(f"looking back from {past} ({k} of {len(visited)})")
-        moments = rolling.advance(past)
-        populations = estimate_populations(
-            moments, start=populations, iterations=12 if populations is None else 3, seed=seed
-        )
-        fit = fit_arrays(
-            panel.stores, moments, populations, typical_square(moments), rolling.n_days
-        )
-        seen.append(_look_back(panel, fit, past, horizon, recipe))
-    moments = rolling.advance(end)
-    populations = estimate_populations(
-        moments, start=populations, iterations=12 if populations is None else 5, seed=seed
+    linear, looks = _fit_linear(
+        panel, sorted({*calibrating, *training}), end, horizon, recipe, seed, say
     )
-    typical = typical_square(moments)
-    middle = populations[len(populations) // 2]
-    population_scale = float(
-        np.sqrt(middle.noise + np.einsum("ij,ji->", typical, middle.covariance))
-    )
-
-    boosters: tuple[str, ...] = ()
-    weight = offset = 0.0
-    held_out = [part for part in seen if part.origin in set(calibrating)]
-    log_points = [part.log_point for part in held_out]
+    held_out = [look for look in looks if look.origin in set(calibrating)]
+    learned = [look for look in looks if look.origin in set(training)]
+    log_points = [look.log_point for look in held_out]
+    trees = _Trees()
     if training:
-        learned = [part for part in seen if part.origin in set(training)]
-        if held_out:
-            say(f"trees that have seen nothing after {held_out[0].origin}, to calibrate with")
-            past_boosters, past_weight = _boosters(
-                learned, held_out[0].origin, trees, seed, threads
-            )
-            for k, part in enumerate(held_out):
-                if len(part.day) == 0:
-                    continue
-                correction = stack_correction(past_boosters, part.x, threads=threads)
-                log_points[k] = part.log_point + past_weight * (correction - correction.mean())
-        say("trees on all rows")
-        boosters, weight = _boosters(learned, end, trees, seed, threads)
-        if boosters:
-            fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
-            offset = stack_offset(
-                panel, fit, end, horizon, lambda x: stack_correction(boosters, x, threads=threads)
-            )
-    calibration, metrics, by_origin = _calibrated(held_out, log_points)
+        log_points, trees = _fit_trees(
+            panel, linear.fit, held_out, learned, end, horizon, say, options
+        )
+    calibration, metrics, by_origin = calibrate_on(held_out, log_points)
     return PooledModel(
         recipe=recipe,
         trained_until=pd.Timestamp(origin).date(),
         horizon=horizon,
         seed=seed,
-        populations=populations,
-        typical=typical,
-        population_scale=population_scale,
+        populations=linear.populations,
+        typical=linear.typical,
+        population_scale=linear.population_scale,
         calibration=calibration,
-        boosters=boosters,
-        stack_weight=weight,
-        stack_offset=offset,
+        boosters=trees.boosters,
+        stack_weight=trees.weight,
+        stack_offset=trees.offset,
         metrics=metrics,
         by_origin=by_origin,
     )
+
+
+@dataclass(frozen=True)
+class _LinearModels:
+    """What the linear models of the newest origin share, and a function that fits the stores."""
+
+    populations: tuple[Population, ...]
+    typical: Array
+    fit: Callable[[], StoreFit]
+
+    @property
+    def population_scale(self) -> float:
+        """Standard deviation of a log forecast for a store without history."""
+        middle = self.populations[len(self.populations) // 2]
+        variance = middle.noise + np.einsum("ij,ji->", self.typical, middle.covariance)
+        return float(np.sqrt(variance))
+
+
+def _fit_linear(
+    panel: Panel,
+    past: list[np.datetime64],
+    end: np.datetime64,
+    horizon: int,
+    recipe: Recipe,
+    seed: int,
+    say: Callable[[str], None],
+) -> tuple[_LinearModels, list[LookBack]]:
+    """Fit the linear models from origin to origin, and forecast from each past one.
+
+    Args:
+        panel: The panel up to the newest origin.
+        past: Past origins, oldest first.
+        end: The newest origin.
+        horizon: Days ahead.
+        recipe: The recipe that the forecasts are for.
+        seed: Chooses the sample of stores.
+        say: Called with a line of text as the work goes on.
+
+    Returns:
+        The models of the newest origin, and the forecasts from each past origin.
+    """
+    rolling = RollingMoments(panel)
+    populations: tuple[Population, ...] | None = None
+    looks: list[LookBack] = []
+    for k, origin in enumerate(past, start=1):
+        say(f"looking back from {origin} ({k} of {len(past)})")
+        moments = rolling.advance(origin)
+        populations = estimate_populations(
+            moments, start=populations, iterations=12 if populations is None else 3, seed=seed
+        )
+        typical = typical_square(moments)
+        fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
+        looks.append(look_back(panel, fit, origin, horizon, recipe))
+    moments = rolling.advance(end)
+    final = estimate_populations(
+        moments, start=populations, iterations=12 if populations is None else 5, seed=seed
+    )
+    typical = typical_square(moments)
+    refit = partial(fit_arrays, panel.stores, moments, final, typical, rolling.n_days)
+    return _LinearModels(final, typical, refit), looks
+
+
+@dataclass(frozen=True)
+class _Trees:
+    """The boosters on all rows, how much they count and what they say about all stores."""
+
+    boosters: tuple[str, ...] = ()
+    weight: float = 0.0
+    offset: float = 0.0
+
+
+def _fit_trees(
+    panel: Panel,
+    fit: Callable[[], StoreFit],
+    held_out: list[LookBack],
+    learned: list[LookBack],
+    end: np.datetime64,
+    horizon: int,
+    say: Callable[[str], None],
+    options: TrainingOptions,
+) -> tuple[list[Array], _Trees]:
+    """Fit the trees twice: on the days before the calibration origins, and on all days.
+
+    Args:
+        panel: The panel up to the newest origin.
+        fit: Fits the stores at the newest origin.
+        held_out: Forecasts from the calibration origins.
+        learned: Forecasts from the training origins.
+        end: The newest origin.
+        horizon: Days ahead.
+        say: Called with a line of text as the work goes on.
+        options: Options of the training.
+
+    Returns:
+        Log points of `held_out` as corrected by the earlier trees, and the final trees.
+    """
+    threads = options.get("threads", 2)
+    trees, seed = options.get("trees", DEFAULT_TREES), options.get("seed", 0)
+    log_points = [look.log_point for look in held_out]
+    if held_out:
+        say(f"trees that have seen nothing after {held_out[0].origin}, to calibrate with")
+        boosters, weight = _boosters(learned, held_out[0].origin, trees, seed, threads)
+        for k, look in enumerate(held_out):
+            if len(look.day) == 0:
+                continue
+            correction = stack_correction(boosters, look.x, threads=threads)
+            log_points[k] = look.log_point + weight * (correction - correction.mean())
+    say("trees on all rows")
+    boosters, weight = _boosters(learned, end, trees, seed, threads)
+    if not boosters:
+        return log_points, _Trees()
+    correct = partial(stack_correction, boosters, threads=threads)
+    offset = stack_offset(panel, fit(), end, horizon, correct)
+    return log_points, _Trees(boosters, weight, offset)

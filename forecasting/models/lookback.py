@@ -1,0 +1,133 @@
+"""Forecasts from past origins, and the calibration on them.
+
+Fitting the models that forecast lives in `training.py`; the calibration itself, as a function of
+residuals, lives in `forecasting/calibration.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.arrays import Array
+from forecasting.calibration import (
+    Calibration,
+    calibrate,
+    day_kinds,
+    point_of,
+    quantiles_of,
+    row_scale,
+)
+from forecasting.columns import QUANTILES
+from forecasting.features.panel import Panel
+from forecasting.models.at_origin import ridge_log_point, stack_inputs
+from forecasting.models.pooled import Recipe
+from forecasting.models.store_fit import StoreFit
+from forecasting.scoring import bias, coverage, rmspe, wape
+
+
+@dataclass(frozen=True)
+class LookBack:
+    """Forecasts of the linear models from a past origin, with what was sold.
+
+    Attributes:
+        origin: The past origin.
+        day: Day of each row.
+        x: Inputs of the trees; no columns for the recipe `ridge`.
+        log_point: Log forecast of each row.
+        log_actual: Log of what was sold.
+        scale: Residual scale of each row's store, as known at the origin.
+        kinds: Result of `day_kinds`.
+    """
+
+    origin: np.datetime64
+    day: npt.NDArray[np.datetime64]
+    x: npt.NDArray[np.float32]
+    log_point: Array
+    log_actual: Array
+    scale: Array
+    kinds: dict[str, npt.NDArray[np.int64]]
+
+    def take(self, rows: npt.NDArray[Any]) -> LookBack:
+        """Copy some rows."""
+        return LookBack(
+            self.origin,
+            self.day[rows],
+            self.x[rows],
+            self.log_point[rows],
+            self.log_actual[rows],
+            self.scale[rows],
+            {name: kind[rows] for name, kind in self.kinds.items()},
+        )
+
+
+def look_back(
+    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
+) -> LookBack:
+    """Forecast all known days within the horizon of a past origin with the linear models."""
+    n = len(panel.stores)
+    within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
+    rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
+    if recipe == "stack":
+        x, log_point = stack_inputs(panel, fit, origin, rows)
+    else:
+        x = np.empty((len(rows), 0), np.float32)
+        log_point = ridge_log_point(panel, fit, origin, rows)
+    step = (panel.day[rows] - origin).astype(np.int64)
+    return LookBack(
+        origin,
+        panel.day[rows],
+        x,
+        log_point,
+        panel.y[rows],
+        fit.scale[panel.store[rows]],
+        day_kinds(panel.frame.iloc[rows], step, horizon),
+    )
+
+
+def _measures(
+    calibration: Calibration, log_actual: Array, log_point: Array, scale: Array
+) -> dict[str, float]:
+    """Score past forecasts under a calibration; `scale` includes the factors of the day kinds."""
+    actual = np.exp(log_actual)
+    quantiles = quantiles_of(calibration, log_point, scale)
+    low_80, high_80, low_95, high_95 = (
+        quantiles[:, QUANTILES.index(level)] for level in (0.1, 0.9, 0.025, 0.975)
+    )
+    return {
+        "rmspe": rmspe(actual, point_of(calibration, log_point, scale, "rmspe")),
+        "wape": wape(actual, point_of(calibration, log_point, scale, "median")),
+        "bias": bias(actual, point_of(calibration, log_point, scale, "mean")),
+        "coverage_80": coverage(actual, low_80, high_80),
+        "coverage_95": coverage(actual, low_95, high_95),
+    }
+
+
+def calibrate_on(
+    held_out: list[LookBack], log_points: list[Array]
+) -> tuple[Calibration, dict[str, float], tuple[dict[str, Any], ...]]:
+    """Calibrate on past origins, and measure their forecasts, together and one by one."""
+    if not held_out:
+        return Calibration.default(), {}, ()
+    log_actual = np.concatenate([part.log_actual for part in held_out])
+    log_point = np.concatenate(log_points)
+    scale = np.concatenate([part.scale for part in held_out])
+    kinds = {
+        name: np.concatenate([part.kinds[name] for part in held_out]) for name in held_out[0].kinds
+    }
+    calibration = calibrate(log_actual, log_point, scale, kinds)
+    scale = row_scale(calibration, scale, kinds)
+    metrics = _measures(calibration, log_actual, log_point, scale)
+    metrics["calibration_rows"] = float(len(log_actual))
+    by_origin: list[dict[str, Any]] = []
+    end = 0
+    for part in held_out:
+        rows = slice(end, end + len(part.log_actual))
+        end = rows.stop
+        if len(part.log_actual):
+            measured = _measures(calibration, log_actual[rows], log_point[rows], scale[rows])
+            by_origin.append({"origin": str(part.origin), **measured})
+    return calibration, metrics, tuple(by_origin)
