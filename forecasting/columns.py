@@ -1,8 +1,12 @@
-"""Names that frames of this package share: day panel, quantiles, forecasts."""
+"""Column names of the frames that the library exchanges: day panel, plan and forecasts.
+
+The features' columns live in `features/daily.py`, the regressors' in `features/design.py`. What
+each column means, in words for the UI, lives in `schemas/columns.py`.
+"""
 
 from __future__ import annotations
 
-#: Columns of the day panel: one row a store and date.
+#: Columns of the day panel: one row per store and date.
 DAY_COLUMNS = (
     "store",
     "date",
@@ -15,18 +19,22 @@ DAY_COLUMNS = (
     "school_holiday",
 )
 
-#: Probability levels of every forecast; the outer pairs are the 95 % and the 80 % interval.
+#: Columns of a plan beside store and date: what is known of a day ahead.
+PLAN_COLUMNS = ("open", "promo", "state_holiday", "school_holiday")
+
+#: Probability levels of every forecast; the two outer pairs bound the 95 % and the 80 % interval.
 QUANTILES = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 
 
 def quantile_column(level: float) -> str:
-    """Name the column of a probability level: 0.025 becomes ``q0_025``."""
+    """Return the column of a probability level: `q0_025` for 0.025."""
     return f"q{level:g}".replace(".", "_")
 
 
+#: Columns of the forecast quantiles, one per level of `QUANTILES`.
 QUANTILE_COLUMNS = tuple(quantile_column(level) for level in QUANTILES)
 
-#: Columns of a forecast frame: one row a store, origin and target date.
+#: Columns of the forecast frame: one row per store, origin and target date.
 FORECAST_COLUMNS = (
     "store",
     "origin",

@@ -7,18 +7,15 @@ from datetime import UTC, date, datetime
 
 import pandas as pd
 
+from forecasting.columns import DAY_COLUMNS, PLAN_COLUMNS
 from warehouse.connection import Transaction, Warehouse
 from warehouse.errors import LoadError
 
 CHUNK_ROWS = 100_000
 """Rows a COPY: large enough to be fast, small enough for a progress bar to move."""
 
-DAY_COLUMNS = [
-    "store", "date", "day_of_week", "sales", "customers", "open", "promo", "state_holiday",
-    "school_holiday",
-]  # fmt: skip
-
-PLAN_COLUMNS = ["store", "date", "open", "promo", "state_holiday", "school_holiday"]
+#: Columns of a planned day: one row per store and date.
+PLANNED_DAY_COLUMNS = ["store", "date", *PLAN_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,8 @@ def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.
         until: The last day whose sales are loaded; None holds nothing back.
     """
     later = train.iloc[:0] if until is None else train[train["date"] > pd.Timestamp(until)]
-    parts = [part[PLAN_COLUMNS] for part in (later, test) if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else test[PLAN_COLUMNS]
+    parts = [part[PLANNED_DAY_COLUMNS] for part in (later, test) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else test[PLANNED_DAY_COLUMNS]
 
 
 def content_hash(sales: pd.DataFrame) -> str:
@@ -204,7 +201,7 @@ def _append_sales(
     )
     for begin in range(0, len(sales), CHUNK_ROWS):
         chunk = sales.iloc[begin : begin + CHUNK_ROWS]
-        rows = chunk[DAY_COLUMNS].assign(
+        rows = chunk[list(DAY_COLUMNS)].assign(
             stream_id=stream_id,
             topic_partition=0,
             kafka_offset=range(begin, begin + len(chunk)),
@@ -262,7 +259,7 @@ def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFram
     # A plan's own day lies ahead: an event sent today must still be able to overrule it.
     times, now = _event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
     times = times.where(times <= now, now)
-    return plans[PLAN_COLUMNS].assign(event_time=times)
+    return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)
 
 
 def _refuse_outside(frame: pd.DataFrame, start: date, end: date | None, what: str) -> None:

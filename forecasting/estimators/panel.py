@@ -13,8 +13,7 @@ import pandas as pd
 from scipy.stats import norm
 from sktime.forecasting.base import BaseForecaster
 
-from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
-from forecasting.estimators.store import PLAN_COLUMNS
+from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit, predict

@@ -14,14 +14,12 @@ from scipy.stats import norm
 from sktime.forecasting.base import BaseForecaster
 
 from forecasting.arrays import Array
-from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
+from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.linear import Moments, Population, posterior, store_noise
 from forecasting.models.pooled import PooledModel
 from forecasting.pipeline import predict
 
-#: Exogenous columns that make a daily series a store's day panel.
-PLAN_COLUMNS = ("open", "promo", "state_holiday", "school_holiday")
-
+#: Store id that a single series gets.
 _STORE = 1
 
 

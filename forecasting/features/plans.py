@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.columns import PLAN_COLUMNS
 from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
 
 #: The promo cycle of the chain, in days.
@@ -17,7 +18,6 @@ PROMO_CYCLE_DAYS = 14
 #: How much history tells the usual weekday openings.
 OPENING_DAYS = 56
 
-_PLAN_COLUMNS = ["open", "promo", "state_holiday", "school_holiday"]
 _PROMO = ["store", "date", "promo"]
 
 
@@ -97,7 +97,7 @@ def complete_plan(
     origins = pd.to_datetime(origins).sort_index()
     stores = origins.index.to_numpy()
     days = _horizon_days(origins, horizon)
-    known = planned_days.reindex(columns=["store", "date", *_PLAN_COLUMNS])
+    known = planned_days.reindex(columns=["store", "date", *PLAN_COLUMNS])
     known = known.drop_duplicates(["store", "date"], keep="last").assign(planned=True)
     days = days.merge(known, on=["store", "date"], how="left")
     assumed = days.pop("planned").isna().to_numpy()

@@ -61,7 +61,7 @@ def cleaned_sales(
                 chunk.first_day,
                 chunk.last_day,
             )
-            plans = cleaning.plans(events)[[*loading.PLAN_COLUMNS, "event_time"]]
+            plans = cleaning.plans(events)[[*loading.PLANNED_DAY_COLUMNS, "event_time"]]
             loading.merge_plans(transaction, plans, note=scope.refresh_id is None)
         totals = {ROW_COUNT: None, "corrections": "corrections"}
         return count_rows(chunk, winners, scope.calendar, totals)

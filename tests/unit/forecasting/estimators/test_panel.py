@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from forecasting import scoring
+from forecasting.columns import PLAN_COLUMNS
 from forecasting.estimators.panel import SalesForecaster
-from forecasting.estimators.store import PLAN_COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

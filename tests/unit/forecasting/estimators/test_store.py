@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sktime.utils.estimator_checks import check_estimator
 
-from forecasting.columns import QUANTILE_COLUMNS
-from forecasting.estimators.store import PLAN_COLUMNS, StoreRidgeForecaster
+from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS
+from forecasting.estimators.store import StoreRidgeForecaster
 from forecasting.features.daily import day_features
 from forecasting.features.plans import future_features
 from forecasting.models.store_models import fit_stores
