@@ -1,4 +1,8 @@
-"""Forecasts against what happened: scored in PostgreSQL, where both lie."""
+"""Scores of forecasts against sales, computed in PostgreSQL.
+
+Measures from these sums, and the bounds of what is usual, live in
+`forecasting/evaluation/accuracy.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -9,21 +13,21 @@ import pandas as pd
 from forecasting.evaluation.accuracy import SUMS
 from warehouse.connection import Transaction
 
+#: Longest horizon that the settings allow, in days. Earlier origins have no forecast of a day.
 LONGEST_HORIZON_DAYS = 366
-"""No forecast reaches further (the settings' bound): older origins need not be looked at."""
 
-_ADDED_UP = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
+_TOTALS = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
 
-# What is to be scored is in `wanted`: a store, a day, and what was sold.
+# Follows a first query `wanted` that lists the stores (and days) to score.
 _SCORE = """
 ), in_force AS (
-    -- Of several issues from one origin, what planners saw last counts.
+    -- Of several issues from one origin, the last one counts.
     SELECT DISTINCT ON (f.kind, f.store, f.origin, f.date)
         f.kind, f.store, f.date, (f.horizon - 1) / 7 + 1 AS lead_week,
         CASE WHEN f.kind = 'backtest' THEN f.origin END AS origin, f.model_version,
         f.point, f.mean, f.q0_025, f.q0_1, f.q0_5, f.q0_9, f.q0_975,
         c.sales::float8 AS sales, c.sales > 0 AS sold
-    {found}
+    {matches}
     ORDER BY f.kind, f.store, f.origin, f.date, f.written_at DESC
 ), written AS (
     INSERT INTO sales.forecast_accuracy (
@@ -47,13 +51,13 @@ WITH wanted AS MATERIALIZED (
     SELECT store, first_day FROM unnest($1::int4[], $2::date[]) AS t (store, first_day)
 """
     + _SCORE.format(
-        found="""
+        matches="""
     FROM wanted w
     JOIN sales.cleaned_sales c ON c.store = w.store AND c.date >= w.first_day AND c.date >= $3
     JOIN sales.forecasts f ON f.store = c.store AND f.date = c.date
         AND f.date >= $3 AND f.origin >= $4"""
     )
-    + f"SELECT store, date, count(*) AS rows, {_ADDED_UP} FROM written GROUP BY store, date"
+    + f"SELECT store, date, count(*) AS rows, {_TOTALS} FROM written GROUP BY store, date"
 )
 
 _SCORE_BACKTESTS = (
@@ -62,24 +66,24 @@ WITH wanted AS MATERIALIZED (
     SELECT unnest($1::int4[]) AS store
 """
     + _SCORE.format(
-        found="""
+        matches="""
     FROM wanted w
     JOIN sales.forecasts_backtest f ON f.store = w.store AND f.origin BETWEEN $2 AND $3
     JOIN sales.cleaned_sales c ON c.store = f.store AND c.date = f.date AND c.date > $2"""
     )
-    + f"SELECT store, origin, count(*) AS rows, {_ADDED_UP} FROM written GROUP BY store, origin"
+    + f"SELECT store, origin, count(*) AS rows, {_TOTALS} FROM written GROUP BY store, origin"
 )
 
 
 def replace_days(transaction: Transaction, first_days: Mapping[int, date]) -> pd.DataFrame:
-    """Scores all forecasts, issued and backtests, of some stores' days; replaces what was there.
+    """Score all forecasts of some stores' days, issued and backtest, and replace earlier scores.
 
     Args:
         transaction: The open transaction; hold the asset's lock.
-        first_days: Store -> the earliest day to score; all known days from it on are.
+        first_days: Earliest day to score by store; later known days are scored too.
 
     Returns:
-        A row a store and date that had been forecast: store, date, rows, and `SUMS` (float64).
+        One row per store and date with a forecast: store, date, rows, and `SUMS` (float64).
     """
     stores, days = list(first_days), list(first_days.values())
     earliest = min(days, default=date.max)
@@ -99,20 +103,20 @@ def replace_days(transaction: Transaction, first_days: Mapping[int, date]) -> pd
 
 
 def replace_backtests(
-    transaction: Transaction, chosen: Sequence[int], first_origin: date, last_origin: date
+    transaction: Transaction, stores: Sequence[int], first_origin: date, last_origin: date
 ) -> pd.DataFrame:
-    """Scores the backtests of some stores from a span of origins, as far as their days are known.
+    """Score the backtests of some stores and origins on the days whose sales are known.
 
     Args:
         transaction: The open transaction; hold the asset's lock.
-        chosen: The stores to replace.
+        stores: The stores to replace.
         first_origin: The first origin to replace.
         last_origin: The last origin to replace.
 
     Returns:
-        A row a store and origin of which a day is known: store, origin, rows, and `SUMS`.
+        One row per store and origin with a known day: store, origin, rows, and `SUMS`.
     """
-    parameters = (list(chosen), first_origin, last_origin)
+    parameters = (list(stores), first_origin, last_origin)
     transaction.execute(
         """
         DELETE FROM sales.forecast_accuracy
@@ -125,22 +129,22 @@ def replace_backtests(
 
 
 def newest_day(transaction: Transaction) -> date | None:
-    """The newest day that has been held against its forecasts."""
+    """Return the newest scored day; None if there is none."""
     newest: date | None = transaction.value("SELECT max(date) FROM sales.forecast_accuracy")
     return newest
 
 
 def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
-    """The sums over all days since one: a row a kind and week of lead time.
+    """Return the sums over all days since one, by kind and week of lead time.
 
     Returns:
-        Rows with kind, lead_week, days (different days), and `SUMS`, ordered by kind and week.
+        Rows with kind, lead_week, days (distinct days), and `SUMS`, ordered by kind and week.
     """
     return transaction.rows(
         f"""
-        SELECT kind, lead_week, count(*) AS days, {_ADDED_UP}
+        SELECT kind, lead_week, count(*) AS days, {_TOTALS}
         FROM (
-            SELECT kind, lead_week, date, {_ADDED_UP} FROM sales.forecast_accuracy
+            SELECT kind, lead_week, date, {_TOTALS} FROM sales.forecast_accuracy
             WHERE date >= $1 GROUP BY kind, lead_week, date
         ) AS by_day
         GROUP BY kind, lead_week ORDER BY kind, lead_week
@@ -150,11 +154,11 @@ def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
 
 
 def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:
-    """The sums over what a pooled model's issued forecasts met since a day, with `days`."""
-    added_up = ", ".join(f"coalesce(sum({name}), 0)::float8 AS {name}" for name in SUMS)
+    """Return the sums over a pooled model's issued forecasts since a day, with `days`."""
+    totals = ", ".join(f"coalesce(sum({name}), 0)::float8 AS {name}" for name in SUMS)
     (row,) = transaction.rows(
         f"""
-        SELECT count(DISTINCT date) AS days, {added_up} FROM sales.forecast_accuracy
+        SELECT count(DISTINCT date) AS days, {totals} FROM sales.forecast_accuracy
         WHERE kind = 'issued' AND model_version = $1 AND date >= $2
         """,
         (version, since),

@@ -1,4 +1,7 @@
-"""The `changes` ledger and the refreshes that work it off."""
+"""Statements on the `changes` ledger and on the refreshes that claim and close its rows.
+
+When a refresh runs is decided in `forecast_assets/planning`.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,19 +11,18 @@ from typing import Any
 
 from warehouse.connection import Transaction
 
+#: Condition on changes that a refresh may claim. A store that failed waits for its next try.
 DUE = "done_at IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())"
-"""What a refresh may take: a store that has failed by itself waits for its next try."""
 
-
-#: Waits before a store that failed by itself is tried again: doubled with each try, up to the
-#: longest. Each try costs a run, and mending such a store takes people.
+#: Waits before a failed store is tried again: doubled with each try, up to the longest. Each try
+#: costs a run, and usually a person has to fix the store's data first.
 FIRST_STORE_WAIT = timedelta(seconds=10)
 LONGEST_STORE_WAIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class OpenChanges:
-    """What a refresh may take now: the newest change's number and each store's earliest day."""
+    """Changes that a refresh may claim now, with each store's earliest changed day."""
 
     count: int
     newest_id: int
@@ -30,13 +32,13 @@ class OpenChanges:
 
 @dataclass(frozen=True)
 class ClaimedChanges:
-    """The changes that a refresh works off.
+    """Changes that a refresh has claimed and not closed.
 
     Attributes:
-        count: How many they are.
-        data_first_days: Store -> the earliest day whose sales or plan changed.
-        model_stores: The stores that only need newer models.
-        suspects: The stores with which an earlier refresh has failed.
+        count: Number of changes.
+        data_first_days: Earliest day whose sales or plan changed, by store.
+        model_stores: Stores that only need newer models.
+        suspects: Stores for which an earlier refresh failed.
     """
 
     count: int
@@ -46,22 +48,22 @@ class ClaimedChanges:
 
 
 def have_settled(transaction: Transaction, seconds: float) -> bool:
-    """Whether something waits for a refresh and nothing has been added for some time.
+    """Tell whether changes wait for a refresh and none was added for some time.
 
-    A look so cheap that it may be repeated often.
+    The query is cheap enough to poll.
     """
-    found = transaction.value(
+    settled = transaction.value(
         f"""
         SELECT coalesce(max(made_at) <= clock_timestamp() - make_interval(secs => $1), false)
         FROM sales.changes WHERE {DUE}
         """,
         (seconds,),
     )
-    return bool(found)
+    return bool(settled)
 
 
 def open_changes(transaction: Transaction) -> OpenChanges | None:
-    """What no refresh has closed yet and one may take now; None when there is nothing."""
+    """Return the open changes that a refresh may claim now; None if there are none."""
     (row,) = transaction.rows(
         f"""
         SELECT count(*) AS count, max(change_id) AS newest_id, min(made_at) AS oldest_made_at
@@ -86,14 +88,14 @@ def open_changes(transaction: Transaction) -> OpenChanges | None:
 
 
 def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
-    """Takes every open change for a refresh, and records which offsets it will have seen.
+    """Claim every open change for a refresh, and record the offsets that it will have seen.
 
-    A change that an earlier refresh took and never closed is open still: its run has failed.
-    A store that waits for its next try is taken at once when something else of it has changed.
+    A change that an earlier refresh claimed and never closed is still open: that run failed.
+    A store that waits for its next try is claimed at once when it has another change.
 
     Args:
         transaction: The open transaction.
-        refresh_id: The Dagster run that refreshes; a retry of the same run takes again.
+        refresh_id: The Dagster run that refreshes; a retry of the same run claims again.
     """
     transaction.execute(
         f"""
@@ -104,8 +106,8 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
         """,
         (refresh_id,),
     )
-    taken = taken_by(transaction, refresh_id)
-    first_days = list(taken.data_first_days.values())
+    claimed = claimed_by(transaction, refresh_id)
+    first_days = list(claimed.data_first_days.values())
     offsets = transaction.rows(
         """
         SELECT s.topic, s.topic_uuid, o.topic_partition, o.next_offset
@@ -123,17 +125,17 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
         """,
         (
             refresh_id,
-            taken.count,
-            len(taken.data_first_days.keys() | set(taken.model_stores)),
+            claimed.count,
+            len(claimed.data_first_days.keys() | set(claimed.model_stores)),
             min(first_days) if first_days else None,
             json.dumps(offsets),
         ),
     )
-    return taken
+    return claimed
 
 
 def has_begun(transaction: Transaction, refresh_id: str) -> bool:
-    """Whether a refresh has taken its changes."""
+    """Tell whether a refresh has claimed its changes."""
     return bool(
         transaction.value(
             "SELECT count(*) FROM sales.refreshes WHERE refresh_id = $1", (refresh_id,)
@@ -141,8 +143,8 @@ def has_begun(transaction: Transaction, refresh_id: str) -> bool:
     )
 
 
-def taken_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
-    """What a refresh has taken and not closed."""
+def claimed_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
+    """Return the changes that a refresh has claimed and not closed."""
     count = transaction.value(
         "SELECT count(*) FROM sales.changes WHERE refresh_id = $1 AND done_at IS NULL",
         (refresh_id,),
@@ -168,7 +170,7 @@ def taken_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
 
 
 def note_failed(transaction: Transaction, refresh_id: str, failed: Mapping[int, str]) -> None:
-    """Notes the stores that a refresh has failed with, and why; the first reason of each stays."""
+    """Record the stores that failed in a refresh, and why; the first reason of each is kept."""
     transaction.execute(
         "UPDATE sales.refreshes SET failed = $2::text::jsonb || failed WHERE refresh_id = $1",
         (refresh_id, json.dumps(failed)),
@@ -176,7 +178,7 @@ def note_failed(transaction: Transaction, refresh_id: str, failed: Mapping[int, 
 
 
 def failed(transaction: Transaction, refresh_id: str) -> dict[int, str]:
-    """The stores that a refresh has failed with so far, and why."""
+    """Return the stores that have failed in a refresh so far, with the reasons."""
     rows = transaction.rows(
         """
         SELECT e.key::int4 AS store, e.value AS reason
@@ -194,10 +196,9 @@ def close(
     newest_origin: date | None,
     model_version: str | None,
 ) -> None:
-    """Closes a refresh's changes, in the transaction that commits its forecasts.
+    """Close a refresh's changes, in the transaction that commits its forecasts.
 
-    What it has failed with is open again, a store by itself, with the time of the change that it
-    comes from.
+    Each failed store is reopened as a change of its own that keeps the time of the original.
     """
     transaction.execute(
         """
@@ -233,9 +234,10 @@ def close(
 
 
 def unscored(transaction: Transaction) -> list[str]:
-    """The refreshes whose days nobody has held against their forecasts yet.
+    """Return the finished refreshes whose days have not been scored yet.
 
-    Usually the one that runs; after a kill between its last two assets, one before it too.
+    Usually this is the running one. If an earlier run was killed before it scored, that one is
+    listed too.
     """
     rows = transaction.rows(
         """
@@ -247,7 +249,7 @@ def unscored(transaction: Transaction) -> list[str]:
 
 
 def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int, date]:
-    """Store -> the earliest day whose sales or plan some finished refreshes took."""
+    """Return the earliest day by store whose sales or plan some finished refreshes claimed."""
     rows = transaction.rows(
         """
         SELECT t.store, min(t.first_day) AS first_day
@@ -261,7 +263,7 @@ def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int
 
 
 def note_scored(transaction: Transaction, refresh_ids: Sequence[str]) -> None:
-    """Notes that refreshes' days have been scored, in the transaction that did it."""
+    """Mark refreshes as scored, in the transaction that scored them."""
     transaction.execute(
         """
         UPDATE sales.refreshes SET scored_at = clock_timestamp()
@@ -272,7 +274,7 @@ def note_scored(transaction: Transaction, refresh_ids: Sequence[str]) -> None:
 
 
 def note_champion(transaction: Transaction) -> None:
-    """Notes that a newer pooled model serves every store from now on."""
+    """Add a change for all stores: a newer pooled model serves them from now on."""
     transaction.execute(
         """
         INSERT INTO sales.changes (kind, stores, first_days)
@@ -284,7 +286,7 @@ def note_champion(transaction: Transaction) -> None:
 
 
 def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: float) -> None:
-    """Records how long an asset took in a refresh."""
+    """Record how long an asset took in a refresh."""
     transaction.execute(
         """
         UPDATE sales.refreshes SET timings = timings || jsonb_build_object($2::text, $3::float8)
@@ -295,10 +297,10 @@ def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: 
 
 
 def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
-    """Stores whose changes have been open for longer than a bound, or have failed by themselves.
+    """Return stores with a failed change, or with one that has been open for too long.
 
     Returns:
-        Rows with store, first_day, made_at (of the oldest) and error (None for those that wait).
+        Rows with store, first_day, made_at (of the oldest change) and error (None unless failed).
     """
     return transaction.rows(
         """

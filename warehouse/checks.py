@@ -1,4 +1,7 @@
-"""Queries behind the asset checks."""
+"""Queries behind the asset checks.
+
+What a check says about their results lives in `forecast_assets`.
+"""
 
 from datetime import date
 from typing import Any
@@ -7,7 +10,7 @@ from warehouse.connection import Transaction
 
 
 def unbalanced(transaction: Transaction) -> list[str]:
-    """Where the ledger and the tables disagree, a sentence each."""
+    """Describe each topic-partition whose ledger and tables disagree."""
     rows = transaction.rows(
         """
         WITH stored AS (
@@ -40,7 +43,7 @@ def unbalanced(transaction: Transaction) -> list[str]:
 
 
 def ledger_totals(transaction: Transaction) -> dict[str, int]:
-    """Events taken, stored and quarantined, over all streams."""
+    """Count the events taken, stored and quarantined, over all streams."""
     (row,) = transaction.rows(
         """
         SELECT coalesce(sum(stored), 0)::int8 AS stored,
@@ -53,7 +56,7 @@ def ledger_totals(transaction: Transaction) -> dict[str, int]:
 
 
 def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
-    """What the store models of each period have seen, at most."""
+    """Return the newest day that the store models of each period have seen."""
     return transaction.rows(
         """
         SELECT m.period_start, count(*) AS stores, max(m.trained_until) AS trained_until,
@@ -66,7 +69,7 @@ def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
 
 
 def stores_behind(transaction: Transaction) -> tuple[date | None, list[dict[str, Any]]]:
-    """The newest origin in force, and the stores whose own is older."""
+    """Return the newest origin in force, and the stores with an earlier one."""
     rows = transaction.rows(
         """
         SELECT store, max(origin) AS origin FROM sales.current_forecasts

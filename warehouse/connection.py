@@ -1,7 +1,7 @@
-"""Transactions on the sales database: statements, frames out, frames in.
+"""Connections and transactions of the sales database.
 
-Rows travel as Arrow (ADBC): a frame goes in by binary COPY inside the transaction that also
-deletes and locks, so a replace is all or nothing.
+Rows travel as Arrow (ADBC). A frame is written by binary COPY in the transaction that also
+deletes and locks, so a replace is atomic. Statements live in the modules of their tables.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,52 +16,55 @@ from sqlalchemy.pool import QueuePool
 
 from warehouse.errors import UnreachableError
 
+#: Schema of all tables.
 SCHEMA = "sales"
 
+#: How long a transaction waits for a lock before it fails; longer than any replace takes.
 LOCK_TIMEOUT = "120s"
-"""How long a transaction waits for a lock before it fails: longer than any replace takes."""
 
+#: Errors of the server itself (unreachable, full, timed out), which no row caused.
 SERVERS_FAULT = (adbc.OperationalError, adbc.InternalError, UnreachableError)
-"""What the database raises when it is away, full or held up: no row is at fault."""
 
 
 class Transaction:
     """An open transaction; `Warehouse.transaction` makes and ends it."""
 
     def __init__(self, cursor: Any) -> None:
-        """Wraps an ADBC cursor."""
+        """Wrap an ADBC cursor."""
         self._cursor = cursor
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        """Runs a statement that returns nothing; parameters are `$1`, `$2` …."""
+        """Run a statement that returns no rows; parameters are `$1`, `$2` …."""
         self._cursor.execute(statement, parameters=tuple(parameters) or None)
 
     def arrow(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
-        """The result of a query as an Arrow table."""
+        """Return the result of a query as an Arrow table."""
         self._cursor.execute(query, parameters=tuple(parameters) or None)
         return self._cursor.fetch_arrow_table()
 
     def frame(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The result of a query as a frame; dates are midnight timestamps."""
+        """Return the result of a query as a frame; dates become midnight timestamps."""
         return self.arrow(query, parameters).to_pandas(
             date_as_object=False, timestamp_as_object=False, coerce_temporal_nanoseconds=True
         )
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The result of a query as one dictionary a row."""
+        """Return the result of a query as one dictionary per row."""
         return self.arrow(query, parameters).to_pylist()
 
     def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
-        """The first column of the only row of a query."""
+        """Return the first column of the only row of a query."""
         (row,) = self.rows(query, parameters)
         return next(iter(row.values()))
 
     def insert(self, table: str, rows: pd.DataFrame | pa.Table) -> int:
-        """Appends rows to a table by COPY; columns are matched by name, types made the table's.
+        """Append rows to a table by COPY.
+
+        Columns are matched by name and cast to the types of the table.
 
         Args:
             table: A table of the sales schema.
-            rows: Columns named as the table's; columns left out take their defaults.
+            rows: Columns of the table; the others take their defaults.
 
         Returns:
             The number of rows written.
@@ -75,7 +78,7 @@ class Transaction:
         return data.num_rows
 
     def insert_temporary(self, table: str, like: str, rows: pd.DataFrame) -> int:
-        """Appends rows to a temporary table that has the types of the table `like`."""
+        """Append rows to a temporary table that has the column types of the table `like`."""
         data = self._as_stored(f"{SCHEMA}.{like}", rows)
         if data.num_rows:
             self._cursor.adbc_ingest(table, data, mode="append", temporary=True)
@@ -92,7 +95,7 @@ class Transaction:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that is taken back by itself when its block raises."""
+        """Roll back to here when the block raises; errors of the server end the transaction."""
         self.execute("SAVEPOINT part")
         try:
             yield
@@ -104,7 +107,7 @@ class Transaction:
         self.execute("RELEASE SAVEPOINT part")
 
     def lock(self, *names: str) -> None:
-        """Takes advisory locks until the transaction ends, in sorted order against deadlocks."""
+        """Take advisory locks until the transaction ends, in sorted order to avoid deadlocks."""
         for name in sorted(names):
             self.execute("SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))", (SCHEMA, name))
 
@@ -113,12 +116,12 @@ class Warehouse:
     """The sales database, by its address."""
 
     def __init__(self, url: str) -> None:
-        """Remembers the address; nothing connects before the first transaction."""
+        """Store the address; the first transaction connects."""
         self._url = url
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A transaction that commits at the end of the block and rolls back on an exception.
+        """Open a transaction that commits at the end of the block and rolls back on an exception.
 
         Raises:
             UnreachableError: PostgreSQL does not answer.
@@ -132,7 +135,7 @@ class Warehouse:
                 cursor.close()
             connection.commit()
         except BaseException:
-            # Whatever went wrong may have been the connection: the next transaction gets another.
+            # The connection may be the cause, so the next transaction gets a new one.
             connection.invalidate()
             raise
         finally:
@@ -141,22 +144,22 @@ class Warehouse:
 
 @cache
 def _pool(url: str) -> QueuePool:
-    """The connections of this process to a database: one is kept open between transactions.
+    """Return the pool of a database; it keeps one connection open between transactions.
 
-    A connection of ADBC's own reads PostgreSQL's catalogue of types first; clones share it.
+    Every new ADBC connection reads PostgreSQL's type catalogue. Clones share it.
     """
     source = adbc.connect(url, autocommit=True)
     return QueuePool(source.adbc_clone, pool_size=1, max_overflow=-1)
 
 
 def _connection(url: str) -> Any:
-    """A connection from the pool, with a transaction that has begun.
+    """Return a pooled connection with an open transaction.
 
     Raises:
         UnreachableError: PostgreSQL does not answer.
     """
     error: Exception | None = None
-    # A kept connection may have been lost since it was last used, the next one is new.
+    # The server may have closed a kept connection; the second try opens a new one.
     for _ in range(2):
         try:
             connection = _pool(url).connect()

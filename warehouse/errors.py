@@ -1,8 +1,8 @@
-"""What can be wrong with the sales database or with rows on their way into it."""
+"""Errors of the sales database and of rows on their way into it."""
 
 
 class WarehouseError(Exception):
-    """The message says what is wrong and what to do."""
+    """Base of the errors of this package; the message says what is wrong and what to do."""
 
 
 class LoadError(WarehouseError):
@@ -18,4 +18,4 @@ class ModelError(WarehouseError):
 
 
 class NotFoundError(WarehouseError):
-    """What was asked for is not there."""
+    """The requested rows do not exist."""

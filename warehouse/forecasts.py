@@ -1,4 +1,7 @@
-"""Forecasts: issued ones are appended, backtests replaced."""
+"""Statements that write forecasts: issued ones are appended, backtests are replaced.
+
+Computing them lives in `forecaster.py`; reading one back lives in `trace.py`.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -11,7 +14,7 @@ from warehouse.connection import Transaction
 def issue(
     transaction: Transaction, rows: pd.DataFrame, refresh_id: str, model_version: str | None
 ) -> int:
-    """Appends forecasts that planners will see; the newest issue of a store is in force."""
+    """Append issued forecasts; the newest issue of a store is in force."""
     return transaction.insert(
         "forecasts",
         rows.assign(kind="issued", refresh_id=refresh_id, model_version=model_version),
@@ -21,16 +24,16 @@ def issue(
 def replace_backtest(
     transaction: Transaction,
     rows: pd.DataFrame | None,
-    chosen: Sequence[int],
+    stores: Sequence[int],
     period: tuple[date, date],
     run_id: str,
 ) -> int:
-    """Replaces the backtests of some stores whose origin lies in a period.
+    """Replace the backtests of some stores whose origin lies in a period.
 
     Args:
         transaction: The open transaction; hold the period's lock.
         rows: The new backtests, with their `model_version`; None when there are none.
-        chosen: The stores to replace.
+        stores: The stores to replace.
         period: First and last day of the origins to replace.
         run_id: The Dagster run that computed them.
 
@@ -42,7 +45,7 @@ def replace_backtest(
         DELETE FROM sales.forecasts_backtest
         WHERE store = ANY($1::int4[]) AND origin BETWEEN $2 AND $3
         """,
-        (list(chosen), *period),
+        (list(stores), *period),
     )
     if rows is None or rows.empty:
         return 0

@@ -1,4 +1,8 @@
-"""Loads files into the tables that the stream fills too: stores, sales by the ledger, plans."""
+"""Loads of whole files: stores, sales through the ledger, and plans.
+
+Reading the files lives in `rossmann/kaggle.py`; the stream fills the same tables from
+`streaming_job`.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -11,8 +15,8 @@ from forecasting.columns import DAY_COLUMNS, PLAN_COLUMNS
 from warehouse.connection import Transaction, Warehouse
 from warehouse.errors import LoadError
 
+#: Rows per COPY: large enough to be fast, small enough for a progress bar to move.
 CHUNK_ROWS = 100_000
-"""Rows a COPY: large enough to be fast, small enough for a progress bar to move."""
 
 #: Columns of a planned day: one row per store and date.
 PLANNED_DAY_COLUMNS = ["store", "date", *PLAN_COLUMNS]
@@ -20,7 +24,7 @@ PLANNED_DAY_COLUMNS = ["store", "date", *PLAN_COLUMNS]
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load did."""
+    """Result of a load."""
 
     topic: str
     sales_rows: int
@@ -39,15 +43,15 @@ def load(
     calendar: tuple[date, date | None],
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Loaded:
-    """Loads stores, sales and planned days in one transaction; the same content loads once.
+    """Load stores, sales and planned days in one transaction; the same content loads once.
 
     Args:
         warehouse: The database.
         stores: Rows of the table `stores`.
-        sales: A row a store and day with sales: the columns of a day panel.
-        plans: A row a store and coming day: store, date, open (may be missing), promo and holidays.
+        sales: One row per store and day with sales, with `DAY_COLUMNS`.
+        plans: One row per store and planned day, with `PLANNED_DAY_COLUMNS`; `open` may be missing.
         as_of: The event time of the rows; by default each row's own date.
-        calendar: The first and the last day that the partitions cover; None is open-ended.
+        calendar: First and last day that the partitions cover; a last day of None is open-ended.
         on_rows: Called with the number of sales rows written so far in this call.
 
     Raises:
@@ -77,7 +81,7 @@ def load(
 
 
 def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.DataFrame:
-    """The planned days: test.csv's, and what train.csv says of the days that are held back.
+    """Return the planned days: those of test.csv, and the held-back days of train.csv.
 
     Args:
         train: Days with sales.
@@ -90,7 +94,7 @@ def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.
 
 
 def content_hash(sales: pd.DataFrame) -> str:
-    """SHA-256 of the rows in their order: the identity of a file, whatever its name or packing."""
+    """Return the SHA-256 of the rows in their order, whatever the file's name or compression."""
     digest = hashlib.sha256()
     for name in DAY_COLUMNS:
         column = sales[name]
@@ -105,13 +109,13 @@ def content_hash(sales: pd.DataFrame) -> str:
 
 
 def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> int:
-    """Takes planned days over unless a later plan is known, and notes what that makes stale.
+    """Store planned days unless a later plan is known, and record what that makes stale.
 
     Args:
         transaction: The open transaction.
         plans: store, date, open, promo, state_holiday, school_holiday, event_time.
-        note: Whether to ask for a refresh of what the plans change; not in a refresh that works
-            off the very events that they came with.
+        note: Whether to add a change for what the plans make stale. A refresh passes False, since
+            it works on the events that the plans came from.
 
     Returns:
         The number of days whose plan differs from what was known.
@@ -165,7 +169,7 @@ def _replace_stores(transaction: Transaction, stores: pd.DataFrame) -> int:
     if changed:
         transaction.execute("DELETE FROM sales.stores WHERE store = ANY($1::int4[])", (changed,))
         transaction.insert("stores", stores[stores["store"].isin(changed)])
-        # A store's attributes enter its models from its first day on.
+        # A store's attributes affect its models from its first day.
         transaction.execute(
             """
             INSERT INTO sales.changes (kind, stores, first_days)
@@ -182,10 +186,10 @@ def _replace_stores(transaction: Transaction, stores: pd.DataFrame) -> int:
 
 
 def _is_loaded(transaction: Transaction, topic: str) -> bool:
-    found = transaction.value(
+    streams = transaction.value(
         "SELECT count(*) FROM sales.streams WHERE topic = $1 AND topic_uuid = ''", (topic,)
     )
-    return bool(found)
+    return bool(streams)
 
 
 def _append_sales(
@@ -256,7 +260,7 @@ def _event_times(dates: pd.Series, as_of: datetime | None) -> pd.Series:
 
 
 def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:
-    # A plan's own day lies ahead: an event sent today must still be able to overrule it.
+    # A planned day lies ahead. An event sent today must still be able to replace its plan.
     times, now = _event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
     times = times.where(times <= now, now)
     return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)

@@ -1,4 +1,8 @@
-"""Models: pooled versions, which never change, and the stores' coefficients of a period."""
+"""Statements on pooled models, which never change, and on the stores' coefficients by period.
+
+Fitting models lives in `forecasting/models`. Which model serves which forecast is decided in
+`forecaster.py`.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -43,7 +47,7 @@ def add_pooled(
     metrics: dict[str, float],
     model: bytes,
 ) -> None:
-    """Stores a trained pooled model under a version of its own, with the format it is in."""
+    """Store a trained pooled model under a new version, with the format of its bytes."""
     transaction.execute(
         """
         INSERT INTO sales.pooled_models
@@ -66,9 +70,9 @@ def add_pooled(
 
 
 def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
-    """The newest pooled model that saw nothing after an origin; None when there is none yet.
+    """Return the newest pooled model trained on no day after an origin; None if there is none.
 
-    Models of another version's format are passed over: nothing could read them.
+    Models in another format are skipped, because this version of the code cannot read them.
     """
     rows = transaction.rows(
         f"""
@@ -97,7 +101,7 @@ def champion_metrics(transaction: Transaction) -> tuple[str, dict[str, float]] |
 
 
 def count_pooled(transaction: Transaction) -> int:
-    """How many pooled models there are that this version can read."""
+    """Count the pooled models that this version of the code can read."""
     return int(
         transaction.value(
             "SELECT count(*) FROM sales.pooled_models WHERE format = $1", (MODEL_FORMAT,)
@@ -106,13 +110,13 @@ def count_pooled(transaction: Transaction) -> int:
 
 
 def newest_feature_day(transaction: Transaction) -> date | None:
-    """The newest day that a model could be trained on."""
+    """Return the newest day with features; None if there is none."""
     newest: date | None = transaction.value("SELECT max(date) FROM sales.features")
     return newest
 
 
 def pooled(transaction: Transaction, version: str) -> PooledVersion:
-    """A pooled model by its version."""
+    """Return a pooled model by its version."""
     (row,) = transaction.rows(
         f"""
         SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
@@ -126,20 +130,20 @@ def pooled(transaction: Transaction, version: str) -> PooledVersion:
 def by_pooled_version(
     transaction: Transaction, origins: dict[int, date]
 ) -> Iterator[tuple[PooledVersion | None, dict[int, date]]]:
-    """Groups stores by the newest pooled model that saw nothing after their origins.
+    """Group stores by the newest pooled model trained on no day after their origin.
 
     Args:
         transaction: The open transaction.
-        origins: Store -> the last day that its model may see.
+        origins: Last day that each store's model may see.
 
     Yields:
-        A pooled model, or None where there is none yet, and the origins of its stores.
+        A pooled model, or None for stores without one, and the origins of its stores.
     """
     groups: dict[str | None, dict[int, date]] = {}
     versions: dict[str | None, PooledVersion | None] = {}
-    chosen = {origin: pooled_for(transaction, origin) for origin in set(origins.values())}
+    newest = {origin: pooled_for(transaction, origin) for origin in set(origins.values())}
     for store, origin in origins.items():
-        version = chosen[origin]
+        version = newest[origin]
         name = version.version if version else None
         versions[name] = version
         groups.setdefault(name, {})[store] = origin
@@ -148,24 +152,24 @@ def by_pooled_version(
 
 
 def fitted_days(
-    transaction: Transaction, chosen: Sequence[int], period_start: date
+    transaction: Transaction, stores: Sequence[int], period_start: date
 ) -> dict[int, tuple[date, str | None]]:
-    """Up to which day, and with which pooled version, some stores are fitted for a period."""
+    """Return the last day and the pooled version of the stores' models of a period."""
     rows = transaction.rows(
         """
         SELECT store, trained_until, pooled_version FROM sales.models
         WHERE period_start = $2 AND store = ANY($1::int4[])
         """,
-        (list(chosen), period_start),
+        (list(stores), period_start),
     )
     return {row["store"]: (row["trained_until"], row["pooled_version"]) for row in rows}
 
 
-def carry_over(transaction: Transaction, chosen: Sequence[int], period_start: date) -> set[int]:
-    """Begins a period with the models of the one before, for stores that have none in it yet.
+def carry_over(transaction: Transaction, stores: Sequence[int], period_start: date) -> set[int]:
+    """Copy the newest earlier models into a period for stores without a model there.
 
     Returns:
-        The stores whose models were carried over.
+        The stores whose models were copied.
     """
     rows = transaction.rows(
         """
@@ -179,37 +183,37 @@ def carry_over(transaction: Transaction, chosen: Sequence[int], period_start: da
         ON CONFLICT (period_start, store) DO NOTHING
         RETURNING store
         """,
-        (list(chosen), period_start),
+        (list(stores), period_start),
     )
     return {row["store"] for row in rows}
 
 
-def clear_store_models(transaction: Transaction, chosen: Sequence[int], period_start: date) -> None:
-    """Removes the coefficients of some stores for a period."""
+def clear_store_models(transaction: Transaction, stores: Sequence[int], period_start: date) -> None:
+    """Delete the models of some stores and a period."""
     transaction.execute(
         "DELETE FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[])",
-        (list(chosen), period_start),
+        (list(stores), period_start),
     )
 
 
 def replace_store_models(
-    transaction: Transaction, rows: pd.DataFrame, chosen: Sequence[int], period_start: date
+    transaction: Transaction, rows: pd.DataFrame, stores: Sequence[int], period_start: date
 ) -> int:
-    """Replaces the coefficients of some stores for a period; returns the rows written."""
-    clear_store_models(transaction, chosen, period_start)
+    """Replace the models of some stores and a period; return the number of rows written."""
+    clear_store_models(transaction, stores, period_start)
     return transaction.insert("models", rows.assign(period_start=period_start))
 
 
 def store_models(
-    transaction: Transaction, chosen: Sequence[int], period_start: date
+    transaction: Transaction, stores: Sequence[int], period_start: date
 ) -> pd.DataFrame:
-    """The coefficients of some stores for a period."""
+    """Return the models of some stores and a period."""
     return transaction.frame(
         """
         SELECT store, trained_until, pooled_version, n_days, residual_scale, coefficients
         FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[]) ORDER BY store
         """,
-        (list(chosen), period_start),
+        (list(stores), period_start),
     )
 
 
@@ -228,7 +232,12 @@ def store_models_at(transaction: Transaction, stores: Sequence[int], origin: dat
 
 
 def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dict[date, list[int]]:
-    """Which periods of some stores hold models that a change since a day makes stale."""
+    """Return stores by period whose models have seen a changed day.
+
+    Args:
+        transaction: The open transaction.
+        first_days: Earliest changed day by store.
+    """
     rows = transaction.rows(
         """
         SELECT m.period_start, array_agg(m.store ORDER BY m.store) AS stores

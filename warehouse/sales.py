@@ -1,4 +1,7 @@
-"""Sales by store and day: raw events out, cleaned days and their features in and out."""
+"""Statements on raw events, cleaned sales, planned days and features, by store and day.
+
+Loading files lives in `loading.py`. Which event wins lives in `forecasting/cleaning.py`.
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -10,27 +13,27 @@ from warehouse.connection import Transaction
 
 
 def stores(transaction: Transaction) -> list[int]:
-    """The stores that the store table knows, ascending."""
+    """Return the stores of the store table, ascending."""
     rows = transaction.rows("SELECT store FROM sales.stores ORDER BY store")
     return [row["store"] for row in rows]
 
 
 def raw_events(
     transaction: Transaction,
-    chosen: Sequence[int],
+    stores: Sequence[int],
     first_day: date,
     last_day: date,
     *,
     plans_until: date | None = None,
 ) -> pd.DataFrame:
-    """The delivered events of some stores and days, with the topic that each came from.
+    """Return the delivered events of some stores and days, each with its topic.
 
     Args:
         transaction: The open transaction.
-        chosen: The stores to read.
+        stores: The stores to read.
         first_day: The first day.
         last_day: The last day.
-        plans_until: The last day of plans, where they reach further than the days with sales.
+        plans_until: The last day of plans; by default `last_day`.
     """
     return transaction.frame(
         """
@@ -42,14 +45,14 @@ def raw_events(
         WHERE r.date BETWEEN $2 AND $4 AND r.store = ANY($1::int4[])
             AND (r.date <= $3 OR r.sales IS NULL)
         """,
-        (list(chosen), first_day, last_day, plans_until or last_day),
+        (list(stores), first_day, last_day, plans_until or last_day),
     )
 
 
 def raw_summary(
-    transaction: Transaction, chosen: Sequence[int], first_day: date, last_day: date
+    transaction: Transaction, stores: Sequence[int], first_day: date, last_day: date
 ) -> pd.DataFrame:
-    """Rows, newest event and newest ingest of each store and day in a span."""
+    """Count the events of each store and day, with their newest times and offset."""
     return transaction.frame(
         """
         SELECT store, date, count(*) AS events, max(event_time) AS newest_event,
@@ -58,65 +61,64 @@ def raw_summary(
         WHERE date BETWEEN $2 AND $3 AND store = ANY($1::int4[])
         GROUP BY store, date
         """,
-        (list(chosen), first_day, last_day),
+        (list(stores), first_day, last_day),
     )
 
 
 def newest_days(
-    transaction: Transaction, table: str, chosen: Sequence[int], until: date | None = None
+    transaction: Transaction, table: str, stores: Sequence[int], until: date | None = None
 ) -> dict[int, date]:
-    """Each store's newest day with sales.
+    """Return each store's newest day with sales.
 
     Args:
         transaction: The open transaction.
         table: `raw_sales` or `cleaned_sales`.
-        chosen: The stores to look at.
-        until: The last day to look at.
+        stores: The stores.
+        until: The last day to consider.
 
     Raises:
-        ValueError: Another table was named.
+        ValueError: The table is neither of these.
     """
     if table not in ("raw_sales", "cleaned_sales"):
         raise ValueError(f"no sales by day in {table!r}")
-    # A store's newest day is nearly always among the newest of all: the months before are read
-    # only for stores that have none there.
-    found: dict[int, date] = {}
-    wanted = list(chosen)
+    # Nearly every store has sales in the last weeks. Only for the others are earlier months read.
+    newest: dict[int, date] = {}
+    missing = list(stores)
     last = until or transaction.value(f"SELECT max(date) FROM sales.{table} WHERE sales >= 0")
     span = timedelta(days=45)
     first = last - span if last else None
-    while wanted and last is not None:
+    while missing and last is not None:
         rows = transaction.rows(
             f"""
             SELECT store, max(date) AS newest FROM sales.{table}
             WHERE store = ANY($1::int4[]) AND date BETWEEN $2 AND $3 AND sales IS NOT NULL
             GROUP BY store
             """,
-            (wanted, first or date.min, last),
+            (missing, first or date.min, last),
         )
-        found |= {row["store"]: row["newest"] for row in rows}
-        wanted = [store for store in wanted if store not in found]
+        newest |= {row["store"]: row["newest"] for row in rows}
+        missing = [store for store in missing if store not in newest]
         if first is None:
             break
         first = None
-    return found
+    return newest
 
 
 def replace_days(
     transaction: Transaction,
     table: str,
     rows: pd.DataFrame,
-    chosen: Sequence[int],
+    stores: Sequence[int],
     first_day: date,
     last_day: date,
 ) -> int:
-    """Replaces what a table holds of some stores and days.
+    """Replace the rows of some stores and days in a table.
 
     Args:
         transaction: The open transaction; hold the periods' locks.
         table: `cleaned_sales` or `features`.
         rows: All rows of those stores and days.
-        chosen: The stores to replace.
+        stores: The stores to replace.
         first_day: First day to replace.
         last_day: Last day to replace.
 
@@ -125,30 +127,30 @@ def replace_days(
     """
     transaction.execute(
         f"DELETE FROM sales.{table} WHERE date BETWEEN $2 AND $3 AND store = ANY($1::int4[])",
-        (list(chosen), first_day, last_day),
+        (list(stores), first_day, last_day),
     )
     return transaction.insert(table, rows)
 
 
 def day_panel(
     transaction: Transaction,
-    chosen: Sequence[int],
+    stores: Sequence[int],
     first_day: date,
     last_day: date,
     *,
     sales_until: date | None = None,
 ) -> pd.DataFrame:
-    """Sales where they are known, the plan where they are not.
+    """Return the day panel: sales where they are known, the plan elsewhere.
 
     Args:
         transaction: The open transaction.
-        chosen: The stores to read.
+        stores: The stores to read.
         first_day: First day of the panel.
         last_day: Last day of the panel.
-        sales_until: Later sales and customers are not read at all: such a day gives its plan.
+        sales_until: Last day whose sales and customers are read; later days have their plan only.
 
     Returns:
-        A row a store and known day: store, date, day_of_week, sales and customers (NaN where
+        One row per store and known day: store, date, day_of_week, sales and customers (NaN where
         not known), open, promo, state_holiday, school_holiday; sorted by store and date.
     """
     return transaction.frame(
@@ -173,19 +175,19 @@ def day_panel(
         ) AS days
         ORDER BY store, date
         """,
-        (list(chosen), first_day, last_day, sales_until or date.max),
+        (list(stores), first_day, last_day, sales_until or date.max),
     )
 
 
 def known_at(
-    transaction: Transaction, chosen: Sequence[int], origin: date, horizon: int
+    transaction: Transaction, stores: Sequence[int], origin: date, horizon: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a forecast from an origin may know: as much as features of the coming days look at.
+    """Return the days and the plan that features of the horizon depend on.
 
     Args:
         transaction: The open transaction.
-        chosen: The stores to read.
-        origin: The last day with sales.
+        stores: The stores to read.
+        origin: Last day whose sales may be seen.
         horizon: Days ahead.
 
     Returns:
@@ -193,7 +195,7 @@ def known_at(
     """
     days = day_panel(
         transaction,
-        chosen,
+        stores,
         origin - timedelta(days=CONTEXT_DAYS),
         origin + timedelta(days=horizon + LOOKAHEAD_DAYS),
         sales_until=origin,
@@ -205,15 +207,15 @@ def known_at(
 def features(
     transaction: Transaction,
     until: date,
-    chosen: Sequence[int] | None = None,
+    stores: Sequence[int] | None = None,
     since: date | None = None,
 ) -> pd.DataFrame:
-    """Day-level features up to a day, sorted by store and date.
+    """Return day-level features up to a day, sorted by store and date.
 
     Args:
         transaction: The open transaction.
-        until: The last day: nothing later is read.
-        chosen: The stores; all of them by default.
+        until: The last day.
+        stores: The stores; all of them by default.
         since: The first day; the whole history by default.
     """
     listed = ", ".join(f'"{name}"' for name in FEATURE_COLUMNS)
@@ -223,5 +225,5 @@ def features(
         WHERE date <= $1 AND date >= $2 AND ($3::int4[] IS NULL OR store = ANY($3::int4[]))
         ORDER BY store, date
         """,
-        (until, since or date.min, list(chosen) if chosen is not None else None),
+        (until, since or date.min, list(stores) if stores is not None else None),
     )

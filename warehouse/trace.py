@@ -1,4 +1,7 @@
-"""Where a forecast came from: the row, the run that wrote it, and the offsets that run had seen."""
+"""Lineage of one forecast: its row, the refresh that wrote it, and the offsets that one had seen.
+
+The effects of its regressors live in `forecasting/explanation.py`.
+"""
 
 import json
 from dataclasses import dataclass
@@ -14,10 +17,10 @@ class Refresh:
     """The refresh that issued a forecast.
 
     Attributes:
-        started_at: When it took its changes.
+        started_at: When it claimed its changes.
         finished_at: When its forecasts were in force.
-        changes: How many changes it took.
-        next_offsets: (topic, topic's id, topic-partition) -> the first offset that it had not seen.
+        changes: Number of changes that it claimed.
+        next_offsets: First offset not yet seen, by (topic, topic id, topic-partition).
     """
 
     started_at: datetime
@@ -29,7 +32,7 @@ class Refresh:
 def forecast(
     transaction: Transaction, store: int, day: date, origin: date | None = None
 ) -> dict[str, Any]:
-    """The forecast of a store and day that planners see: issued before backtest, newest first.
+    """Return the forecast of a store and day: an issued one before a backtest, the newest first.
 
     Args:
         transaction: The open transaction.
@@ -41,7 +44,7 @@ def forecast(
         The row of `forecasts`.
 
     Raises:
-        NotFoundError: There is none; the message says which there are.
+        NotFoundError: There is none; the message says which exist.
     """
     rows = transaction.rows(
         """
@@ -61,19 +64,19 @@ def forecast(
         """,
         (store,),
     )
-    asked = f"store {store} has no forecast of {day}" + (f" from {origin}" if origin else "")
+    missing = f"store {store} has no forecast of {day}" + (f" from {origin}" if origin else "")
     if not known["count"]:
         raise NotFoundError(
-            f"{asked}, nor of any other day: is the store known, and has a refresh run?"
+            f"{missing}, nor of any other day: is the store known, and has a refresh run?"
         )
     raise NotFoundError(
-        f"{asked}: its forecasts are of {known['first_day']} to {known['last_day']}, from "
+        f"{missing}: its forecasts are of {known['first_day']} to {known['last_day']}, from "
         f"{known['first_origin']} to {known['last_origin']}"
     )
 
 
 def refresh(transaction: Transaction, refresh_id: str) -> Refresh | None:
-    """The refresh of a Dagster run; None when the run was no refresh (a backtest's)."""
+    """Return the refresh of a Dagster run; None if the run was no refresh."""
     rows = transaction.rows(
         """
         SELECT started_at, finished_at, changes, offsets::text AS offsets
@@ -96,7 +99,7 @@ def refresh(transaction: Transaction, refresh_id: str) -> Refresh | None:
 
 
 def actual(transaction: Transaction, store: int, day: date) -> float | None:
-    """What a store sold on a day; None while it is not known."""
+    """Return what a store sold on a day; None while it is unknown."""
     rows = transaction.rows(
         "SELECT sales::float8 AS sales FROM sales.cleaned_sales WHERE store = $1 AND date = $2",
         (store, day),

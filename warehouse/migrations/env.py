@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations as the owner of the sales schema."""
+"""Entry point of Alembic: runs the migrations as the owner of the sales schema."""
 
 import os
 
@@ -9,7 +9,7 @@ SCHEMA = "sales"
 
 
 def run() -> None:
-    """Applies the migrations to the database that OWNER_DATABASE_URL names.
+    """Apply the migrations to the database that OWNER_DATABASE_URL names.
 
     Raises:
         SystemExit: The variable is not set.
