@@ -16,7 +16,7 @@ from forecast_assets.settings import settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.evaluation.comparison import Contest
+    from forecasting.evaluation.comparison import Comparison
     from forecasting.models.pooled import PooledModel, Recipe
     from warehouse.connection import Transaction
     from warehouse.models import PooledVersion
@@ -48,7 +48,7 @@ class Trained:
     run_id: str
     rows: int
     stores: int
-    comparison: Contest | None
+    comparison: Comparison | None
     compared_origins: int | None
 
     @property
@@ -61,7 +61,7 @@ class Trained:
     @property
     def summary(self) -> str | None:
         """The outcome of the comparison in one line."""
-        return self.comparison.words(settings().error_measure) if self.comparison else None
+        return self.comparison.summary(settings().error_measure) if self.comparison else None
 
 
 def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, PooledVersion | None]:
@@ -128,9 +128,9 @@ def _compare_recipes(
     trained_until: date,
     champion_recipe: str | None,
     say: Callable[[str], None],
-) -> Contest | None:
+) -> Comparison | None:
     """Compare the settings' two recipes; at a tie the champion's stays."""
-    from forecasting.evaluation.comparison import hold_contest
+    from forecasting.evaluation.comparison import compare_recipes
 
     config = settings()
     challenger = config.challenger_recipe
@@ -139,7 +139,7 @@ def _compare_recipes(
     recipes: tuple[Recipe, Recipe] = (config.recipe, challenger)
     if champion_recipe == challenger:
         recipes = (challenger, config.recipe)
-    comparison = hold_contest(
+    comparison = compare_recipes(
         rows,
         until=trained_until,
         recipes=recipes,
@@ -150,7 +150,7 @@ def _compare_recipes(
     if comparison is None:
         say(f"The history is too short to compare {recipes[0]} with {recipes[1]}")
     else:
-        say(f"The better recipe: {comparison.words(config.error_measure)}")
+        say(f"The better recipe: {comparison.summary(config.error_measure)}")
     return comparison
 
 
@@ -247,7 +247,7 @@ def register_challenger(trained: Trained) -> None:
 
     if trained.comparison is None:
         return
-    loser = trained.comparison.beaten
+    loser = trained.comparison.challenger_model
     registered = registry.register(
         loser,
         loser.to_bytes(),

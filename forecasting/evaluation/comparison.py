@@ -1,7 +1,7 @@
-"""Which recipe is better: both forecast past origins that neither was trained on.
+"""Comparison of two recipes, champion and challenger, on past origins.
 
-Here belongs the comparison of pooled models before one is chosen. Each recipe is trained on the
-days up to an origin, forecasts the days after it, and is scored on what was sold.
+Each recipe is trained on the days up to an origin, forecasts the days after it, and is scored on
+what was sold. Registering the winner lives in `forecast_assets`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.training import fit_pooled
 from forecasting.pipeline import predict_features
 
-#: Origins that recipes are compared on, a horizon apart, so that no day is scored twice. Each
-#: costs a training of each recipe.
-CONTEST_ORIGINS = 2
+#: Number of origins to compare on. They lie one horizon apart, so that no day is scored twice, and
+#: each costs one training per recipe.
+COMPARISON_ORIGINS = 2
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a recipe did from one origin, over days with sales."""
+    """Scores of one recipe from one origin, over days with sales."""
 
     recipe: Recipe
     origin: date
@@ -39,28 +39,28 @@ class Trial:
     seconds: float
 
     def error(self, measure: ErrorMeasure) -> float:
-        """Give the error that decides: RMSPE of the point where that is asked for, else WAPE."""
+        """Return the error that decides: RMSPE if that is the measure, else WAPE."""
         return self.rmspe if measure == "rmspe" else self.wape
 
 
 @dataclass(frozen=True)
-class Contest:
-    """The outcome of a comparison.
+class Comparison:
+    """Result of a comparison.
 
     Attributes:
-        champion: The better recipe; at a tie the one that served until now.
+        champion: The better recipe; at a tie, the one that serves now.
         challenger: The other.
         trials: All trials, by origin and recipe.
-        beaten: The challenger as trained for the newest origin, not on all data.
+        challenger_model: The challenger as trained at the newest origin, not on all data.
     """
 
     champion: Recipe
     challenger: Recipe
     trials: tuple[Trial, ...]
-    beaten: PooledModel
+    challenger_model: PooledModel
 
-    def words(self, measure: ErrorMeasure) -> str:
-        """Say who won by how much."""
+    def summary(self, measure: ErrorMeasure) -> str:
+        """Summarize the errors of both recipes in one line."""
         errors = {
             name: mean_error(self.trials, name, measure)
             for name in (self.champion, self.challenger)
@@ -78,16 +78,16 @@ def mean_error(trials: Sequence[Trial], recipe: Recipe, measure: ErrorMeasure) -
     return float(np.mean([t.error(measure) for t in trials if t.recipe == recipe]))
 
 
-def contest_origins(first: date, until: date, horizon: int) -> list[date]:
-    """List the origins to compare on, oldest first: all their days are known, none is shared."""
+def comparison_origins(first: date, until: date, horizon: int) -> list[date]:
+    """List the origins to compare on, oldest first: their horizons are known and disjoint."""
     newest = [
         (pd.Timestamp(until) - pd.Timedelta(days=horizon * k)).date()
-        for k in range(1, CONTEST_ORIGINS + 1)
+        for k in range(1, COMPARISON_ORIGINS + 1)
     ]
     return [day for day in reversed(newest) if (day - first).days >= MIN_HISTORY_DAYS]
 
 
-def hold_contest(
+def compare_recipes(
     features: pd.DataFrame,
     *,
     until: date,
@@ -97,26 +97,26 @@ def hold_contest(
     seed: int = 0,
     threads: int = 2,
     progress: Callable[[str], None] | None = None,
-) -> Contest | None:
+) -> Comparison | None:
     """Compare two recipes.
 
     Args:
-        features: Feature rows of all stores; rows after ``until`` are ignored.
-        until: The last day that may be seen.
-        recipes: The recipe that serves now, and the one that wants to.
+        features: Feature rows of all stores; rows after `until` are ignored.
+        until: Last day that may be seen.
+        recipes: The recipe that serves now, and the candidate.
         horizon: Days ahead to compare on.
-        measure: The error measure in force; it decides.
+        measure: The error measure that decides.
         seed: Seed of every random choice.
         threads: Threads for LightGBM.
-        progress: Called with a line of text as the work goes on.
+        progress: Called with a line of text per training and score.
 
     Returns:
-        The outcome; None when the history is too short to compare on.
+        The result; None if the history is too short to compare on.
     """
     say = progress or (lambda _: None)
     known = features[features["date"] <= pd.Timestamp(until)]
     sold = known.loc[known["log_sales"].notna(), "date"]
-    origins = contest_origins(sold.min().date(), until, horizon) if len(sold) else []
+    origins = comparison_origins(sold.min().date(), until, horizon) if len(sold) else []
     if not origins:
         return None
     trials: list[Trial] = []
@@ -134,7 +134,7 @@ def hold_contest(
     serving, candidate = recipes
     better = mean_error(trials, candidate, measure) < mean_error(trials, serving, measure)
     champion, challenger = (candidate, serving) if better else (serving, candidate)
-    return Contest(champion, challenger, tuple(trials), newest[challenger])
+    return Comparison(champion, challenger, tuple(trials), newest[challenger])
 
 
 def _score(
@@ -143,11 +143,11 @@ def _score(
     """Forecast from an origin and score the days with sales."""
     day = pd.Timestamp(origin)
     past = known[known["date"] <= day]
-    coming = known[(known["date"] > day) & (known["date"] <= day + pd.Timedelta(days=horizon))]
-    origins = pd.Series(day, index=np.unique(coming["store"]))
-    rows = pd.concat([past[past["store"].isin(origins.index)], coming])
+    ahead = known[(known["date"] > day) & (known["date"] <= day + pd.Timedelta(days=horizon))]
+    origins = pd.Series(day, index=np.unique(ahead["store"]))
+    rows = pd.concat([past[past["store"].isin(origins.index)], ahead])
     out = predict_features(model, rows, origins)
-    both = out.merge(coming[["store", "date", "log_sales"]], on=["store", "date"])
+    both = out.merge(ahead[["store", "date", "log_sales"]], on=["store", "date"])
     both = both[both["log_sales"].notna()]
     actual = np.exp(both["log_sales"].to_numpy(np.float64))
     return Trial(

@@ -10,7 +10,11 @@ import pandas as pd
 import pytest
 
 from forecasting.evaluation import comparison as module
-from forecasting.evaluation.comparison import CONTEST_ORIGINS, contest_origins, hold_contest
+from forecasting.evaluation.comparison import (
+    COMPARISON_ORIGINS,
+    compare_recipes,
+    comparison_origins,
+)
 from forecasting.models.pooled import PooledModel
 from forecasting.models.training import fit_pooled
 
@@ -37,15 +41,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, date, pd.Timesta
 def test_the_better_recipe_wins_whichever_serves(
     features: pd.DataFrame, trained: list[tuple[str, date, pd.Timestamp]]
 ) -> None:
-    assert CONTEST_ORIGINS == 2
+    assert COMPARISON_ORIGINS == 2
     for recipes in (("ridge", "stack"), ("stack", "ridge")):
-        outcome = hold_contest(features, until=UNTIL, recipes=recipes, horizon=HORIZON)
+        outcome = compare_recipes(features, until=UNTIL, recipes=recipes, horizon=HORIZON)
         assert outcome is not None
         assert (outcome.champion, outcome.challenger) == ("ridge", "stack")
-        assert outcome.beaten.recipe == "stack"
-        assert "ridge (RMSPE 0." in outcome.words("rmspe")
+        assert outcome.challenger_model.recipe == "stack"
+        assert "ridge (RMSPE 0." in outcome.summary("rmspe")
     origins = {origin for _, origin, _ in trained}
-    assert origins == set(contest_origins(date(2014, 1, 6), UNTIL, HORIZON))
+    assert origins == set(comparison_origins(date(2014, 1, 6), UNTIL, HORIZON))
     assert max(origins) == date(2015, 1, 9), "all days forecast from it are known"
 
 
@@ -57,17 +61,17 @@ def test_at_a_tie_the_recipe_that_serves_stays(
         module, "fit_pooled", lambda *_, recipe, **__: replace(model, recipe=recipe)
     )
     for recipes in (("ridge", "stack"), ("stack", "ridge")):
-        outcome = hold_contest(features, until=UNTIL, recipes=recipes, horizon=HORIZON)
+        outcome = compare_recipes(features, until=UNTIL, recipes=recipes, horizon=HORIZON)
         assert outcome is not None and outcome.champion == recipes[0]
 
 
 def test_what_comes_after_changes_nothing(
     features: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CONTEST_ORIGINS", 1)
+    monkeypatch.setattr(module, "COMPARISON_ORIGINS", 1)
 
     def errors(rows: pd.DataFrame) -> list[float]:
-        outcome = hold_contest(rows, until=UNTIL, recipes=("ridge", "ridge"), horizon=HORIZON)
+        outcome = compare_recipes(rows, until=UNTIL, recipes=("ridge", "ridge"), horizon=HORIZON)
         assert outcome is not None
         return [trial.rmspe for trial in outcome.trials]
 
@@ -77,5 +81,5 @@ def test_what_comes_after_changes_nothing(
 
 
 def test_a_short_history_is_no_ground_to_compare_on(features: pd.DataFrame) -> None:
-    assert hold_contest(features, until=date(2014, 4, 1), recipes=("ridge", "stack")) is None
-    assert hold_contest(features.head(0), until=UNTIL, recipes=("ridge", "stack")) is None
+    assert compare_recipes(features, until=date(2014, 4, 1), recipes=("ridge", "stack")) is None
+    assert compare_recipes(features.head(0), until=UNTIL, recipes=("ridge", "stack")) is None
