@@ -1,6 +1,6 @@
 """Forecasting as pure functions of frames: cleaning, features, models, intervals, scoring.
 
-Nothing in this package knows of Dagster, SQL, settings or files. Every function takes frames
-and gives frames back, so the same code runs in an asset, on a Spark executor, in a test and in
-the evaluation command.
+`pipeline.py` composes them; start there. Nothing here knows Dagster, SQL, settings or files, so
+the same code runs in an asset, on a Spark executor, in a test and in the evaluation command.
+Queries live in `warehouse`, the data set's file formats in `rossmann`.
 """

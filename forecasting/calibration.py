@@ -1,9 +1,9 @@
-"""From a point on the log scale to quantiles, means and the point that an error measure wants.
+"""Split-conformal calibration: from a log point to quantiles, means and the point forecast.
 
-Here belongs split-conformal calibration: residuals of past origins, divided by a store's scale
-and a factor for the kind of day, tell how far each quantile lies from the centre (Lei et al.
-2018, "Distribution-free predictive inference for regression", JASA 113; scaled residuals as in
-their section 5.2).
+Residuals of past origins are divided by the store's scale and by a factor for the kind of day.
+Their quantiles tell how far each forecast quantile lies from the centre (Lei et al. 2018,
+"Distribution-free predictive inference for regression", JASA 113; scaled residuals as in their
+section 5.2). The forecasts from past origins are made in `models/lookback.py`.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from forecasting.columns import QUANTILES
 
 ErrorMeasure = Literal["rmspe", "median", "mean"]
 
-#: Kinds of day that get a factor each: weekday × promo; ordinary, special or around Christmas;
-#: lead-time third.
+#: Number of kinds of day with a factor of their own: weekday × promo; ordinary, special or around
+#: Christmas; lead-time third.
 KINDS = {"weekday_promo": 14, "special": 3, "third": 3}
 _SPECIAL, _CHRISTMAS = 1, 2
-#: Days around Christmas that are a kind of their own: the errors of a first Christmas, which no
-#: model had seen before, must not widen every other day.
+#: Days before and after Christmas that form a kind of their own. No model has seen a Christmas
+#: before its first one, and those errors must not widen the intervals of other days.
 _CHRISTMAS_DAYS = 10
-#: With fewer residuals than this, the normal distribution's quantiles are used, widened.
+#: Residuals below which widened quantiles of the normal distribution are used.
 MIN_RESIDUALS = 300
 _UNCALIBRATED_WIDENING = 1.3
-#: Share of all residuals that a kind of day must bring to weigh as much as the factor 1. Those
-#: of one day go together, so this is counted in days of the chain: about five of 6 × 42.
+#: Share of all residuals at which a kind of day weighs as much as the prior factor 1. Residuals
+#: of one day are correlated, so this share counts days: about five of 6 × 42.
 _FACTOR_PRIOR = 0.02
-#: Corrections of centre are kept within this range: beyond, something else is wrong.
+#: Bounds of the centre corrections. A larger correction points to another fault.
 _POINT_RANGE = (0.97, 1.02)
 _MEAN_RANGE = (0.97, 1.03)
-#: How far past totals move the mean: most of what a few windows share is chance.
+#: Share of the past bias of totals that is corrected; a few windows share much by chance.
 _MEAN_TRUST = 0.5
-#: Levels that stand for the whole distribution when means are taken: the middle of 100 slices.
+#: Levels from which means are taken: the middles of 100 equal slices of the distribution.
 SHAPE_LEVELS = (np.arange(100) + 0.5) / 100
 _SCALE_GRID = np.linspace(0.0, 1.0, 401)
-#: A day that sold less than half of its forecast (a store closed at noon) tells nothing about
-#: the next; its relative error is counted as this much.
+#: Cap on a day's relative error. A day that sold less than half of its forecast, such as a store
+#: closed at noon, tells nothing about other days.
 _RELATIVE_CAP = 2.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where the quantiles lie, in units of a row's scale.
+    """Positions of the quantiles, in units of a row's scale.
 
     Attributes:
-        z: Position of each of ``QUANTILES`` relative to the log point, increasing.
-        factors: For each of :data:`KINDS`, the scale's factor for each kind of day.
-        shape: Positions of :data:`SHAPE_LEVELS`, from which means are taken.
-        point_factor: Factor on the point that minimises RMSPE under ``shape``.
-        mean_factor: Factor on the mean under ``shape`` that makes past totals unbiased.
-        rows: How many residuals it was made from.
+        z: Position of each of `QUANTILES` relative to the log point, increasing.
+        factors: Factors of the scale, for each of `KINDS` and each kind of day.
+        shape: Positions of `SHAPE_LEVELS`, from which means are taken.
+        point_factor: Correction of the point that minimizes RMSPE under `shape`.
+        mean_factor: Correction of the mean under `shape` that makes past totals less biased.
+        rows: Number of residuals behind it.
     """
 
     z: Array
@@ -70,7 +70,7 @@ class Calibration:
 
     @classmethod
     def default(cls) -> Calibration:
-        """Give the calibration to use when no past forecasts exist: normal and widened."""
+        """Return the calibration without past forecasts: widened normal quantiles."""
         return cls(
             _UNCALIBRATED_WIDENING * _normal_quantiles(QUANTILES),
             _normal_quantiles(SHAPE_LEVELS),
@@ -81,7 +81,7 @@ class Calibration:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a JSON-ready form."""
+        """Return a form that JSON can hold."""
         return {
             "z": self.z.tolist(),
             "shape": self.shape.tolist(),
@@ -93,7 +93,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Calibration:
-        """Undo :meth:`to_dict`."""
+        """Read what `to_dict` returned."""
         return cls(
             np.array(content["z"]),
             np.array(content["shape"]),
@@ -110,7 +110,7 @@ def _centred(unit: Array) -> Array:
 
 
 def _normal_quantiles(levels: Iterable[float]) -> Array:
-    # The standard library's: SciPy's statistics take a second to import, in every run's process.
+    # scipy.stats takes a second to import, which every run's process would pay.
     return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
 
 
@@ -125,7 +125,7 @@ def day_kinds(
         horizon: The horizon that the model was calibrated for.
 
     Returns:
-        For each of :data:`KINDS`, an index for each row.
+        For each of `KINDS`, an index for each row.
     """
     to_christmas = features["days_to_christmas"].to_numpy()
     christmas = (to_christmas <= _CHRISTMAS_DAYS) | (to_christmas >= 364 - _CHRISTMAS_DAYS)
@@ -161,17 +161,17 @@ def calibrate(
 ) -> Calibration:
     """Learn quantile positions and centre corrections from forecasts of past origins.
 
-    Quantiles are centred on the log point: by how much all stores together were above or below
-    their forecasts over a few months is chance, and says nothing about the next.
+    Quantiles are centred on the log point. The common error of all stores over a few months is
+    chance and does not predict the next one.
 
     Args:
         log_actual: Log of what was sold, shape (rows,).
-        log_point: Log forecasts, made without knowing it.
-        scale: Each row's residual scale as known at its origin.
-        kinds: Result of :func:`day_kinds`.
+        log_point: Log forecasts from before those sales.
+        scale: Residual scale of each row's store, as known at the origin.
+        kinds: Result of `day_kinds`.
 
     Returns:
-        The calibration; the default one with fewer than :data:`MIN_RESIDUALS` rows.
+        The calibration; the default one with fewer than `MIN_RESIDUALS` rows.
     """
     if len(log_actual) < MIN_RESIDUALS:
         return Calibration.default()
@@ -226,21 +226,21 @@ def _shape_moment(calibration: Calibration, scale: Array, power: float) -> Array
 
 
 def quantiles_of(calibration: Calibration, log_point: Array, scale: Array) -> Array:
-    """Give the quantiles of each row, shape (rows, quantiles): increasing and above zero."""
+    """Return the quantiles of each row, increasing and positive, shape (rows, quantiles)."""
     return np.exp(log_point[:, None] + scale[:, None] * calibration.z)
 
 
 def point_of(
     calibration: Calibration, log_point: Array, scale: Array, measure: ErrorMeasure
 ) -> Array:
-    """Give the point forecast that suits an error measure.
+    """Return the point forecast that minimizes an error measure.
 
     Args:
         calibration: The calibration.
         log_point: Log forecasts.
         scale: Scale of each row, with its kind's factor.
-        measure: ``rmspe`` (a little under the median, since it punishes over-forecasts),
-            ``median`` (absolute errors) or ``mean`` (totals).
+        measure: `rmspe` (a little under the median, since it punishes over-forecasts),
+            `median` (absolute errors) or `mean` (totals).
 
     Raises:
         ValueError: The measure is unknown.

@@ -1,7 +1,7 @@
-"""Which event wins: from delivered events to one row a store and date.
+"""The rule that turns events, corrections and plans into one row per store and date.
 
-Here belongs the rule that turns events, corrections and plans into days. It depends on the
-events' own fields only, never on the order in which they arrived.
+The rule depends only on the events' own fields, never on their order of arrival. Which events
+are invalid is decided before, in `streaming_job`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pandas as pd
 
 from forecasting.columns import DAY_COLUMNS
 
-#: What decides between two events of one store and date, most important first.
+#: Fields that order the events of one store and date, most important first; the last one wins.
 EVENT_ORDER = ("event_time", "topic", "topic_partition", "kafka_offset")
 
 _KEY = ["store", "date"]
@@ -22,17 +22,17 @@ def _winners(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def winning_events(events: pd.DataFrame) -> pd.DataFrame:
-    """Choose the sale that counts for each store and date.
+    """Return the winning sale of each store and date.
 
     Args:
-        events: One row a delivered event, with the columns of the day panel and topic,
-            topic_partition, kafka_offset, event_time. An event whose ``sales`` is NaN is a plan
-            and is ignored here.
+        events: One row per delivered event, with the columns of the day panel and topic,
+            topic_partition, kafka_offset, event_time. An event whose `sales` is NaN is a plan
+            and is ignored.
 
     Returns:
-        One row for each store and date that has a sale: the event with the latest event time,
-        ties broken by topic, topic-partition and offset, sorted by store and date. The columns
-        are those of ``events`` and ``corrections`` (int32): how many sales it superseded.
+        One row per store and date with a sale, sorted: the event with the latest event time,
+        ties broken by topic, topic-partition and offset. It has the columns of `events`, and
+        `corrections` (int32), the number of sales that it superseded.
     """
     sales = events[events["sales"].notna()]
     counts = sales.groupby(_KEY, sort=False).size().sub(1).rename("corrections").reset_index()
@@ -41,13 +41,13 @@ def winning_events(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def plans(events: pd.DataFrame) -> pd.DataFrame:
-    """Choose the plan that counts for each store and date.
+    """Return the winning plan of each store and date.
 
     Args:
-        events: As for :func:`winning_events`; only events without sales are looked at.
+        events: As for `winning_events`; events with sales are ignored.
 
     Returns:
-        One row for each store and date that has a plan, chosen by the same order.
+        One row per store and date with a plan, by the same order.
     """
     return _winners(events[events["sales"].isna()])
 
@@ -56,7 +56,7 @@ def days_of(winners: pd.DataFrame) -> pd.DataFrame:
     """Reduce winning events to the columns of the day panel.
 
     Args:
-        winners: Result of :func:`winning_events` or :func:`plans`.
+        winners: Result of `winning_events` or `plans`.
 
     Returns:
         The day panel, sorted by store and date, with a fresh index.

@@ -1,7 +1,7 @@
-"""Why a forecast is what it is: what each regressor of the day adds to the store's usual day.
+"""Explanation of one forecast: what each regressor adds to the store's average day.
 
-Here belongs taking a forecast's log point apart. The linear models are sums, so their parts are
-exact; the trees' correction is one part.
+The linear models are sums, so their parts are exact; the trees' correction is one part. How much
+a regressor matters over all days lives in `models/importance.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from forecasting.models.store_fit import linear_terms
 from forecasting.models.store_models import store_fit
 from forecasting.prediction import forecast_panel, log_points
 
-#: What a part smaller than this moves is not worth a line (log units: 0.1 %).
-_TINY = 1e-3
+#: Smallest part that is listed, in log units (0.1 %).
+_MIN_PART = 1e-3
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Explanation:
 
     Attributes:
         usual: Log sales of the store's average open day of the history, by the linear models.
-        parts: What each regressor adds to it on the day (log units), largest first; ``level`` is
-            how the last weeks ran against the models, ``trees`` the trees' correction.
+        parts: Effect of each regressor on the day (log units), largest first. `level` is the mean
+            residual of the last weeks, `trees` the trees' correction.
     """
 
     usual: float
@@ -46,25 +46,25 @@ def explain(
     origin: date,
     day: date,
 ) -> Explanation:
-    """Take the forecast of one store and day apart.
+    """Split the log forecast of one store and day into the effects of its regressors.
 
     Args:
         history_features: Feature rows of the store up to the origin.
-        store_model: The store's row of :func:`forecasting.models.store_models.fit_stores`.
+        store_model: The store's row of `fit_stores`.
         pooled: The pooled model, if the forecast had one.
-        future_features: Feature rows of the coming days.
+        future_features: Feature rows of the horizon.
         origin: The last day that the forecast saw.
         day: The day that was forecast.
 
     Raises:
-        ValueError: The day is none of the coming days.
+        ValueError: There is more than one store, or the day lies outside the horizon.
     """
     stores = np.unique(future_features["store"].to_numpy(np.int32))
     origins = np.full(len(stores), np.datetime64(origin, "D"))
     panel = forecast_panel(history_features, future_features, stores, origins)
     row = np.flatnonzero(panel.day == np.datetime64(day, "D"))
     if len(row) != 1 or day <= origin:
-        raise ValueError(f"{day} is no coming day of one store")
+        raise ValueError(f"{day} is not a future day of exactly one store")
     fit = store_fit(store_model, pooled, panel.stores)
     weights = np.array(HALF_LIFE_WEIGHTS)
     coefficients = weights @ fit.coefficients[0]
@@ -76,7 +76,7 @@ def explain(
     parts = pd.Series(coefficients * (panel.x[row[0]] - average), index=list(DESIGN_COLUMNS))
     parts["level"] = ridge - linear
     parts["trees"] = whole - ridge
-    parts = parts[parts.abs() >= _TINY]
+    parts = parts[parts.abs() >= _MIN_PART]
     return Explanation(
         usual=float(coefficients @ average),
         parts=parts.reindex(parts.abs().sort_values(ascending=False).index),

@@ -1,6 +1,7 @@
 """The pooled model as MLflow serves it: a day panel in, forecasts out.
 
-MLflow copies this file into each logged model and runs it when the model is loaded.
+MLflow copies this file into each logged model and runs it when the model is loaded. Registering
+models lives in `forecast_assets/registry.py`.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ class SalesForecast(PythonModel):
     """A pooled model behind MLflow's interface: a day panel in, forecasts out."""
 
     def load_context(self, context: Any) -> None:
-        """Reads the pooled model that was logged."""
+        """Read the pooled model that was logged."""
         self._model = PooledModel.from_bytes(Path(context.artifacts["pooled_model"]).read_bytes())
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Forecasts the days of a panel whose sales are missing.
+        """Forecast the days of a panel whose sales are missing.
 
         Args:
             context: MLflow's; not used.
-            model_input: The day panel: a row a store and date. Days without sales after a
-                store's newest day with sales are forecast, with the plan that they state.
+            model_input: Day panel, one row per store and date. Days after a store's newest day
+                with sales are forecast, with the plan in their rows.
             params: Not used.
 
         Returns:
-            The forecast frame: a row a store and coming day, with point, mean and quantiles.
+            The forecast frame: one row per store and future day, with point, mean and quantiles.
 
         Raises:
-            ValueError: No day has sales, or the model knows days after a store's newest.
+            ValueError: No day has sales, or the model was trained on days after a store's newest.
         """
         days = pd.DataFrame(model_input)[list(DAY_COLUMNS)].astype(
             {
@@ -62,9 +63,9 @@ class SalesForecast(PythonModel):
         plan = days[days["date"] > origin].drop(columns=["sales", "customers"])
         horizon = int((plan["date"] - plan["store"].map(origins)).dt.days.max()) if len(plan) else 0
         out = predict(self._model, days, plan, origins, horizon=horizon)
-        asked = pd.MultiIndex.from_frame(plan[["store", "date"]])
-        found = pd.MultiIndex.from_frame(out[["store", "date"]]).isin(asked)
-        return out[found].reset_index(drop=True)
+        keys = ["store", "date"]
+        requested = pd.MultiIndex.from_frame(out[keys]).isin(pd.MultiIndex.from_frame(plan[keys]))
+        return out[requested].reset_index(drop=True)
 
 
 set_model(SalesForecast())

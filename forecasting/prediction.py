@@ -1,4 +1,7 @@
-"""The forecast: per-store models, recent levels and calibrated quantiles put together."""
+"""The forecast frame from fitted models: log points, calibrated quantiles, point and mean.
+
+Fitting lives in `models/`; callers compose both through `pipeline.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel
 from forecasting.models.store_fit import StoreFit
 from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
 
+#: Days ahead that are forecast unless a caller says otherwise.
 DEFAULT_HORIZON = 42
 
 
@@ -35,26 +39,27 @@ def forecast(
     origins: pd.Series,
     error_measure: ErrorMeasure = "rmspe",
 ) -> pd.DataFrame:
-    """Forecast every row of ``future_features`` after its store's origin.
+    """Forecast every row of `future_features` after its store's origin.
 
     Args:
         history_features: Feature rows up to the origins; rows after a store's origin are
             ignored. The last 400 days are enough.
-        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
+        store_models: Result of `fit_stores`.
         pooled: The pooled model. Without it the stores' own models forecast alone, with normal
             quantiles widened by 1.3, and every store needs a model.
-        future_features: Feature rows of the coming days; rows up to the origin are ignored.
-        origins: Last known day by store id, for every store of ``future_features``.
-        error_measure: What ``point`` is best for: ``rmspe``, ``median`` or ``mean``.
+        future_features: Feature rows of the horizon; rows up to the origin are ignored.
+        origins: Last known day by store id, for every store of `future_features`.
+        error_measure: The error measure that `point` minimizes: `rmspe`, `median` or `mean`.
 
     Returns:
-        One row a store and coming day, sorted, with ``FORECAST_COLUMNS``: store (int32), origin
-        and date (datetime64[ns]), horizon (int16), open (int16), point, mean and quantiles in
-        sales (float64), plan_assumed (bool). Quantiles never cross; closed days are 0 throughout.
+        One row per store and day after its origin, sorted, with `FORECAST_COLUMNS`: store
+        (int32), origin and date (datetime64[ns]), horizon (int16), open (int16), point, mean and
+        quantiles in sales (float64), plan_assumed (bool). Quantiles never cross, and all values
+        of a closed day are 0.
 
     Raises:
-        ValueError: A store has no origin, no model while ``pooled`` is None, or the models were
-            made by another version or know days after the origin.
+        ValueError: A store has no origin, or no model while `pooled` is None; or a model was made
+            by another version of the code or trained on days after an origin.
     """
     stores = np.unique(future_features["store"].to_numpy(np.int32))
     day_origin = origin_array(stores, origins)
@@ -117,14 +122,14 @@ def forecast_panel(
     stores: npt.NDArray[np.int32],
     origins: npt.NDArray[np.datetime64],
 ) -> Panel:
-    """Put the recent past and the coming days of the stores to forecast side by side."""
+    """Join the recent past and the horizon of the stores to forecast into one panel."""
     by_store = pd.Series(origins.astype("datetime64[ns]"), stores)
     origin = history["store"].map(by_store)
     oldest = origin - pd.Timedelta(days=RESIDUAL_DAYS)
     past = history[(history["date"] <= origin) & (history["date"] > oldest)]
-    coming = future[future["date"] > future["store"].map(by_store)]
+    ahead = future[future["date"] > future["store"].map(by_store)]
     targets = {"log_sales": np.float32("nan"), "log_customers": np.float32("nan")}
-    return Panel.of(pd.concat([past, coming.assign(**targets)], ignore_index=True))
+    return Panel.of(pd.concat([past, ahead.assign(**targets)], ignore_index=True))
 
 
 def log_points(
@@ -134,18 +139,18 @@ def log_points(
     origins: npt.NDArray[np.datetime64],
     rows: npt.NDArray[np.int64],
 ) -> Array:
-    """Forecast rows on the log scale, one origin after the other."""
+    """Forecast rows on the log scale, origin by origin."""
     log_point = np.empty(len(rows))
     for origin in np.unique(origins):
-        mine = np.flatnonzero((origins == origin)[panel.store[rows]])
+        selected = np.flatnonzero((origins == origin)[panel.store[rows]])
         if pooled is None or not pooled.boosters:
-            log_point[mine] = ridge_log_point(panel, fit, origin, rows[mine])
+            log_point[selected] = ridge_log_point(panel, fit, origin, rows[selected])
             continue
-        x, linear = stack_inputs(panel, fit, origin, rows[mine])
+        x, linear = stack_inputs(panel, fit, origin, rows[selected])
         correction = stack_correction(pooled.boosters, x) - pooled.stack_offset
         correction *= pooled.stack_weight
-        # Trees have learnt from stores with a history only.
-        log_point[mine] = linear + np.where(
-            fit.n_days[panel.store[rows[mine]]] >= MIN_HISTORY_DAYS, correction, 0.0
+        # The trees were trained on stores with a history, and correct only those.
+        log_point[selected] = linear + np.where(
+            fit.n_days[panel.store[rows[selected]]] >= MIN_HISTORY_DAYS, correction, 0.0
         )
     return log_point

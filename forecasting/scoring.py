@@ -1,9 +1,9 @@
 """Error measures of forecasts.
 
-Here belongs the arithmetic that compares forecasts with what happened. WAPE, MASE, WQL and SQL
-follow the definitions of fev-bench (repository autogluon/fev, ``fev/metrics.py``), where truth
-that is missing is skipped. Every function takes arrays of one shape and returns one number, NaN
-when there is nothing to score.
+Every function compares an array of forecasts with actual sales and returns one number, NaN if
+there is nothing to score. WAPE, MASE, WQL and SQL follow the definitions of fev-bench (repository
+autogluon/fev, `fev/metrics.py`), which skip unknown actual values. Measures from sums that
+PostgreSQL keeps live in `evaluation/accuracy.py`.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ def _mean(values: Array) -> float:
 
 
 def rmspe(actual: Array, forecast: Array) -> float:
-    """Root mean square percentage error over rows with sales above zero (Kaggle's measure)."""
+    """Return the root mean square percentage error over rows with sales (Kaggle's measure)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.where(actual > 0, (actual - forecast) / actual, np.nan)
     return float(np.sqrt(_mean(error**2)))
 
 
 def mape(actual: Array, forecast: Array) -> float:
-    """Mean absolute percentage error over rows with sales above zero."""
+    """Return the mean absolute percentage error over rows with sales."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return _mean(np.where(actual > 0, np.abs(actual - forecast) / actual, np.nan))
 
 
 def wape(actual: Array, forecast: Array) -> float:
-    """Mean absolute error divided by the mean of the absolute actual values."""
+    """Return the mean absolute error divided by the mean absolute actual value."""
     known = ~np.isnan(actual)
     scale = np.abs(actual[known]).sum()
     return float(np.abs(actual - forecast)[known].sum() / scale) if scale > 0 else float("nan")
 
 
 def bias(actual: Array, forecast: Array) -> float:
-    """Sum of forecasts over sum of actual values, minus one; positive is too high."""
+    """Return the sum of forecasts over the sum of actual values, minus 1; positive is too high."""
     known = ~np.isnan(actual)
     total = actual[known].sum()
     return float(forecast[known].sum() / total - 1.0) if total > 0 else float("nan")
 
 
 def coverage(actual: Array, low: Array, high: Array) -> float:
-    """Share of known actual values from ``low`` to ``high``, both included."""
+    """Return the share of known actual values from `low` to `high`, both included."""
     known = ~np.isnan(actual)
     inside = (actual >= low) & (actual <= high)
     return float(inside[known].mean()) if known.any() else float("nan")
@@ -56,7 +56,7 @@ def coverage(actual: Array, low: Array, high: Array) -> float:
 def seasonal_scale(days: pd.DataFrame, origin: pd.Timestamp, season: int) -> pd.Series:
     """Compute each store's scale for MASE and SQL.
 
-    The mean absolute difference of days a season apart, where both are known (daily grid).
+    It is the mean absolute difference between days one season apart, where both are known.
 
     Args:
         days: Day panel; a day without a row is unknown, a closed day has sales 0.
@@ -72,7 +72,7 @@ def seasonal_scale(days: pd.DataFrame, origin: pd.Timestamp, season: int) -> pd.
 
 
 def mase(actual: Array, forecast: Array, scale: Array) -> float:
-    """Mean absolute error divided by each row's seasonal scale."""
+    """Return the mean absolute error in units of each row's seasonal scale."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.abs(actual - forecast) / scale
     return _mean(np.where(np.isfinite(ratio), ratio, np.nan))
@@ -94,7 +94,7 @@ def quantile_loss(actual: Array, quantiles: Array, levels: Array) -> Array:
 
 
 def wql(actual: Array, quantiles: Array, levels: Array) -> float:
-    """Weighted quantile loss: mean quantile loss over the mean absolute actual value."""
+    """Return the weighted quantile loss: its mean over the mean absolute actual value."""
     known = ~np.isnan(actual)
     scale = np.abs(actual[known]).mean() if known.any() else 0.0
     loss = quantile_loss(actual, quantiles, levels)[known]
@@ -102,7 +102,7 @@ def wql(actual: Array, quantiles: Array, levels: Array) -> float:
 
 
 def sql(actual: Array, quantiles: Array, levels: Array, scale: Array) -> float:
-    """Scaled quantile loss: mean quantile loss in units of each row's seasonal scale."""
+    """Return the scaled quantile loss: its mean in units of each row's seasonal scale."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = quantile_loss(actual, quantiles, levels) / scale[:, None]
     return _mean(np.where(np.isfinite(ratio), ratio, np.nan))

@@ -48,7 +48,7 @@ class ClaimedChanges:
 
 
 def have_settled(transaction: Transaction, seconds: float) -> bool:
-    """Tell whether changes wait for a refresh and none was added for some time.
+    """Return whether changes wait for a refresh and none was added for some time.
 
     The query is cheap enough to poll.
     """
@@ -135,7 +135,7 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
 
 
 def has_begun(transaction: Transaction, refresh_id: str) -> bool:
-    """Tell whether a refresh has claimed its changes."""
+    """Return whether a refresh has claimed its changes."""
     return bool(
         transaction.value(
             "SELECT count(*) FROM sales.refreshes WHERE refresh_id = $1", (refresh_id,)

@@ -1,7 +1,7 @@
 """The whole stack behind sktime's interface: one forecaster for a panel of stores.
 
-Here belongs the translation between sktime's (store, date) panels and this package's frames;
-:mod:`forecasting.estimators.store` does the same for one store.
+It translates between sktime's (store, date) panels and this package's frames; `store.py` does so
+for one store.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from forecasting.pipeline import fit, predict
 class SalesForecaster(BaseForecaster):
     """Pooled and per-store models for a panel of stores with a plan.
 
-    ``y`` is a panel indexed by (store, date), ``X`` has the columns ``open``, ``promo``,
-    ``state_holiday`` and ``school_holiday`` on the same index, and for the days to forecast.
-    Days that ``X`` does not reach get the usual openings and the promo cycle.
+    `y` is a panel indexed by (store, date), `X` has the columns `open`, `promo`,
+    `state_holiday` and `school_holiday` on the same index and for the days to forecast. Days
+    beyond `X` get the usual openings and the promo cycle.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class SalesForecaster(BaseForecaster):
         Raises:
         ------
         ValueError
-            ``X`` is missing or lacks a column of the plan.
+            `X` is missing or lacks a column of the plan.
         """
         self.column_ = y.columns[0]
         self.days_ = _panel_days(y[self.column_], X)
@@ -160,7 +160,7 @@ class SalesForecaster(BaseForecaster):
     def _forecast(self, fh: Any, X: pd.DataFrame | None) -> pd.DataFrame:
         steps = np.asarray(fh.to_relative(self.cutoff).to_pandas(), np.int64)
         if steps.min() < 1:
-            raise NotImplementedError("days are forecast after the end of y only")
+            raise NotImplementedError("days can only be forecast after the end of y")
         plan = self.days_.head(0)
         if X is not None:
             plan = _panel_days(pd.Series(np.nan, index=X.index), X)
@@ -171,7 +171,7 @@ class SalesForecaster(BaseForecaster):
 def _panel_days(y: pd.Series, X: pd.DataFrame | None) -> pd.DataFrame:
     """Turn a panel and its plan into the day panel."""
     if X is None or not set(PLAN_COLUMNS) <= set(X.columns):
-        raise ValueError(f"X has to have the columns {', '.join(PLAN_COLUMNS)}")
+        raise ValueError(f"X must have the columns {', '.join(PLAN_COLUMNS)}")
     stores, dates = y.index.get_level_values(0), y.index.get_level_values(1)
     if isinstance(dates, pd.PeriodIndex):
         dates = dates.to_timestamp()

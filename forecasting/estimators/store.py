@@ -1,7 +1,7 @@
 """The per-store model behind sktime's interface.
 
-Here belongs the translation between sktime's conventions and this package's functions; the
-algebra is that of :mod:`forecasting.models.linear`.
+It translates between sktime's conventions and this package's functions. The algebra lives in
+`models/linear.py`; the forecaster of a whole panel lives in `panel.py`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _STORE = 1
 class StoreRidgeForecaster(BaseForecaster):
     """Ridge regression of one store's sales on calendar, plan and trend, in closed form.
 
-    With a daily date index and the exogenous columns ``open``, ``promo``, ``state_holiday`` and
-    ``school_holiday``, and a ``pooled`` model, the forecast is exactly the one that the
-    pipeline makes for a store. Any other series gets the same closed form with a smaller set
-    of regressors: trend, season dummies and the exogenous columns, standardised.
+    With a daily date index and the exogenous columns `open`, `promo`, `state_holiday` and
+    `school_holiday`, and a `pooled` model, the forecast equals that of the pipeline. Any other
+    series gets the same closed form with a smaller set of regressors: trend, season dummies and
+    the exogenous columns, standardized.
 
     Parameters
     ----------
     pooled : PooledModel, optional (default=None)
-        What the coefficients are shrunk to and how quantiles are calibrated. It must not have
-        been trained after the end of ``y``.
+        Population that the coefficients are shrunk to, and calibration of the quantiles. It must
+        not be trained on days after the end of `y`.
     season_length : int, optional (default=7)
         Steps in a season, for series that are not a store's day panel.
     half_life : float, optional (default=400.0)
-        Steps after which a past observation weighs half, for such series.
+        Steps after which the weight of a past observation halves, for such series.
     spread : float, optional (default=0.3)
         Prior standard deviation of each of their coefficients, in units of the standard
         deviation of the series.
@@ -213,7 +213,7 @@ class StoreRidgeForecaster(BaseForecaster):
         return np.exp(values) if self.logs_ else values
 
     def _series_forecast(self, fh: Any, X: pd.DataFrame | None) -> tuple[Array, Array]:
-        """Give centre and standard deviation on the scale of the regression's target."""
+        """Return centre and standard deviation on the scale of the regression's target."""
         steps = np.asarray(fh.to_relative(self.cutoff).to_pandas(), np.int64) + self.n_ - 1
         if X is not None:
             X = X.reindex(fh.to_absolute_index(self.cutoff)) if len(X) != len(steps) else X
@@ -225,17 +225,17 @@ class StoreRidgeForecaster(BaseForecaster):
         )
 
     def _store_forecast(self, index: pd.Index, X: pd.DataFrame | None) -> pd.DataFrame:
-        """Forecast a store's days through the pipeline's own functions, one row an index entry."""
+        """Forecast a store's days through the pipeline, one row per entry of the index."""
         dates = _dates(index)
         origin = self.origins_[_STORE]
         horizon = int((dates.max() - origin).days)
         if dates.min() <= origin:
-            raise NotImplementedError("a store's days are forecast after the end of y only")
+            raise NotImplementedError("a store can only be forecast after the end of y")
         plan = self.days_.head(0)
         if X is not None:
             plan = _day_panel(pd.Series(np.nan, index=X.index), X)
         # The store's model is fitted here, not in `_fit`, because the last known days look ahead
-        # into the plan. The closed form of one store takes milliseconds.
+        # into the plan. Fitting one store takes milliseconds.
         rows = predict(self.pooled, self.days_, plan, self.origins_, horizon=horizon)
         return rows.set_index("date").loc[dates]
 
@@ -261,7 +261,7 @@ def _dates(index: pd.Index) -> pd.DatetimeIndex:
 
 
 def _is_day_panel(y: pd.Series, X: pd.DataFrame | None) -> bool:
-    """Tell whether a series has daily dates and the plan's columns."""
+    """Return whether a series has daily dates and the plan's columns."""
     if X is None or not set(PLAN_COLUMNS) <= set(X.columns):
         return False
     if isinstance(y.index, pd.PeriodIndex):

@@ -1,1 +1,4 @@
-"""Evaluation: error measures, accuracy of issued forecasts, champion against challenger."""
+"""Evaluation: accuracy of issued forecasts, and comparison of champion and challenger.
+
+The error measures live in `forecasting/scoring.py`.
+"""

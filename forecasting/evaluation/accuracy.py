@@ -1,7 +1,7 @@
-"""How good forecasts have turned out: measures from sums, and when to worry.
+"""Accuracy of forecasts whose days are known: measures from sums, and the bounds of usual ones.
 
-Here belongs the arithmetic on sums over scored forecasts (PostgreSQL makes them), and the bounds
-beyond which people are told. The definitions are those of :mod:`forecasting.evaluation.scoring`.
+PostgreSQL computes the sums (`warehouse/accuracy.py`). The measures are defined as in
+`forecasting/scoring.py`, which computes them from rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: What is added up over scored forecasts; the columns of that name in `forecast_accuracy`.
+#: Sums over scored forecasts, named as the columns of `forecast_accuracy`.
 SUMS = (
     "forecasts",
     "sold",
@@ -22,27 +22,26 @@ SUMS = (
     "inside_80",
     "inside_95",
 )
-#: Bounds of what counts as usual. Of the 15 windows in docs/forecasting.md, all but one (the
-#: first that the model ever saw a Christmas before) lie within them: a month of bad luck does not
-#: cross them, intervals or levels that no longer fit do.
+#: Largest usual deviations. Of the 15 windows in docs/forecasting.md, 13 lie within them, so a
+#: month of chance errors rarely exceeds them.
 COVERAGE_80_TOLERANCE = 0.07
 COVERAGE_95_TOLERANCE = 0.04
 BIAS_TOLERANCE = 0.05
-#: With fewer different days there is nothing to judge: stores err together on a day.
+#: Distinct days needed for a verdict: the errors of all stores on one day are correlated.
 MIN_DAYS = 7
-#: The newest days that are judged together.
+#: Number of newest days that are judged together.
 RECENT_DAYS = 28
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Measures of some scored forecasts; NaN where nothing was sold.
+    """Accuracy measures of some scored forecasts; NaN where nothing was sold.
 
     Attributes:
-        forecasts: How many forecasts were scored.
-        rmspe: Root mean square percentage error of ``point`` over days with sales.
+        forecasts: Number of scored forecasts.
+        rmspe: Root mean square percentage error of `point` over days with sales.
         wape: Sum of the median's absolute errors over the sum of sales.
-        bias: Sum of ``mean`` over the sum of sales, minus one; positive is too high.
+        bias: Sum of `mean` over the sum of sales, minus one; positive is too high.
         coverage_80: Share of days with sales inside the 80 % interval.
         coverage_95: Share of days with sales inside the 95 % interval.
     """
@@ -56,7 +55,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, sums: Iterable[Mapping[str, Any]]) -> Accuracy:
-        """Add up rows of sums and take the measures.
+        """Compute the measures of the total of some sums.
 
         Args:
             sums: Rows with `SUMS`.
@@ -73,16 +72,16 @@ class Accuracy:
         )
 
     def measures(self) -> dict[str, float]:
-        """Give the measures that are numbers, by name."""
-        found = {
+        """Return the measures that are not NaN, by name."""
+        measures = {
             name: float(getattr(self, name))
             for name in ("rmspe", "wape", "bias", "coverage_80", "coverage_95")
         }
-        return {name: value for name, value in found.items() if not math.isnan(value)}
+        return {name: value for name, value in measures.items() if not math.isnan(value)}
 
     def findings(self) -> list[str]:
-        """Say, a sentence each, what lies beyond the bounds."""
-        said = []
+        """Describe each measure outside its bounds in a sentence."""
+        findings = []
         for level, share, tolerance in (
             (80, self.coverage_80, COVERAGE_80_TOLERANCE),
             (95, self.coverage_95, COVERAGE_95_TOLERANCE),
@@ -90,11 +89,11 @@ class Accuracy:
             gap = share - level / 100
             if abs(gap) > tolerance:
                 width = "too narrow" if gap < 0 else "too wide"
-                said.append(f"the {level} % interval holds {share:.1%} of the days: {width}")
+                findings.append(f"the {level} % interval holds {share:.1%} of the days: {width}")
         if abs(self.bias) > BIAS_TOLERANCE:
             side = "high" if self.bias > 0 else "low"
-            said.append(f"totals are forecast {abs(self.bias):.1%} too {side}")
-        return said
+            findings.append(f"totals are forecast {abs(self.bias):.1%} too {side}")
+        return findings
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -103,17 +102,17 @@ def _ratio(part: float, whole: float) -> float:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a look at recent accuracy found: whether all is well, in words, and by lead time."""
+    """Verdict on recent accuracy: whether it is usual, a summary, and a table by lead time."""
 
     passed: bool
-    words: str
+    summary: str
     table: str
 
 
 def judge(rows: list[dict[str, Any]]) -> Verdict:
     """Judge recent accuracy.
 
-    What planners saw counts; as long as none of it has met its day, backtests stand in.
+    Issued forecasts count. Until the first of them can be scored, backtests are judged instead.
 
     Args:
         rows: Sums by kind and week of lead time, with kind, lead_week and days.
@@ -122,20 +121,20 @@ def judge(rows: list[dict[str, Any]]) -> Verdict:
         The verdict, with a Markdown table by lead time (empty when nothing has been scored).
     """
     kind = "issued" if any(row["kind"] == "issued" for row in rows) else "backtest"
-    seen = [row for row in rows if row["kind"] == kind]
-    if not seen:
+    scored = [row for row in rows if row["kind"] == kind]
+    if not scored:
         return Verdict(True, "no forecast has met its day yet", "")
-    total = Accuracy.of(seen)
-    days = max(int(row["days"]) for row in seen)
+    total = Accuracy.of(scored)
+    days = max(int(row["days"]) for row in scored)
     summary = (
         f"{total.forecasts:,} {kind} forecasts of the last {days} days: RMSPE {total.rmspe:.3f}, "
         f"WAPE {total.wape:.3f}, bias {total.bias:+.1%}, coverage {total.coverage_80:.1%} of 80 % "
         f"and {total.coverage_95:.1%} of 95 %"
     )
-    found = total.findings()
+    findings = total.findings()
     if days < MIN_DAYS:
-        return Verdict(True, f"too few days to judge; {summary}", _table(seen))
-    return Verdict(not found, "; ".join([*found, summary]), _table(seen))
+        return Verdict(True, f"too few days to judge; {summary}", _table(scored))
+    return Verdict(not findings, "; ".join([*findings, summary]), _table(scored))
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -144,10 +143,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        week, found = int(row["lead_week"]), Accuracy.of([row])
+        week, measured = int(row["lead_week"]), Accuracy.of([row])
         lines.append(
-            f"| {7 * week - 6} to {7 * week} | {found.forecasts:,} | {found.rmspe:.4f} "
-            f"| {found.wape:.4f} | {found.bias:+.1%} | {found.coverage_80:.1%} "
-            f"| {found.coverage_95:.1%} |"
+            f"| {7 * week - 6} to {7 * week} | {measured.forecasts:,} | {measured.rmspe:.4f} "
+            f"| {measured.wape:.4f} | {measured.bias:+.1%} | {measured.coverage_80:.1%} "
+            f"| {measured.coverage_95:.1%} |"
         )
     return "\n".join(lines)

@@ -1,1 +1,4 @@
-"""Features: of a day, of a plan, and of what an origin knows; and the arrays models fit on."""
+"""Features of days and plans, and the arrays that models are fitted on.
+
+Inputs that summarize sales up to an origin live in `models/at_origin.py`.
+"""

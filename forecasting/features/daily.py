@@ -1,14 +1,13 @@
-"""Day-level features of a store: what the calendar and the plan say about one day.
+"""Day-level features of a store, from the calendar and the plan.
 
-Here belongs everything that depends on a day and its neighbourhood but on no later sales:
-positions in promo blocks and holidays, closures, refurbishments, Christmas and Easter. The only
-values that come from sales are the day's own ``log_sales`` and ``log_customers``, the targets.
-Features that summarise sales up to an origin belong in :mod:`forecasting.features.at_origin`; wide
-design matrices are expanded from these columns in :mod:`forecasting.features.design`.
+They describe a day's position in promo blocks and holidays, closures, refurbishments, Christmas
+and Easter. Only `log_sales` and `log_customers`, the day's own targets, come from sales.
+Inputs that summarize sales up to an origin live in `models/at_origin.py`; `features/design.py`
+expands these columns into the regressors.
 
-Every counter is capped so that a day's features depend on no more than :data:`CONTEXT_DAYS`
-before it and :data:`LOOKAHEAD_DAYS` after it. A day without a row counts as unknown: it is
-neither promo nor holiday nor closed, and it ends every run that it interrupts.
+Every counter is capped, so a day's features depend on at most `CONTEXT_DAYS` before it and
+`LOOKAHEAD_DAYS` after it. A day without a row is unknown: it is neither promo nor holiday nor
+closed, and it ends the run that it interrupts.
 """
 
 from __future__ import annotations
@@ -22,13 +21,17 @@ import numpy.typing as npt
 import pandas as pd
 from dateutil.easter import easter
 
-#: Runs of closed days of at least this length are refurbishments; Christmas with a Sunday and a
-#: bridge day stays below it.
+#: Closed days in a row that count as a refurbishment. Christmas with a Sunday and a bridge day is
+#: shorter.
 REFURBISHMENT_MIN_DAYS = 6
+#: Caps of the days since a refurbishment and of its length, in days.
 REFURBISHMENT_SINCE_CAP = 90
 REFURBISHMENT_LENGTH_CAP = 60
+#: Cap of all other counters that look back, in days.
 SINCE_CAP = 30
+#: Days of the plan after a day that its features depend on.
 LOOKAHEAD_DAYS = 14
+#: Days before a day that its features depend on.
 CONTEXT_DAYS = REFURBISHMENT_SINCE_CAP + REFURBISHMENT_LENGTH_CAP
 
 #: Columns of a feature row after its key (store, date), with PostgreSQL's type names.
@@ -63,7 +66,7 @@ FEATURE_COLUMNS: dict[str, str] = {
     "plan_assumed": "bool",
 }
 
-#: The codes of ``state_holiday``: none, public holiday, Easter, Christmas.
+#: Numbers of the codes of `state_holiday`: none, public holiday, Easter, Christmas.
 STATE_HOLIDAY_CODES = {"0": 0, "a": 1, "b": 2, "c": 3}
 
 _NUMPY_TYPES = {"int2": np.int16, "int4": np.int32, "float4": np.float32, "bool": np.bool_}
@@ -80,7 +83,7 @@ def easter_sunday(years: npt.NDArray[np.integer]) -> npt.NDArray[np.datetime64]:
 
 
 def _run_before(flag: Grid) -> Counts:
-    """Count the days of ``flag`` in a row up to and including each day (stores × days)."""
+    """Count the days of `flag` in a row up to and including each day (stores × days)."""
     out = np.zeros(flag.shape, np.int16)
     run = np.zeros(flag.shape[0], np.int16)
     for j in range(flag.shape[1]):
@@ -90,7 +93,7 @@ def _run_before(flag: Grid) -> Counts:
 
 
 def _since(flag: Grid, cap: int) -> Counts:
-    """Count the days since the last day of ``flag`` (0 on it), at most ``cap`` + 1."""
+    """Count the days since the last day of `flag` (0 on it), at most `cap` + 1."""
     out = np.empty(flag.shape, np.int16)
     since = np.full(flag.shape[0], cap + 1, np.int16)
     for j in range(flag.shape[1]):
@@ -105,7 +108,7 @@ def _backwards(function: Callable[..., Counts], flag: Grid, *args: int) -> Count
 
 
 def _shifted(values: npt.NDArray[np.generic], days: int) -> npt.NDArray[np.generic]:
-    """Give each day the value of the day before it (``days`` = 1) or after it (-1), else 0."""
+    """Shift values to later (`days` = 1) or earlier (-1) days; fill the edge with 0."""
     out = np.zeros_like(values)
     if days > 0:
         out[:, days:] = values[:, :-days]
@@ -115,7 +118,7 @@ def _shifted(values: npt.NDArray[np.generic], days: int) -> npt.NDArray[np.gener
 
 
 def _windowed(flag: Grid, days: int) -> Counts:
-    """Count the days of ``flag`` among the ``days`` days before each day, itself excluded."""
+    """Count the days of `flag` among the `days` days before each day, itself excluded."""
     total = np.zeros((flag.shape[0], flag.shape[1] + 1), np.int32)
     np.cumsum(flag, axis=1, out=total[:, 1:])
     start = np.maximum(np.arange(flag.shape[1]) - days, 0)
@@ -123,7 +126,7 @@ def _windowed(flag: Grid, days: int) -> Counts:
 
 
 def _refurbishments(closed: Grid) -> tuple[Counts, Counts, Counts]:
-    """Find long closures: days since the last, days to the next, length of the last."""
+    """Return days since the last refurbishment, days to the next, and length of the last."""
     n_days = closed.shape[1]
     run = _run_before(closed)
     ends = (run >= REFURBISHMENT_MIN_DAYS) & ~_shifted(closed, -1).astype(bool)
@@ -136,13 +139,13 @@ def _refurbishments(closed: Grid) -> tuple[Counts, Counts, Counts]:
         length[:, j] = last
     ahead = _backwards(_run_before, closed)
     starts = (ahead >= REFURBISHMENT_MIN_DAYS) & ~_shifted(closed, 1).astype(bool)
-    # A closure is only seen once enough of it lies inside the look-ahead to be called long.
+    # A future closure counts once enough of it lies inside the look-ahead.
     visible = LOOKAHEAD_DAYS - REFURBISHMENT_MIN_DAYS + 1
     return since, _backwards(_since, starts, visible), length
 
 
 def _week_total(flag: Grid, weekday: npt.NDArray[np.int64]) -> Counts:
-    """Count the days of ``flag`` in the Monday-to-Sunday week of each day."""
+    """Count the days of `flag` in the Monday-to-Sunday week of each day."""
     week = np.cumsum(weekday == 0)
     total = np.zeros((flag.shape[0], int(week.max(initial=0)) + 1), np.int16)
     for j, k in enumerate(week):

@@ -1,8 +1,8 @@
-"""The linear model's design matrix, expanded from the compact day-level features.
+"""The design matrix of the linear models: regressors of log sales from day-level features.
 
-Here belongs the translation of stored features into regressors of log sales. Every column is a
-function of one feature row alone, so the same row gives the same regressors whether it is
-history or a planned day.
+Every regressor depends on one feature row alone, so a row has the same regressors as history and
+as a planned day. To add one, name it in `DESIGN_COLUMNS` and write it in a `_put_…` function.
+The features themselves are computed in `features/daily.py`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _Put = Callable[[str, npt.NDArray[Any] | float], None]
 #: Feature columns as arrays, by name.
 _Columns = dict[str, npt.NDArray[Any]]
 
-#: Rows that are expanded at a time, so that the columns being written stay in the cache.
+#: Rows expanded at a time, so that the columns being written fit in the processor's cache.
 _BLOCK_ROWS = 16_384
 
-#: The trend is counted in years from here, so that its coefficient is of the order of 0.1.
+#: Origin of the trend, which is counted in years so that its coefficient is of the order of 0.1.
 TREND_EPOCH = np.datetime64("2014-07-01", "D")
 
 #: Bins of days to and since Christmas (25 December), first and last day included.
@@ -42,10 +42,11 @@ AROUND_EASTER = (
 )  # fmt: skip
 #: Bins of days since a refurbishment ended.
 AFTER_REFURBISHMENT = ((1, 2), (3, 7), (8, 21), (22, 45), (46, 90))
+#: Number of sine and cosine pairs over a year and over a month.
 YEARLY_HARMONICS = 4
 MONTHLY_HARMONICS = 3
-#: Days around the turn of a month that get a regressor of their own, counted in days of the
-#: calendar and, from Monday to Friday, in working days: salaries are paid on the last of these.
+#: Days around the turn of a month with a regressor of their own, in calendar days and (Monday to
+#: Friday) in working days. Salaries are paid on the last working day.
 MONTH_TURN = (-3, -2, -1, 1, 2, 3)
 WORKING_TURN = (-3, -2, -1, 1, 2, 3)
 
@@ -56,7 +57,7 @@ def _bins(prefix: str, bins: Iterable[tuple[int, int]]) -> list[str]:
     return [f"{prefix}_{low}_{high}" for low, high in bins]
 
 
-#: Names of the columns of :func:`design_matrix`, in order.
+#: Names of the columns of `design_matrix`, in order.
 DESIGN_COLUMNS: tuple[str, ...] = (
     "intercept",
     *(f"is_{day}" for day in _WEEKDAYS[1:]),
@@ -102,10 +103,10 @@ def design_matrix(features: pd.DataFrame) -> Matrix:
     """Expand feature rows into regressors of log sales.
 
     Args:
-        features: Rows of :func:`forecasting.features.daily.day_features`.
+        features: Result of `day_features`, any rows of it.
 
     Returns:
-        Array (float32) of shape (rows, len(:data:`DESIGN_COLUMNS`)).
+        Array (float32) of shape (rows, len(`DESIGN_COLUMNS`)).
     """
     out = np.zeros((len(features), len(DESIGN_COLUMNS)), np.float32)
     for low in range(0, len(features), _BLOCK_ROWS):

@@ -1,7 +1,6 @@
-"""A feature frame as arrays: design matrix, target and where each store's rows are.
+"""A feature frame as arrays: design matrix, target and the position of each store's rows.
 
-Here belongs the step from frames to the arrays that the closed form works on: weighted sums up
-to an origin, kept rolling over several origins without reading a row twice.
+Weighted sums of these arrays, which the closed-form models need, live in `models/moments.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Panel:
         day: Each row's date (datetime64[D]).
         x: Design matrix, float32, shape (rows, p).
         y: Log sales, NaN where closed or unknown.
-        bounds: Rows ``bounds[s]`` to ``bounds[s + 1]`` are store s's.
+        bounds: Rows `bounds[s]` to `bounds[s + 1]` are store s's.
     """
 
     frame: pd.DataFrame
@@ -40,7 +39,7 @@ class Panel:
 
     @classmethod
     def of(cls, features: pd.DataFrame) -> Panel:
-        """Make the arrays from feature rows in any order."""
+        """Build the arrays from feature rows in any order."""
         frame = features.sort_values(["store", "date"], kind="stable", ignore_index=True)
         stores, store = np.unique(frame["store"].to_numpy(np.int32), return_inverse=True)
         return cls(

@@ -1,7 +1,7 @@
-"""What is known and what is assumed about coming days.
+"""Plans of the days after an origin, and the features of those days.
 
-Here belongs the completion of a plan: days that nobody planned get the store's usual weekday
-openings and the chain's 14-day promo cycle, and say so in ``plan_assumed``.
+A day without a plan gets the store's usual weekday opening and the chain's 14-day promo cycle;
+`plan_assumed` marks it. The features themselves are computed in `features/daily.py`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_feature
 
 #: The promo cycle of the chain, in days.
 PROMO_CYCLE_DAYS = 14
-#: How much history tells the usual weekday openings.
+#: Days of history that define the usual weekday openings.
 OPENING_DAYS = 56
 
-_PROMO = ["store", "date", "promo"]
+_PROMO_COLUMNS = ["store", "date", "promo"]
 
 
 def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
-    """Give each store's usual opening (0 or 1) by weekday; Monday to Saturday when unknown."""
+    """Return each store's usual opening (0 or 1) by weekday; Monday to Saturday if unknown."""
     origin = history["store"].map(origins)
     recent = history[
         (history["date"] <= origin)
@@ -79,19 +79,19 @@ def complete_plan(
     origins: pd.Series,
     horizon: int,
 ) -> pd.DataFrame:
-    """Give every store a row for each of the ``horizon`` days after its origin.
+    """Complete the plan of the `horizon` days after each store's origin.
 
     Args:
         history_days: Day panel up to the origins; the last 56 days are enough.
         planned_days: Known plans with store, date and any of open, promo, state_holiday and
-            school_holiday; missing values are allowed. A plan without ``open`` counts as open.
+            school_holiday; missing values are allowed. A plan without `open` counts as open.
             Rows up to a store's origin are ignored.
         origins: Origin (last known day) by store.
         horizon: Days ahead.
 
     Returns:
-        Day panel of the coming days, sorted by store and date, ``sales`` and ``customers`` NaN,
-        with ``plan_assumed`` (bool): True where the day had no plan and got the usual weekday
+        Day panel of the horizon, sorted by store and date, with `sales` and `customers` NaN, and
+        `plan_assumed` (bool). It is True for a day without a plan, which gets the usual weekday
         opening, the promo of the same day of the last promo cycle, and no holiday.
     """
     origins = pd.to_datetime(origins).sort_index()
@@ -109,7 +109,9 @@ def complete_plan(
     opened = pd.to_numeric(days["open"], errors="coerce").to_numpy(np.float64)
     opened = np.where(np.isnan(opened), np.where(assumed, usual, 1), opened)
     by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
-    promo = _complete_promos(days, pd.concat([history[_PROMO], known[_PROMO]]), by_date)
+    promo = _complete_promos(
+        days, pd.concat([history[_PROMO_COLUMNS], known[_PROMO_COLUMNS]]), by_date
+    )
     holiday = days["state_holiday"].astype("object")
     school = pd.to_numeric(days["school_holiday"], errors="coerce").fillna(0)
     return pd.DataFrame(
@@ -134,21 +136,21 @@ def features_with_plan(
     origins: pd.Series,
     horizon: int,
 ) -> pd.DataFrame:
-    """Compute the features of the past and of the ``horizon`` days after each store's origin.
+    """Compute the features of the past and of the `horizon` days after each store's origin.
 
-    Past and coming days are seen together, so that the last known days look ahead into the
-    plan, as all days before them did. The plan is completed some way past the horizon, so that
-    the last coming days have their look-ahead too.
+    Past and future days are computed together, so that the last known days look ahead into the
+    plan as earlier days do. The plan is completed beyond the horizon, so that its last days have
+    a look-ahead too.
 
     Args:
         history_days: Day panel; rows after a store's origin are ignored.
-        planned_days: As for :func:`complete_plan`.
+        planned_days: As for `complete_plan`.
         origins: Origin by store; stores without one are left out.
         horizon: Days ahead.
 
     Returns:
-        Rows of :func:`forecasting.features.daily.day_features` up to ``horizon`` days after
-        each store's origin; the coming days have no ``log_sales``.
+        Rows of `day_features` up to `horizon` days after
+        each store's origin; the days after it have no `log_sales`.
     """
     origins = pd.to_datetime(origins)
     future = complete_plan(history_days, planned_days, origins, horizon + LOOKAHEAD_DAYS)
@@ -164,20 +166,20 @@ def future_features(
     origins: pd.Series,
     horizon: int,
 ) -> pd.DataFrame:
-    """Compute the features of the ``horizon`` days after each store's origin alone.
+    """Compute the features of only the `horizon` days after each store's origin.
 
     Args:
-        history_days: Day panel up to the origins; ``CONTEXT_DAYS`` of it are enough.
-        planned_days: As for :func:`complete_plan`.
+        history_days: Day panel up to the origins; `CONTEXT_DAYS` of it are enough.
+        planned_days: As for `complete_plan`.
         origins: Origin by store.
         horizon: Days ahead.
 
     Returns:
-        The coming days' rows of :func:`features_with_plan`, ``horizon`` a store.
+        The rows of `features_with_plan` after the origins, `horizon` per store.
     """
     origins = pd.to_datetime(origins)
     oldest = history_days["store"].map(origins) - pd.Timedelta(days=CONTEXT_DAYS)
     context = history_days[history_days["date"] > oldest]
     features = features_with_plan(context, planned_days, origins, horizon)
-    coming = features["date"] > features["store"].map(origins)
-    return features[coming].reset_index(drop=True)
+    future = features["date"] > features["store"].map(origins)
+    return features[future].reset_index(drop=True)

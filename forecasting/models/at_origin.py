@@ -1,8 +1,8 @@
-"""What is known at an origin about a coming day: the inputs of the pooled LightGBM.
+"""Inputs of the pooled LightGBM: what is known at an origin about a later day.
 
-Here belongs everything that summarises sales up to an origin. A function here gets a panel, an
-origin and rows to describe, and reads no sales after the origin; the same function serves
-training (many past origins) and forecasting (the newest).
+These functions summarize sales up to an origin and read none after it. Training (from many past
+origins) and forecasting (from the newest) share them. Features that need no origin live in
+`features/daily.py`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from forecasting.models.store_fit import LEVEL_DAYS, StoreFit, linear_terms, rec
 LEVEL_WINDOWS = (7, 14, 28, 56, 112)
 #: Window over which residuals are averaged by store, weekday and promo.
 KIND_DAYS = 84
-#: Residuals a year ago are averaged over this many days on each side; 52 weeks keep the weekday.
+#: Lag of the residuals a year ago, in days: 52 weeks keep the weekday.
 YEAR_DAYS = 364
+#: Days on each side over which those residuals are averaged.
 YEAR_SIDES = (3, 10)
-#: How far back residuals are looked at: a year, its sides and the weeks before it.
+#: Days of residuals that are needed: a year, its sides and the weeks before it.
 RESIDUAL_DAYS = YEAR_DAYS + 36
-#: Residuals beyond this are cut before they are averaged (log units).
-WILD = 0.5
-#: Days without residual that are added to an average.
+#: Bound to which residuals are clipped before they are averaged (log units).
+RESIDUAL_BOUND = 0.5
+#: Days with residual 0 that are added to each average.
 KIND_PRIOR_DAYS = 2.0
+#: Cap of the days since the last sale.
 SINCE_SALE_CAP = 120
-#: How much history tells the sales per customer.
+#: Days of history behind the sales per customer.
 CUSTOMER_DAYS = 56
-#: Day-level features that are passed on as they are. Christmas and Easter are left to the linear
-#: models: trees take them for the date, and learn what all stores had in common on it.
+#: Day-level features that the trees see unchanged. Days to Christmas and from Easter are left to
+#: the linear models: trees use them as a date and learn the common error of that one day.
 DAY_INPUTS = (
     "day_of_week",
     "promo",
@@ -61,7 +63,7 @@ DAY_INPUTS = (
     "days_to_refurbishment",
     "refurbishment_days",
 )
-#: Coefficients of a store that tell what kind of store it is.
+#: Coefficients of a store that characterize it.
 COEFFICIENT_INPUTS = (
     "is_sat",
     "is_sun",
@@ -78,8 +80,8 @@ COEFFICIENT_INPUTS = (
     "before_christmas_2_3",
 )
 
-#: The length of a store's history is none of them: it grows with time, so that trees, which have
-#: only met shorter ones, take every store for one of those that had the longest.
+#: Inputs of the trees, in order. The length of a store's history is not among them: it grows with
+#: time, so every store would look to the trees like those with the longest history in training.
 STACK_INPUTS: tuple[str, ...] = (
     "step",
     "day_of_month",
@@ -102,7 +104,7 @@ STACK_INPUTS: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Residuals:
-    """Residuals of the past on a grid of stores and days, ready to be averaged.
+    """Past residuals on a grid of stores × days.
 
     Attributes:
         first: Date of the grid's first day; its last is the origin.
@@ -117,7 +119,7 @@ class Residuals:
     def window(
         self, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
     ) -> tuple[Array, Array]:
-        """Sum residuals and their number over windows of days.
+        """Sum and count residuals over windows of days.
 
         Args:
             start: First day of each window as a grid position.
@@ -141,8 +143,8 @@ def ridge_terms(
     """Forecast rows of a panel from one origin, for each half-life, with recent levels.
 
     Args:
-        panel: The panel; only sales up to ``origin`` are read.
-        fit: Models fitted at ``origin`` or before, for the panel's stores.
+        panel: The panel; only sales up to `origin` are read.
+        fit: Models fitted at `origin` or before, for the panel's stores.
         origin: The origin of all stores.
         rows: Positions of the rows to forecast, increasing.
 
@@ -162,14 +164,14 @@ def ridge_terms(
 def ridge_log_point(
     panel: Panel, fit: StoreFit, origin: np.datetime64, rows: npt.NDArray[np.int64]
 ) -> Array:
-    """Average :func:`ridge_terms` over the half-lives: log forecasts, shape (rows,)."""
+    """Average `ridge_terms` over the half-lives: log forecasts, shape (rows,)."""
     return ridge_terms(panel, fit, origin, rows) @ np.array(HALF_LIFE_WEIGHTS)
 
 
 def past_residuals(
     panel: Panel, fit: StoreFit, origin: np.datetime64, days: int = RESIDUAL_DAYS
 ) -> Residuals:
-    """Put the residuals of the last ``days`` days before an origin on a grid."""
+    """Put the residuals of the last `days` days before an origin on a grid."""
     n = len(panel.stores)
     rows = np.flatnonzero(panel.days_between(np.full(n, origin - days), np.full(n, origin)))
     middle = len(HALF_LIVES) // 2
@@ -177,8 +179,10 @@ def past_residuals(
     first = origin - days + 1
     value, known = np.zeros((n, days)), np.zeros((n, days))
     column = (panel.day[rows] - first).astype(np.int64)
-    # One wild day must not pass for a level.
-    value[panel.store[rows], column] = np.clip(panel.y[rows] - fitted, -WILD, WILD)
+    # A single outlier must not look like a level.
+    value[panel.store[rows], column] = np.clip(
+        panel.y[rows] - fitted, -RESIDUAL_BOUND, RESIDUAL_BOUND
+    )
     known[panel.store[rows], column] = 1.0
     return Residuals(first, value, known)
 
@@ -189,19 +193,19 @@ def stack_inputs(
     origin: np.datetime64,
     rows: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.float32], Array]:
-    """Describe coming days as seen from an origin.
+    """Compute the inputs of the trees for days after an origin.
 
-    A store's inputs depend on its own rows only, so any set of stores gives the same.
+    A store's inputs depend on its own rows only, whatever other stores are in the panel.
 
     Args:
-        panel: The panel; only sales and customers of the :data:`RESIDUAL_DAYS` days up to
-            ``origin`` are read.
-        fit: Models fitted at ``origin`` or before, for the panel's stores.
+        panel: The panel; only sales and customers of the `RESIDUAL_DAYS` days up to
+            `origin` are read.
+        fit: Models fitted at `origin` or before, for the panel's stores.
         origin: The origin of all stores.
-        rows: Positions of the rows to describe, increasing.
+        rows: Positions of the rows to compute, increasing.
 
     Returns:
-        Inputs of shape (rows, len(:data:`STACK_INPUTS`)), NaN where nothing is known, and the
+        Inputs of shape (rows, len(`STACK_INPUTS`)), NaN where unknown, and the
         linear models' log forecasts, shape (rows,).
     """
     store, day = panel.store[rows], panel.day[rows]
@@ -267,7 +271,7 @@ def _levels(
 def _year_ago(
     residuals: Residuals, store: npt.NDArray[np.int64], step: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Average each store's residuals around the same day of the last year, and before it."""
+    """Average each store's residuals around the same day a year ago, and the weeks before it."""
     end = residuals.value.shape[1]
     ago = end - 1 + np.arange(int(step.max(initial=0)) + 1) - YEAR_DAYS
     values: dict[str, npt.NDArray[Any]] = {}

@@ -1,11 +1,11 @@
 """The pooled LightGBM on top of the per-store models.
 
-Here belongs fitting and applying the trees that correct the linear models' log forecasts. They
-are direct and multi-origin: a training row is a past origin and a day after it, described by
-:mod:`forecasting.features.at_origin`, and its target is what the linear models got wrong.
+The trees correct the linear models' log forecasts. They are direct and multi-origin: a training
+row is a past origin and a day after it, and its target is the error of the linear models. The
+inputs live in `models/at_origin.py`, the choice of training rows in `models/training.py`.
 
-LightGBM is imported where it is used: a run that forecasts with linear models alone would pay
-most of a second for it.
+LightGBM is imported where it is used, because the import takes most of a second and a forecast
+with linear models alone does not need it.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ import numpy.typing as npt
 from forecasting.arrays import Array
 from forecasting.models.at_origin import STACK_INPUTS
 
-#: Training origins lie this many days apart, the promo cycle, and are at most so many.
+#: Days between training origins (the promo cycle), and their largest number.
 ORIGIN_STEP_DAYS = 14
 MAX_ORIGINS = 36
-#: History that an origin needs before trees learn from it: with less than a year the linear
-#: models' errors are those of a season never seen, and teach nothing.
+#: Days of history that a training origin needs. With less than a year the linear models have not
+#: seen the season, and their errors do not repeat.
 ORIGIN_HISTORY_DAYS = 365
-#: The trees' correction counts for nothing while training origins span fewer days than the
-#: first of these, then ever more, and as much as ``FULL_WEIGHT`` from the second on.
+#: Span of the training origins, in days, below which the trees' correction has weight 0, and from
+#: which it has `FULL_WEIGHT`; linear in between.
 SPAN_DAYS = (90, 180)
 FULL_WEIGHT = 0.8
-#: Training rows, at most; more change the accuracy by less than its noise.
+#: Largest number of training rows; more change the accuracy by less than its noise.
 MAX_ROWS = 500_000
+#: Trees of each booster.
 DEFAULT_TREES = 300
-#: Boosters that are averaged, each with a seed and a number of leaves of its own.
+#: Leaves of each of the boosters that are averaged; each has a seed of its own.
 LEAVES = (63, 31)
 
 
 def _lightgbm() -> ModuleType:
-    """Import LightGBM such that its threads sleep while they wait for each other.
+    """Import LightGBM with OpenMP threads that sleep, instead of spin, while they wait.
 
-    By default they spin: where other work wants the processors too, the spinning keeps from
-    them the very thread that is waited for, and a training takes many times as long.
+    On a busy machine, spinning threads occupy the processor that the awaited thread needs, and a
+    training takes many times as long.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import lightgbm
@@ -49,16 +50,16 @@ def _lightgbm() -> ModuleType:
 
 
 def stack_weight(span_days: int) -> float:
-    """Tell how much the trees' correction counts, by the span of their training origins."""
+    """Return the weight of the trees' correction for a span of training origins."""
     low, high = SPAN_DAYS
     return FULL_WEIGHT * float(np.clip((span_days - low) / (high - low), 0.0, 1.0))
 
 
 def own_errors(error: Array, day: npt.NDArray[np.datetime64]) -> Array:
-    """Take from each error what all stores had in common on its day.
+    """Subtract from each error the mean error of all stores on its day.
 
-    A shock that all stores share on a day is over with that day: trees that learn it from the
-    calendar expect it again, and are wrong about all stores at once.
+    A shock shared by all stores ends with its day. Trees that learn it from the calendar would
+    expect it again, and be wrong about all stores at once.
 
     Args:
         error: Log errors, shape (rows,).
@@ -78,11 +79,11 @@ def fit_boosters(
     seed: int = 0,
     threads: int = 2,
 ) -> tuple[str, ...]:
-    """Fit the trees on what the linear models got wrong at past origins.
+    """Fit the trees to the errors of the linear models at past origins.
 
     Args:
-        x: Rows of :func:`forecasting.features.at_origin.stack_inputs`.
-        target: Result of :func:`own_errors` for log sales minus the linear models' log forecasts,
+        x: Rows of `stack_inputs`.
+        target: Result of `own_errors` for log sales minus the linear models' log forecasts,
             shape (rows,).
         trees: Trees of each booster.
         seed: Seed of sampling; the same data and seed give the same boosters.

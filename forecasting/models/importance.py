@@ -1,4 +1,7 @@
-"""What a pooled model looks at: how much each regressor and each of the trees' inputs weighs."""
+"""Importance of each regressor and of each input of the trees in a pooled model.
+
+The effects on one forecast live in `forecasting/explanation.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from forecasting.models.pooled import PooledModel
 
 
 def linear_importance(model: PooledModel) -> pd.Series:
-    """Tell how much each regressor moves a typical store's sales from day to day.
+    """Return how much each regressor moves a typical store's sales from day to day.
 
     Returns:
         Standard deviation of each regressor's effect over past days, in log units (0.1 is about
@@ -27,7 +30,7 @@ def linear_importance(model: PooledModel) -> pd.Series:
 
 
 def tree_importance(model: PooledModel) -> pd.Series:
-    """Tell the share of each input in what the trees explain of the linear models' errors.
+    """Return the share of each input in the gain of the trees.
 
     Returns:
         Shares of gain that add up to 1, by input, largest first; empty without trees.

@@ -1,16 +1,16 @@
-"""Closed-form linear models: sums of squares by store, and ridge shrunk to a population.
+"""Closed-form linear models: sums of squares by store, and ridge regression shrunk to a population.
 
-Here belongs the algebra that the per-store models, the pooled coefficients and the sktime
-forecaster share. Nothing here knows what the regressors mean.
+The per-store models, the pooled coefficients and the sktime forecaster share this algebra. It
+does not know what the regressors mean; those are named in `features/design.py`.
 
 The model is the random-coefficient regression of Laird and Ware (1982, "Random-effects models
 for longitudinal data", Biometrics 38): a store's coefficients are drawn from a population with
-mean ``b`` and covariance ``S``; given them, log sales have noise variance ``v``. A store's
-posterior mean is then a ridge regression that shrinks to ``b``, generalised to a matrix penalty,
+mean `b` and covariance `S`; given them, log sales have noise variance `v`. A store's
+posterior mean is then a ridge regression that shrinks to `b`, generalised to a matrix penalty,
 
     (G / v + S^-1) c = m / v + S^-1 b,     G = X' W X,  m = X' W y,
 
-and ``b``, ``S`` and ``v`` are estimated by expectation-maximisation.
+and `b`, `S` and `v` are estimated by expectation-maximization.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from forecasting.arrays import Array
 
 #: Weight of the population's noise variance in a store's own, in days of sales.
 NOISE_PRIOR_DAYS = 50.0
+#: Added to the diagonal of a matrix before it is inverted.
 _JITTER = 1e-7
-#: Stores whose equations are solved together: few enough for the processor's cache.
+#: Stores whose equations are solved together; their matrices fit in the processor's cache.
 _BLOCK_STORES = 16
 #: Variance of log sales that the pooled start assumes, before any is estimated.
 _START_NOISE = 0.01
@@ -52,7 +53,7 @@ class Moments:
 
     @classmethod
     def zeros(cls, stores: int, columns: int) -> Moments:
-        """Give the moments of no rows at all."""
+        """Return the moments of no rows."""
         return cls(
             np.zeros((stores, columns, columns)),
             np.zeros((stores, columns)),
@@ -61,7 +62,7 @@ class Moments:
         )
 
     def decay(self, factor: float) -> None:
-        """Multiply every weight by ``factor``, in place."""
+        """Multiply every weight by `factor`, in place."""
         for part in (self.gram, self.moment, self.square, self.weight):
             np.multiply(part, factor, out=part)
 
@@ -89,11 +90,11 @@ class Moments:
 
 @dataclass(frozen=True)
 class Population:
-    """What stores have in common.
+    """Distribution of the coefficients over stores.
 
     Attributes:
         mean: Pooled coefficients, shape (p,).
-        covariance: How the stores' coefficients vary around them, shape (p, p).
+        covariance: Covariance of the stores' coefficients around the mean, shape (p, p).
         noise: Variance of log sales given a store's coefficients.
     """
 
@@ -129,7 +130,7 @@ def posterior(
 def shrunk_coefficients(
     moments: Moments, population: Population, noise: Array | None = None
 ) -> Array:
-    """Estimate every store's coefficients, without their covariances: see :func:`posterior`."""
+    """Estimate every store's coefficients, without their covariances: see `posterior`."""
     coefficients = np.empty_like(moments.moment)
 
     def solve(a: Array, b: Array, part: slice) -> None:
@@ -145,9 +146,9 @@ def _by_blocks(
     population: Population,
     noise: Array | None,
 ) -> None:
-    """Hand a solver the stores' normal equations, block by block, on all processors.
+    """Solve the stores' normal equations, block by block, on all processors.
 
-    A block's result does not depend on the others, so neither does it on the number of threads.
+    Blocks are independent, so the result does not depend on the number of threads.
     """
     precision = _inverse(population.covariance)
     pull = precision @ population.mean
@@ -163,21 +164,21 @@ def _by_blocks(
             part,
         )
 
-    # NumPy lets other threads run while it solves.
+    # NumPy releases the interpreter lock while it solves.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for _ in pool.map(one, range(0, stores, _BLOCK_STORES)):
             pass
 
 
 def residual_square(moments: Moments, coefficients: Array) -> Array:
-    """Give each store's weighted sum of squared residuals, shape (stores,)."""
+    """Return each store's weighted sum of squared residuals, shape (stores,)."""
     fitted = np.einsum("si,sij,sj->s", coefficients, moments.gram, coefficients)
     cross = np.einsum("si,si->s", coefficients, moments.moment)
     return np.maximum(moments.square - 2.0 * cross + fitted, 0.0)
 
 
 def store_noise(moments: Moments, coefficients: Array, population_noise: float) -> Array:
-    """Give each store's noise variance, shrunk to the population's, shape (stores,)."""
+    """Return each store's noise variance, shrunk to the population's, shape (stores,)."""
     square = residual_square(moments, coefficients)
     return (square + NOISE_PRIOR_DAYS * population_noise) / (moments.weight + NOISE_PRIOR_DAYS)
 
@@ -185,14 +186,14 @@ def store_noise(moments: Moments, coefficients: Array, population_noise: float) 
 def default_population(
     moments: Moments, *, spread: float = 0.05, level: float = 0.5, reach: Array | float = 0.2
 ) -> Population:
-    """Start from a pooled ridge regression and a diagonal covariance.
+    """Return a first estimate: a pooled ridge regression and a diagonal covariance.
 
     Args:
         moments: The stores' sums; column 0 is the intercept.
         spread: Standard deviation of every other coefficient between stores.
         level: Standard deviation of the intercept between stores.
         reach: Prior standard deviation of the pooled coefficients themselves, one for all or
-            shape (p,); it keeps what a short history cannot tell near zero.
+            shape (p,). It keeps coefficients near zero that a short history does not determine.
     """
     p = moments.gram.shape[1]
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
@@ -213,11 +214,11 @@ def fit_population(
     start: Population | None = None,
     iterations: int = 15,
 ) -> Population:
-    """Estimate the population by expectation-maximisation.
+    """Estimate the population by expectation-maximization.
 
     Args:
         moments: The stores' sums; stores without rows are left out.
-        start: Where to start; by default :func:`default_population`.
+        start: Where to start; by default `default_population`.
         iterations: Number of steps.
     """
     moments = moments.take(np.flatnonzero(moments.weight > 0))

@@ -1,6 +1,6 @@
-"""Which code a stored pooled model fits: a fingerprint of everything that its bytes depend on.
+"""The format of stored pooled models: a fingerprint of everything that their bytes depend on.
 
-Here belongs nothing else, so that a sensor can ask for it without importing what trains models.
+Nothing else lives here, so that a sensor can read it without importing the training code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from forecasting.features.design import DESIGN_COLUMNS
 from forecasting.models.at_origin import STACK_INPUTS
 from forecasting.models.moments import HALF_LIVES
 
-#: Raised when the meaning of the stored bytes changes though nothing of the below does.
+#: Bump this when the stored bytes change meaning but none of the inputs below do.
 _LAYOUT = 6
 
 
@@ -30,5 +30,5 @@ def _fingerprint() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-#: A model stored under another format cannot be read by this version: it is trained again.
+#: This version of the code reads only models of this format; others have to be trained again.
 MODEL_FORMAT = _fingerprint()

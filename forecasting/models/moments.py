@@ -1,7 +1,6 @@
 """Weighted sums of a panel's rows for the closed-form models, rolled forward over origins.
 
-A row is read once, however many origins follow each other. The algebra on these sums lives in
-`linear.py`.
+Each row is read once, for any number of origins. The algebra on these sums lives in `linear.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from forecasting.models.linear import Moments
 #: Half-lives, in days, of the weights of past days; a forecast averages the models of all.
 HALF_LIVES = (150.0, 400.0, 1000.0)
 
-#: How much each counts in the average.
+#: Weight of each half-life in the average.
 HALF_LIFE_WEIGHTS = (0.5, 0.3, 0.2)
 
 
 class RollingMoments:
     """Weighted sums of a panel's rows up to an origin that moves forward.
 
-    A row's weight halves with every half-life that its day lies before the origin, so moving
-    the origin only decays the sums and adds the new rows.
+    A row's weight halves with every half-life between its day and the origin. Moving the origin
+    therefore only decays the sums and adds the new rows.
     """
 
     def __init__(self, panel: Panel, half_lives: tuple[float, ...] = HALF_LIVES) -> None:

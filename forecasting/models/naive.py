@@ -1,4 +1,4 @@
-"""The forecast that every other must beat: what was sold one or more promo cycles ago."""
+"""The seasonal naive forecast, the baseline: the sales of one or more promo cycles ago."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pandas as pd
 def seasonal_naive(
     days: pd.DataFrame, origins: pd.Series, horizon: int, season: int = 14
 ) -> pd.DataFrame:
-    """Repeat each store's last ``season`` days.
+    """Repeat each store's last `season` days.
 
     Args:
         days: Day panel; only days up to each store's origin are read.
         origins: Origin (last known day) by store.
         horizon: Days to forecast.
-        season: Length of the repeated stretch in days; 14 is the promo cycle.
+        season: Days that are repeated; 14 is the promo cycle.
 
     Returns:
-        One row a store and day: store, origin, date, horizon, point. A day whose model day had
-        no sales (a holiday) takes the one a season before it, up to four times; NaN when none
-        is found. That makes the naive forecast a stronger peer than plain repetition.
+        One row per store and day: store, origin, date, horizon, point. If the day a season ago
+        had no sales (a holiday), an earlier season counts, up to four of them; then NaN. This
+        baseline is stronger than plain repetition.
     """
     stores = origins.index.to_numpy()
     origin = pd.to_datetime(origins).to_numpy("datetime64[D]")
@@ -40,8 +40,8 @@ def seasonal_naive(
     back = -(-frame["horizon"].to_numpy().astype(int) // season) * season
     point = np.full(len(frame), np.nan)
     for extra in range(4):
-        model_day = (target - (back + extra * season)).astype("datetime64[ns]")
-        key = pd.MultiIndex.from_arrays([frame["store"], model_day], names=["store", "date"])
+        earlier_day = (target - (back + extra * season)).astype("datetime64[ns]")
+        key = pd.MultiIndex.from_arrays([frame["store"], earlier_day], names=["store", "date"])
         point = np.where(np.isnan(point), sales.reindex(key).to_numpy(np.float64), point)
     frame["point"] = point
     return frame[["store", "origin", "date", "horizon", "point"]]

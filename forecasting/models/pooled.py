@@ -1,6 +1,6 @@
-"""The pooled model: what all stores share, how its forecasts are calibrated, and its bytes.
+"""The pooled model: what all stores share, its calibration, and its bytes.
 
-Fitting one lives in `training.py`.
+Fitting one lives in `training.py`, the version of its bytes in `model_format.py`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from forecasting.features.design import DESIGN_COLUMNS
 from forecasting.models.linear import Population
 from forecasting.models.model_format import MODEL_FORMAT
 
+#: How a pooled model is built: linear models alone, or LightGBM on top of them.
 Recipe = Literal["ridge", "stack"]
 
-#: History, in days, that a store needs before trees correct its forecasts, and that an origin
-#: needs before it is used to calibrate.
+#: Days of history that a store needs before trees correct its forecasts, and a past origin before
+#: it is calibrated on.
 MIN_HISTORY_DAYS = 90
 
 
 @dataclass(frozen=True)
 class PooledModel:
-    """A fitted pooled model; immutable, and free of any later data than ``trained_until``.
+    """A fitted pooled model; immutable, and trained on no day after `trained_until`.
 
     Attributes:
-        recipe: ``ridge`` (linear models only) or ``stack`` (LightGBM on top of them).
+        recipe: `ridge` (linear models only) or `stack` (LightGBM on top of them).
         trained_until: Last day whose sales it has seen.
         horizon: Days ahead that it was calibrated for.
         seed: Seed of every random choice.
-        populations: What stores have in common, one for each half-life.
+        populations: Distribution of the stores' coefficients, one per half-life.
         typical: Average outer product of past days' regressors, shape (p, p).
         population_scale: Standard deviation of a log forecast for a store without history.
         calibration: Positions of the quantiles.
-        boosters: Trees that correct the linear models, in LightGBM's text form; none for ``ridge``.
-        stack_weight: How much their correction counts.
-        stack_offset: What they say about all stores at once, which is taken off (log units).
-        metrics: Accuracy on the calibration origins (``rmspe``, ``wape``, ``bias``, ...).
-        by_origin: The same for each calibration origin, oldest first, with ``origin`` (ISO date).
+        boosters: Trees that correct the linear models, in LightGBM's text form; none for `ridge`.
+        stack_weight: Weight of their correction.
+        stack_offset: Their mean correction of the chain, which is subtracted (log units).
+        metrics: Accuracy on the calibration origins (`rmspe`, `wape`, `bias`, ...).
+        by_origin: `metrics` of each calibration origin, oldest first, with `origin` (ISO date).
     """
 
     recipe: Recipe
@@ -62,7 +63,7 @@ class PooledModel:
     by_origin: tuple[dict[str, Any], ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Serialise to compressed JSON; the same model gives the same bytes."""
+        """Serialize to compressed JSON; equal models have equal bytes."""
         content = {
             "format": MODEL_FORMAT,
             "recipe": self.recipe,
@@ -86,10 +87,10 @@ class PooledModel:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PooledModel:
-        """Read what :meth:`to_bytes` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
-            ValueError: The bytes are no pooled model, or one of another version's regressors.
+            ValueError: The bytes are no pooled model, or one in another format.
         """
         try:
             content: dict[str, Any] = json.loads(zlib.decompress(data))

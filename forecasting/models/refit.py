@@ -1,22 +1,25 @@
-"""When a store's model is fitted again: once a week each, spread over the chain."""
+"""The refit schedule of store models: once a week each, spread over the chain.
+
+Fitting them lives in `store_models.py`.
+"""
 
 from datetime import date, timedelta
 
+#: Days between two fits of a store. In between, forecasts follow new sales by their level only.
 REFIT_DAYS = 7
-"""Days between two fits of a store. Between them forecasts follow new sales by their level only."""
 
 
 def fit_day(store: int, newest: date, pooled_until: date | None) -> date:
-    """The last day that a store's current model has to have seen.
+    """Redue_day the last day that a store's current model must have seen.
 
-    It depends on the calendar alone, not on which refreshes ran or failed, so that the same sales
-    give the same models. Each day is the turn of one store in `REFIT_DAYS`: a day's refresh
-    fits a part of the chain, never all of it.
+    It depends on the calendar alone, not on which refreshes ran or failed, so the same sales
+    always lead to the same models. One store in `REFIT_DAYS` is due each day, so a day's refresh
+    never fits the whole chain.
 
     Args:
         store: The store's number.
         newest: The newest day with sales of the store.
-        pooled_until: The last day that the pooled model has seen; a store's model follows it.
+        pooled_until: Last day that the pooled model has seen; the store's model must not be older.
     """
-    turn = newest - timedelta(days=(newest.toordinal() + store) % REFIT_DAYS)
-    return max(turn, pooled_until) if pooled_until is not None else turn
+    due_day = newest - timedelta(days=(newest.toordinal() + store) % REFIT_DAYS)
+    return max(due_day, pooled_until) if pooled_until is not None else due_day

@@ -22,18 +22,18 @@ from forecasting.models.linear import (
     store_noise,
 )
 
-#: The level is the mean residual of this many days before the origin, ...
+#: Days before the origin whose mean residual is a store's level.
 LEVEL_DAYS = 28
-#: ... shrunk as if this many more days had had no residual.
+#: Days with residual 0 that are added to that mean.
 LEVEL_PRIOR_DAYS = 8.0
-#: Stores that the population is estimated from; more change nothing that can be measured.
+#: Stores that the population is estimated from; more have no measurable effect.
 POPULATION_STORES = 300
-#: Pooled effects, and the yearly trend, that a short history can make believe (log units).
+#: Prior standard deviation of the pooled coefficients and of the yearly trend (log units).
 COEFFICIENT_REACH = 0.2
-#: A store's errors of neighbouring days are alike, so its days tell as much about its
-#: coefficients as so many times fewer independent ones would. Chosen among 1, 2, 3 and 6.
-NOISE_INFLATION = 3.0
 TREND_REACH = 0.05
+#: Factor on a store's noise variance. Errors of neighbouring days are correlated, so they carry
+#: less information than independent ones. Chosen among 1, 2, 3 and 6.
+NOISE_INFLATION = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class StoreFit:
         stores: Store ids, increasing, shape (stores,).
         coefficients: Shape (stores, half-lives, p).
         scale: Standard deviation of a log forecast's error, shape (stores,).
-        n_days: Days of sales that each was fitted on, shape (stores,).
+        n_days: Days of sales behind each model, shape (stores,).
     """
 
     stores: npt.NDArray[np.int32]
@@ -60,12 +60,12 @@ def estimate_populations(
     iterations: int = 12,
     seed: int = 0,
 ) -> tuple[Population, ...]:
-    """Estimate what stores have in common, for each half-life.
+    """Estimate the population of the stores' coefficients, for each half-life.
 
     Args:
         moments: Sums of all stores, one for each half-life.
         start: Populations of an earlier origin to start from.
-        iterations: Steps of expectation-maximisation.
+        iterations: Steps of expectation-maximization.
         seed: Chooses the sample of stores.
     """
     seen = np.flatnonzero(moments[0].weight > 0)
@@ -83,7 +83,7 @@ def estimate_populations(
 
 
 def typical_square(moments: list[Moments]) -> Array:
-    """Average the outer products of past days' regressors: shape (p, p)."""
+    """Return the mean outer product of past days' regressors, shape (p, p)."""
     middle = moments[len(moments) // 2]
     square: Array = middle.gram.sum(axis=0) / max(float(middle.weight.sum()), 1e-9)
     return square
@@ -96,14 +96,14 @@ def fit_arrays(
     typical: Array,
     n_days: npt.NDArray[np.int64],
 ) -> StoreFit:
-    """Fit all stores from their sums: twice, the second time with each store's own noise.
+    """Fit all stores from their sums, first with the common noise, then with each store's own.
 
     Args:
         stores: Store ids, increasing.
         moments: Their sums, one for each half-life.
         populations: What to shrink to, one for each half-life.
-        typical: Result of :func:`typical_square` for the chain: the days that the scale of a
-            store's errors is averaged over.
+        typical: Result of `typical_square` for the chain; a store's error scale is averaged over
+            these days.
         n_days: Days of sales of each store.
     """
     coefficients = []
@@ -114,7 +114,7 @@ def fit_arrays(
         inflated = NOISE_INFLATION * noise
         if k == middle:
             fitted, covariance = posterior(part, population, inflated)
-            # What the store's coefficients may still be wrong by, on days like the past ones.
+            # The noise, and the uncertainty of the coefficients on days like the past ones.
             scale = np.sqrt(noise + np.einsum("ij,sji->s", typical, covariance))
         else:
             fitted = shrunk_coefficients(part, population, inflated)
@@ -146,13 +146,13 @@ def linear_terms(
 def recent_levels(
     residual: Array, store: npt.NDArray[np.int64], stores: int, prior: float = LEVEL_PRIOR_DAYS
 ) -> Array:
-    """Average the residuals of the last :data:`LEVEL_DAYS` days by store, shrunk to zero.
+    """Average the residuals of the last `LEVEL_DAYS` days by store, shrunk to zero.
 
     Args:
         residual: Log residuals of rows within those days, shape (rows, half-lives).
         store: Position of each row's store.
         stores: Number of stores.
-        prior: Days without residual that are added.
+        prior: Days with residual 0 that are added.
 
     Returns:
         Shape (stores, half-lives).

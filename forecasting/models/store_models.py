@@ -1,8 +1,8 @@
-"""One linear model a store: fitted in closed form, shrunk to what stores have in common.
+"""Frames of store models: one linear model per store, shrunk to what stores have in common.
 
-Here belongs fitting and applying the per-store models. Each store has one set of coefficients
-for each half-life of :data:`forecasting.features.panel.HALF_LIVES`; a forecast averages them and
-adds the mean residual of the last weeks (the level).
+A store has one set of coefficients per half-life of `HALF_LIVES`. A forecast averages them and
+adds the level, the mean residual of the last weeks. The same models as arrays live in
+`store_fit.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forecasting.models.pooled import PooledModel
 
 
-#: Columns of the result of :func:`fit_stores`, with NumPy's type names.
+#: Columns of the result of `fit_stores`, with NumPy's type names.
 STORE_MODEL_COLUMNS = {
     "store": "int32",
     "trained_until": "datetime64[ns]",
@@ -37,16 +37,16 @@ STORE_MODEL_COLUMNS = {
 def origin_array(
     stores: npt.NDArray[np.int32], origin: date | pd.Series
 ) -> npt.NDArray[np.datetime64]:
-    """Give each store's origin (datetime64[D]) from one date or a Series by store.
+    """Return each store's origin (datetime64[D]) from one date or a Series by store.
 
     Raises:
         ValueError: A store has no origin.
     """
     if isinstance(origin, pd.Series):
-        chosen = pd.to_datetime(origin).reindex(stores)
-        if chosen.isna().any():
-            raise ValueError(f"no origin for store {chosen.index[chosen.isna()][0]}")
-        return chosen.to_numpy("datetime64[D]")
+        by_store = pd.to_datetime(origin).reindex(stores)
+        if by_store.isna().any():
+            raise ValueError(f"no origin for store {by_store.index[by_store.isna()][0]}")
+        return by_store.to_numpy("datetime64[D]")
     return np.full(len(stores), np.datetime64(pd.Timestamp(origin).date(), "D"))
 
 
@@ -72,13 +72,13 @@ def fit_stores(
     """Fit every store's linear models on its days up to its origin.
 
     Args:
-        features: Feature rows of :func:`forecasting.features.daily.day_features`; rows after
+        features: Feature rows of `day_features`; rows after
             a store's origin are ignored.
-        pooled: What to shrink to. Without it the population is estimated from ``features``.
+        pooled: The model to shrink to; without one, the population is estimated from `features`.
         origin: One last day for all stores, or a Series of last days by store id.
 
     Returns:
-        One row a store with sales up to its origin, none when no store has any: store (int32),
+        One row per store with sales up to its origin, perhaps none: store (int32),
         trained_until (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of
         half-lives × regressors floats, one half-life after the other), residual_scale (float64,
         log units).
@@ -86,14 +86,14 @@ def fit_stores(
     Raises:
         ValueError: A store has no origin, or the pooled model was trained later than an origin.
     """
-    stores_seen = np.unique(features["store"].to_numpy(np.int32))
-    origins = origin_array(stores_seen, origin)
+    store_ids = np.unique(features["store"].to_numpy(np.int32))
+    origins = origin_array(store_ids, origin)
     refuse_later_model(pooled, origins)
-    until = features["store"].map(pd.Series(origins.astype("datetime64[ns]"), stores_seen))
+    until = features["store"].map(pd.Series(origins.astype("datetime64[ns]"), store_ids))
     panel = Panel.of(features[(features["date"] <= until) & features["log_sales"].notna()])
     if not len(panel.stores):
         return pd.DataFrame(columns=list(STORE_MODEL_COLUMNS)).astype(STORE_MODEL_COLUMNS)
-    origins = origins[np.isin(stores_seen, panel.stores)]
+    origins = origins[np.isin(store_ids, panel.stores)]
     rolling = RollingMoments(panel)
     moments = rolling.add_until(origins)
     if pooled is None:
@@ -113,10 +113,10 @@ def fit_stores(
 
 
 def coefficients_of(store_models: pd.DataFrame) -> Array:
-    """Give the coefficients of a store-models frame: shape (stores, half-lives, regressors).
+    """Return the coefficients of a frame of store models, shape (stores, half-lives, regressors).
 
     Raises:
-        ValueError: They were made with other regressors than this version's.
+        ValueError: They belong to the regressors of another version.
     """
     p = len(DESIGN_COLUMNS)
     shape = (len(store_models), len(HALF_LIVES), p)
@@ -132,10 +132,10 @@ def coefficients_of(store_models: pd.DataFrame) -> Array:
 def store_fit(
     store_models: pd.DataFrame, pooled: PooledModel | None, stores: npt.NDArray[np.int32]
 ) -> StoreFit:
-    """Line up models with stores; a store without one gets the population's mean.
+    """Align models with stores; a store without one gets the population's mean.
 
     Args:
-        store_models: Result of :func:`forecasting.models.store_models.fit_stores`.
+        store_models: Result of `fit_stores`.
         pooled: The pooled model, for stores without a model of their own.
         stores: Store ids, increasing.
 
@@ -154,12 +154,12 @@ def store_fit(
         mean = np.stack([population.mean for population in pooled.populations])
         coefficients = np.repeat(mean[None], len(stores), axis=0)
         scale[:] = pooled.population_scale
-    found = np.flatnonzero(~missing)
-    if len(found):
-        own = coefficients_of(known.iloc[position[found]])
+    present = np.flatnonzero(~missing)
+    if len(present):
+        own = coefficients_of(known.iloc[position[present]])
         if pooled is None:
             coefficients = np.empty((len(stores), *own.shape[1:]))
-        coefficients[found] = own
-        scale[found] = known["residual_scale"].to_numpy(np.float64)[position[found]]
-        n_days[found] = known["n_days"].to_numpy(np.int64)[position[found]]
+        coefficients[present] = own
+        scale[present] = known["residual_scale"].to_numpy(np.float64)[position[present]]
+        n_days[present] = known["n_days"].to_numpy(np.int64)[position[present]]
     return StoreFit(stores, coefficients, scale, n_days)

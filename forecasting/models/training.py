@@ -1,7 +1,7 @@
-"""The pooled model: what all stores have in common, and how sure forecasts are.
+"""Training of the pooled model: the population of coefficients, the trees and the calibration.
 
-Here belongs fitting, storing and reading the one model that all stores share: the population
-that per-store coefficients are shrunk to, and the calibration of quantiles on past origins.
+The fitted model and its bytes live in `pooled.py`, its forecasts from past origins in
+`lookback.py`, the trees themselves in `boosting.py`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 
-#: Gives the trees' corrections of rows of inputs, shape (rows,).
+#: Computes the trees' corrections of rows of inputs, shape (rows,).
 Correct = Callable[[npt.NDArray[np.float32]], Array]
 
-#: Stores that a pooled model learns from, at most.
+#: Largest number of stores that a pooled model is trained on.
 TRAINING_STORES = 1_500
 #: Past origins that quantiles are calibrated on.
 CALIBRATION_ORIGINS = 6
-#: History, in days, that calibration origins need once `MIN_FULL_ORIGINS` of them have it.
-#: With less than a year the linear models have not seen the season ahead, and their errors there
-#: say nothing about later ones.
+#: Days of history that calibration origins need as soon as `MIN_FULL_ORIGINS` of them have it.
+#: With less than a year the linear models have not seen the season ahead, and their errors do not
+#: predict later ones.
 FULL_HISTORY_DAYS = 365
 MIN_FULL_ORIGINS = 3
 
@@ -55,7 +55,7 @@ class TrainingOptions(TypedDict, total=False):
 
     Attributes:
         trees: Trees of each booster of the stack (default `DEFAULT_TREES`).
-        seed: Seed of every random choice (default 0); the same data and seed give the same model.
+        seed: Seed of every random choice (default 0). Same data and seed, same model.
         threads: Threads for LightGBM (default 2); fewer are faster on a busy machine.
         progress: Called with a line of text as the work goes on.
     """
@@ -67,10 +67,10 @@ class TrainingOptions(TypedDict, total=False):
 
 
 def training_stores(stores: Sequence[int], seed: int = 0) -> list[int]:
-    """Choose the stores that a pooled model learns from: all, or a sample of a large chain.
+    """Return the stores to train a pooled model on: all, or a sample of a large chain.
 
-    What stores have in common is known well from :data:`TRAINING_STORES` of them; the sample keeps
-    the memory of a training from growing with the chain.
+    `TRAINING_STORES` suffice to estimate what stores have in common. The sample bounds the memory
+    of a training.
 
     Args:
         stores: All stores.
@@ -81,8 +81,8 @@ def training_stores(stores: Sequence[int], seed: int = 0) -> list[int]:
     """
     if len(stores) <= TRAINING_STORES:
         return sorted(stores)
-    chosen = np.random.default_rng(seed).choice(sorted(stores), TRAINING_STORES, replace=False)
-    return sorted(int(store) for store in chosen)
+    sample = np.random.default_rng(seed).choice(sorted(stores), TRAINING_STORES, replace=False)
+    return sorted(int(store) for store in sample)
 
 
 def past_origins(
@@ -90,8 +90,8 @@ def past_origins(
 ) -> tuple[list[np.datetime64], list[np.datetime64]]:
     """List the past origins to calibrate on and those to train trees on, oldest first.
 
-    All days forecast from a calibration origin lie in the past; of a training origin only those
-    that do are used.
+    The whole horizon of a calibration origin lies in the past. Of a training origin, the part
+    that lies in the past is used.
     """
     newest = -(-horizon // ORIGIN_STEP_DAYS)
     grid = [origin - k * ORIGIN_STEP_DAYS for k in range(1, newest + MAX_ORIGINS)]
@@ -117,7 +117,7 @@ def _boosters(
     seed: int,
     threads: int,
 ) -> tuple[tuple[str, ...], float]:
-    """Fit trees on the rows up to a day; gives them and how much their correction counts."""
+    """Fit trees on the rows up to a day; return them and the weight of their correction."""
     parts = [part.take(np.flatnonzero(part.day <= until)) for part in parts if part.origin < until]
     rows = sum(len(part.day) for part in parts)
     span = int((until - parts[0].origin).astype(int)) if parts else 0
@@ -130,28 +130,27 @@ def _boosters(
         np.concatenate([part.day for part in parts]),
     )
     if rows > MAX_ROWS:
-        chosen = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
-        x, target = x[chosen], target[chosen]
+        sample = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
+        x, target = x[sample], target[sample]
     return fit_boosters(x, target, trees=trees, seed=seed, threads=threads), weight
 
 
 def stack_offset(
     panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, correct: Correct
 ) -> float:
-    """Tell what trees say about all stores at once on the days after an origin.
+    """Return the mean correction of the trees over the chain on the days after an origin.
 
-    Trees learn from errors that lack what all stores had in common on a day, so they know
-    nothing about it; what they say on average over the chain comes from inputs that have moved
-    as a whole since the days that they learned from. The plan of the coming days need not be
-    known: the days a year before, which have the same weekdays and much the same season, promos
-    and holidays, stand for them.
+    Trees are trained on errors without the part that all stores share, so they cannot predict
+    that part. Their mean correction over the chain only shows that inputs have shifted since
+    training, and is subtracted. The plan of the horizon may be unknown, so the days a year before
+    stand in: they have the same weekdays, and nearly the same season, promos and holidays.
 
     Args:
         panel: The panel up to the origin.
         fit: Models fitted at the origin, for the panel's stores.
         origin: The newest origin.
         horizon: Days ahead.
-        correct: The trees' corrections of rows of inputs.
+        correct: Computes the trees' corrections.
     """
     n = len(panel.stores)
     recent = panel.frame[panel.day > origin - RESIDUAL_DAYS]
@@ -185,11 +184,11 @@ def fit_pooled(
     """Fit what all stores share on the days up to an origin.
 
     Args:
-        features: Feature rows of all stores; rows after ``origin`` are ignored.
+        features: Feature rows of all stores; rows after `origin` are ignored.
         origin: Last day that may be seen.
         horizon: Days ahead to calibrate for.
-        recipe: ``ridge`` takes seconds; ``stack`` adds LightGBM and takes minutes. With less
-            than about a year and a half of history it falls back to the linear models.
+        recipe: `ridge` takes seconds; `stack` adds LightGBM and takes minutes. With less than
+            about a year and a half of history, `stack` falls back to the linear models.
         **options: See `TrainingOptions`.
 
     Raises:
@@ -294,7 +293,7 @@ def _fit_linear(
 
 @dataclass(frozen=True)
 class _Trees:
-    """The boosters on all rows, how much they count and what they say about all stores."""
+    """The boosters trained on all rows, their weight and their offset."""
 
     boosters: tuple[str, ...] = ()
     weight: float = 0.0

@@ -1,1 +1,1 @@
-"""What frames look like on their way between assets: pandera schemas and column descriptions."""
+"""Schemas of the frames that assets exchange, and descriptions of the tables' columns."""

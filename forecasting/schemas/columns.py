@@ -1,7 +1,7 @@
-"""The columns of the tables behind the assets: name, PostgreSQL type, and what they say.
+"""Columns of the tables behind the assets: name, PostgreSQL type and description.
 
-Here belong the words that people read, in the UI and in the schemas of frames, once. Nothing heavy
-is imported, so that loading the definitions stays cheap.
+The UI and the schemas of frames show these descriptions. Nothing heavy is imported, because
+loading the definitions imports this module. Checks of values live in `frames.py`.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ _FORECASTS = (
     _ASSUMED,
 )
 
+#: Columns by table.
 TABLES: dict[str, tuple[Column, ...]] = {
     "raw_sales": (
         *_EVENT,
@@ -177,16 +178,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _WRITTEN,
     ),
 }
-"""Table -> its columns."""
 
+#: Description of each column by frame.
 FRAMES: dict[str, dict[str, str]] = {
     "days": {column.name: column.description for column in _DAY},
     "features": {column.name: column.description for column in _FEATURES},
     "store_models": {column.name: column.description for column in _STORE_MODELS},
     "forecasts": {column.name: column.description for column in _FORECASTS},
 }
-"""Frame -> column -> its description."""
 
+#: Table that holds the rows of each asset.
 ASSET_TABLES: dict[str, str] = {
     "raw_sales": "raw_sales",
     "cleaned_sales": "cleaned_sales",
@@ -196,10 +197,9 @@ ASSET_TABLES: dict[str, str] = {
     "forecasts": "forecasts",
     "forecast_accuracy": "forecast_accuracy",
 }
-"""Asset -> the table that holds its rows."""
 
+#: Source column of a feature, by the first of these words that its name contains.
 _FEATURE_SOURCES = (
-    # The first word that a feature's name holds tells what it is made from.
     ("log_sales", "sales"),
     ("log_customers", "customers"),
     ("promo", "promo"),
@@ -210,23 +210,25 @@ _FEATURE_SOURCES = (
     ("open", "open"),
 )
 
+#: Source (asset, column) pairs of each column.
 Lineage = dict[str, tuple[tuple[str, str], ...]]
 
 
 def _feature_lineage() -> Lineage:
-    found: Lineage = {}
+    lineage: Lineage = {}
     for column in _FEATURES:
         source = next((source for word, source in _FEATURE_SOURCES if word in column.name), "date")
         if column.name == "store":
             source = "store"
         if column.name != "plan_assumed":
-            found[column.name] = (("cleaned_sales", source),)
-    return found
+            lineage[column.name] = (("cleaned_sales", source),)
+    return lineage
 
 
 _FITTED = tuple(("features", column.name) for column in _FEATURES if column.name != "plan_assumed")
-_MADE = (("store_models", "coefficients"), ("store_models", "residual_scale"))
+_FORECAST_SOURCES = (("store_models", "coefficients"), ("store_models", "residual_scale"))
 
+#: Columns of other assets that each column is computed from, by asset and column.
 LINEAGE: dict[str, Lineage] = {
     "cleaned_sales": {
         **{column.name: (("raw_sales", column.name),) for column in (*_DAY, *_EVENT)},
@@ -247,7 +249,7 @@ LINEAGE: dict[str, Lineage] = {
         "model_version": (("store_models", "pooled_version"),),
         **dict.fromkeys(
             ("point", "mean", *(quantile_column(level) for level in QUANTILES)),
-            (*_MADE, ("features", "log_sales")),
+            (*_FORECAST_SOURCES, ("features", "log_sales")),
         ),
     },
     "forecast_accuracy": {
@@ -273,4 +275,3 @@ LINEAGE: dict[str, Lineage] = {
         ),
     },
 }
-"""Asset -> column -> the columns of other assets that it is made from."""

@@ -1,7 +1,7 @@
 """Schemas of the frames that assets exchange, with a description of every column.
 
-Here belongs what a frame must satisfy before it is used or stored. Each schema is lazy to use:
-``DAYS.validate(frame, lazy=True)`` reports every failure at once.
+A frame must satisfy its schema before it is used or stored. `DAYS.validate(frame, lazy=True)`
+reports all failures at once. The descriptions live in `columns.py`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _closed_is_zero(frame: pd.DataFrame) -> pd.Series:
     return pd.Series((frame["open"].to_numpy() == 1) | (values == 0).all(axis=1), frame.index)
 
 
-def _never_before_origin(frame: pd.DataFrame) -> pd.Series:
+def _horizon_matches(frame: pd.DataFrame) -> pd.Series:
     return (frame["date"] - frame["origin"]).dt.days == frame["horizon"]
 
 
@@ -120,9 +120,7 @@ FORECASTS = pa.DataFrameSchema(
     checks=[
         pa.Check(_ordered, name="quantiles_ordered", error="quantiles cross"),
         pa.Check(_closed_is_zero, name="closed_is_zero", error="a closed day is not 0"),
-        pa.Check(
-            _never_before_origin, name="horizon_matches", error="horizon is not date - origin"
-        ),
+        pa.Check(_horizon_matches, name="horizon_matches", error="horizon is not date - origin"),
     ],
     unique=["store", "origin", "date"],
     name="forecasts",
@@ -131,5 +129,5 @@ FORECASTS = pa.DataFrameSchema(
 
 
 def descriptions(schema: pa.DataFrameSchema) -> dict[str, str]:
-    """Give the description of every column of a schema."""
+    """Return the description of every column of a schema."""
     return {name: column.description or "" for name, column in schema.columns.items()}

@@ -1,6 +1,6 @@
-"""pandera without Spark: it would import PySpark because it is installed, for a second more.
+"""Import of pandera without PySpark, which pandera would import for another second.
 
-Nothing here but that import; the schemas take `pa` from here.
+Import `pa` from here; the schemas live in `frames.py`.
 """
 
 import sys
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def _hidden(*names: str) -> Iterator[None]:
-    """Makes modules that are not loaded yet seem absent, as pandera allows them to be."""
+    """Hide modules that are not loaded yet; pandera treats them as not installed."""
     blocked = [name for name in names if name not in sys.modules]
     for name in blocked:
         sys.modules[name] = None  # type: ignore[assignment]  # import then fails as if not there

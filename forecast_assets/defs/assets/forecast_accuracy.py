@@ -66,7 +66,7 @@ def forecast_accuracy(
         check_name=CHECK,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=verdict.words,
+        description=verdict.summary,
         metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
     )
     yield from report_asset(context, run_state, materialized, [result])

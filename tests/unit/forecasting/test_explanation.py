@@ -36,28 +36,30 @@ def pooled(request: pytest.FixtureRequest, long_days: pd.DataFrame) -> PooledMod
 
 
 def _explained(days: pd.DataFrame, pooled: PooledModel, day: date):
-    mine = days[days["store"] == STORE]
-    known = mine["date"] <= pd.Timestamp(ORIGIN)
+    store_days = days[days["store"] == STORE]
+    known = store_days["date"] <= pd.Timestamp(ORIGIN)
     origins = pd.Series(pd.Timestamp(ORIGIN), index=[STORE])
-    plan = mine[~known].drop(columns=["sales", "customers"])
-    features = features_with_plan(mine[known], plan, origins, 20)
+    plan = store_days[~known].drop(columns=["sales", "customers"])
+    features = features_with_plan(store_days[known], plan, origins, 20)
     past = features["date"] <= pd.Timestamp(ORIGIN)
     model = fit_stores(features[past], pooled, origin=ORIGIN)
-    found = explain(features[past], model, pooled, features[~past], origin=ORIGIN, day=day)
+    explanation = explain(features[past], model, pooled, features[~past], origin=ORIGIN, day=day)
     out = forecast(
         features[past], model, pooled, features[~past], origins=origins, error_measure="median"
     )
-    return found, out.set_index("date").loc[pd.Timestamp(day)]
+    return explanation, out.set_index("date").loc[pd.Timestamp(day)]
 
 
 def test_parts_add_up_to_the_forecast(long_days: pd.DataFrame, pooled: PooledModel) -> None:
     # Under the normal distribution the median is the log point itself.
     centred = replace(pooled, calibration=Calibration.default())
-    found, row = _explained(long_days, centred, date(2015, 11, 25))
+    explanation, row = _explained(long_days, centred, date(2015, 11, 25))
     # Parts below 0.1 % are left out.
-    assert np.log(row["q0_5"]) == pytest.approx(found.usual + found.parts.sum(), abs=0.02)
-    assert found.parts.abs().is_monotonic_decreasing
-    assert pooled.recipe == "stack" or "trees" not in found.parts
+    assert np.log(row["q0_5"]) == pytest.approx(
+        explanation.usual + explanation.parts.sum(), abs=0.02
+    )
+    assert explanation.parts.abs().is_monotonic_decreasing
+    assert pooled.recipe == "stack" or "trees" not in explanation.parts
 
 
 def test_a_promo_day_owes_its_sales_to_the_promo(
@@ -65,13 +67,13 @@ def test_a_promo_day_owes_its_sales_to_the_promo(
 ) -> None:
     promos = long_days[(long_days["store"] == STORE) & (long_days["promo"] == 1)]["date"]
     day = promos[promos > pd.Timestamp(ORIGIN)].iloc[0].date()
-    found, _ = _explained(long_days, pooled, day)
-    promo = found.parts[[name for name in found.parts.index if name.startswith("promo")]].sum()
+    explanation, _ = _explained(long_days, pooled, day)
+    promo = explanation.parts[
+        [name for name in explanation.parts.index if name.startswith("promo")]
+    ].sum()
     assert promo > 0.1
 
 
-def test_a_day_that_is_none_of_the_coming_ones_is_refused(
-    long_days: pd.DataFrame, pooled: PooledModel
-) -> None:
-    with pytest.raises(ValueError, match="is no coming day"):
+def test_a_day_outside_the_horizon_is_refused(long_days: pd.DataFrame, pooled: PooledModel) -> None:
+    with pytest.raises(ValueError, match="is not a future day"):
         _explained(long_days, pooled, date(2015, 11, 1))

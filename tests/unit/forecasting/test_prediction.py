@@ -182,7 +182,7 @@ def test_a_refurbished_store_is_forecast_as_closed_until_it_opens(days: pd.DataF
     plan.loc[closed, ["open", "promo"]] = 0
     plan.loc[closed, ["sales", "customers"]] = 0.0
     out = run(plan)[0]
-    mine = out[out["store"] == 2].set_index("date")
-    assert (mine.loc[:"2015-02-05", "q0_975"] == 0).all()
-    opened = mine.loc["2015-02-06":]
+    closed_store = out[out["store"] == 2].set_index("date")
+    assert (closed_store.loc[:"2015-02-05", "q0_975"] == 0).all()
+    opened = closed_store.loc["2015-02-06":]
     assert (opened.loc[opened["open"] == 1, "point"] > 0).all()

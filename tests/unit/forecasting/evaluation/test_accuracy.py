@@ -47,15 +47,15 @@ def test_measures_are_those_of_the_rows(actual: np.ndarray) -> None:
     median = actual * np.exp(generator.normal(0, 0.1, ROWS))
     with np.errstate(invalid="ignore"):
         parts = [_sums(actual)]
-    found = Accuracy.of(parts)
-    assert found.rmspe == pytest.approx(scoring.rmspe(actual, median))
-    assert found.wape == pytest.approx(scoring.wape(actual, median))
-    assert found.bias == pytest.approx(scoring.bias(actual, median))
+    accuracy = Accuracy.of(parts)
+    assert accuracy.rmspe == pytest.approx(scoring.rmspe(actual, median))
+    assert accuracy.wape == pytest.approx(scoring.wape(actual, median))
+    assert accuracy.bias == pytest.approx(scoring.bias(actual, median))
     sold = actual > 0
-    assert found.coverage_95 == pytest.approx(
+    assert accuracy.coverage_95 == pytest.approx(
         scoring.coverage(actual[sold], 0.8 * median[sold], 1.2 * median[sold])
     )
-    assert found.forecasts == ROWS
+    assert accuracy.forecasts == ROWS
 
 
 def test_days_on_which_nothing_was_sold_have_no_measure() -> None:
@@ -67,12 +67,12 @@ def test_days_on_which_nothing_was_sold_have_no_measure() -> None:
 def test_usual_accuracy_passes(actual: np.ndarray) -> None:
     verdict = judge([_sums(actual)])
     assert verdict.passed
-    assert "500 issued forecasts of the last 28 days" in verdict.words
+    assert "500 issued forecasts of the last 28 days" in verdict.summary
     assert verdict.table.count("\n") == 2
 
 
 @pytest.mark.parametrize(
-    ("width", "level", "said"),
+    ("width", "level", "finding"),
     [
         (0.1, 1.0, "80 % interval holds"),
         (0.6, 1.0, "too wide"),
@@ -80,16 +80,16 @@ def test_usual_accuracy_passes(actual: np.ndarray) -> None:
         (0.2, 0.9, "too low"),
     ],
 )
-def test_what_is_wrong_is_said(actual: np.ndarray, width: float, level: float, said: str) -> None:
+def test_deviations_are_named(actual: np.ndarray, width: float, level: float, finding: str) -> None:
     verdict = judge([_sums(actual, width, level)])
     assert not verdict.passed
-    assert said in verdict.words
+    assert finding in verdict.summary
 
 
 def test_a_few_days_are_not_judged(actual: np.ndarray) -> None:
     verdict = judge([{**_sums(actual, 0.01), "days": MIN_DAYS - 1}])
     assert verdict.passed
-    assert "too few days" in verdict.words
+    assert "too few days" in verdict.summary
 
 
 def test_backtests_stand_in_until_issued_forecasts_meet_their_days(actual: np.ndarray) -> None:

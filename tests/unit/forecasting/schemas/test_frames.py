@@ -1,4 +1,4 @@
-"""Schemas accept what core makes and name what is wrong."""
+"""Schemas accept the library's frames and name what is wrong in others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def days() -> pd.DataFrame:
     return make_days(stores=3, n_days=150)
 
 
-def test_frames_of_core_pass(days: pd.DataFrame) -> None:
+def test_the_librarys_frames_pass(days: pd.DataFrame) -> None:
     origin = pd.Timestamp("2014-04-30")
     features = day_features(days)
     models = fit_stores(features, None, origin=origin.date())
