@@ -5,7 +5,6 @@ What is measured on it is in `benchmarks.freshness` and `benchmarks.pages`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,9 +109,6 @@ def forecast_chain(
 ) -> Iterator[Chain]:
     """Start the whole stack and wait for its first forecasts; stop it at the end of the block.
 
-    No challenger is trained, unless FORECAST_CHALLENGER names one: it would share the cores with
-    what is measured.
-
     Args:
         data: A folder with Kaggle's files, whose last days are played live. None makes sales up.
         stores: Number of made-up stores.
@@ -120,8 +116,6 @@ def forecast_chain(
         live_days: Number of days that can be sent.
         folder: Where to work.
     """
-    # The services inherit what the stack's own contract does not name.
-    os.environ.setdefault("FORECAST_CHALLENGER", "none")
     if data is None:
         data = folder / "data"
         sample_files(stores, history_days + live_days, LAST_DAY, seed=1).write(data)
