@@ -249,8 +249,8 @@ def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
         One row per variant: variant, wape.
     """
     from forecasting.features.daily import day_features
-    from forecasting.features.design import DESIGN_COLUMNS
     from forecasting.features.panel import Panel
+    from forecasting.features.regressors import DESIGN_COLUMNS
 
     stores = np.unique(days["store"])[::ABLATION_EVERY]
     whole = Panel.of(day_features(days[days["store"].isin(stores)]))

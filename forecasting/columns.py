@@ -1,6 +1,6 @@
 """Column names of the frames that the library exchanges: day panel, plan and forecasts.
 
-The features' columns live in `features/daily.py`, the regressors' in `features/design.py`. What
+The features' columns live in `features/daily.py`, the regressors' in `features/regressors.py`. What
 each column means, in words for the UI, lives in `schemas/columns.py`.
 """
 

@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.pooled import PooledModel
 from forecasting.models.store_fit import linear_terms

@@ -2,7 +2,7 @@
 
 They describe a day's position in promo blocks and holidays, closures, refurbishments, Christmas
 and Easter. Only `log_sales` and `log_customers`, the day's own targets, come from sales.
-Inputs that summarize sales up to an origin live in `models/at_origin.py`; `features/design.py`
+Inputs that summarize sales up to an origin live in `models/at_origin.py`; `features/regressors.py`
 expands these columns into the regressors.
 
 Every counter is capped, so a day's features depend on at most `CONTEXT_DAYS` before it and

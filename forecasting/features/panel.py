@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array, Dates
-from forecasting.features.design import design_matrix
+from forecasting.features.regressors import design_matrix
 
 
 @dataclass(frozen=True)

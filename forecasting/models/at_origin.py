@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.arrays import Array
-from forecasting.features.design import DESIGN_COLUMNS
 from forecasting.features.panel import Panel
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.moments import HALF_LIFE_WEIGHTS, HALF_LIVES
 from forecasting.models.store_fit import LEVEL_DAYS, StoreFit, linear_terms, recent_levels
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.at_origin import STACK_INPUTS
 from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.pooled import PooledModel

@@ -1,7 +1,7 @@
 """Closed-form linear models: sums of squares by store, and ridge regression shrunk to a population.
 
 The per-store models, the pooled coefficients and the sktime forecaster share this algebra. It
-does not know what the regressors mean; those are named in `features/design.py`.
+does not know what the regressors mean; those are named in `features/regressors.py`.
 
 The model is the random-coefficient regression of Laird and Ware (1982, "Random-effects models
 for longitudinal data", Biometrics 38): a store's coefficients are drawn from a population with

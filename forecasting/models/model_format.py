@@ -10,7 +10,7 @@ import json
 
 from forecasting.calibration import KINDS
 from forecasting.columns import QUANTILES
-from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.at_origin import STACK_INPUTS
 from forecasting.models.moments import HALF_LIVES
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.calibration import Calibration
-from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.linear import Population
 from forecasting.models.model_format import MODEL_FORMAT
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.arrays import Array
-from forecasting.features.design import DESIGN_COLUMNS
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.linear import (
     Moments,
     Population,

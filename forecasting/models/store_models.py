@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array, Dates
-from forecasting.features.design import DESIGN_COLUMNS
 from forecasting.features.panel import Panel
+from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.moments import HALF_LIVES, RollingMoments
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 

@@ -13,7 +13,7 @@ from forecasting.features.daily import (
     day_features,
     easter_sunday,
 )
-from forecasting.features.design import DESIGN_COLUMNS, design_matrix
+from forecasting.features.regressors import DESIGN_COLUMNS, design_matrix
 from tests.unit.forecasting.conftest import make_days
 
 
