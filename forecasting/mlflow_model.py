@@ -32,10 +32,10 @@ class SalesForecast(PythonModel):
         """Forecast the days of a panel whose sales are missing.
 
         Args:
-            context: MLflow's; not used.
+            context: Passed by MLflow; not used.
             model_input: Day panel, one row per store and date. Days after a store's newest day
                 with sales are forecast, with the plan in their rows.
-            params: Not used.
+            params: Passed by MLflow; not used.
 
         Returns:
             The forecast frame: one row per store and future day, with point, mean and quantiles.
@@ -57,7 +57,10 @@ class SalesForecast(PythonModel):
         days = days.sort_values(["store", "date"], ignore_index=True)
         origins = days[days["sales"].notna()].groupby("store")["date"].max()
         if origins.empty:
-            raise ValueError("no day of the panel has sales: there is no origin to forecast from")
+            raise ValueError(
+                "no day of the panel has sales, so there is no origin to forecast from. "
+                "Include past days with their sales"
+            )
         days = days[days["store"].isin(origins.index)]
         origin = days["store"].map(origins)
         plan = days[days["date"] > origin].drop(columns=["sales", "customers"])

@@ -10,11 +10,11 @@ REFIT_DAYS = 7
 
 
 def fit_day(store: int, newest: date, pooled_until: date | None) -> date:
-    """Redue_day the last day that a store's current model must have seen.
+    """Return the last day that a store's current model must have seen.
 
     It depends on the calendar alone, not on which refreshes ran or failed, so the same sales
     always lead to the same models. One store in `REFIT_DAYS` is due each day, so a day's refresh
-    never fits the whole chain.
+    fits only part of the chain. A newer pooled model makes every store due at once.
 
     Args:
         store: The store's number.

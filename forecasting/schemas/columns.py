@@ -25,23 +25,29 @@ _WEEKDAY = Column("day_of_week", "smallint", "1 is Monday, 7 is Sunday.")
 _ASSUMED = Column(
     "plan_assumed",
     "boolean",
-    "True when nobody planned the day and the usual pattern was assumed.",
+    "True when the day has no plan and the usual pattern is assumed.",
 )
 _WRITTEN = Column("written_at", "timestamp with time zone", "When the row was written.")
 _MODEL_VERSION = Column(
-    "model_version", "text", "The pooled model; missing where none was old enough."
+    "model_version",
+    "text",
+    "The pooled model's version; missing if none was trained by the origin.",
 )
 _EVENT = (
     Column("stream_id", "smallint", "The topic or file that the event came from."),
-    Column("topic_partition", "integer", "Its topic-partition."),
-    Column("kafka_offset", "bigint", "Its offset there; a file's row number."),
-    Column("event_time", "timestamp with time zone", "When it was sent: the latest one counts."),
+    Column("topic_partition", "integer", "The event's topic-partition."),
+    Column("kafka_offset", "bigint", "The event's offset in it; for a file, the row number."),
+    Column(
+        "event_time",
+        "timestamp with time zone",
+        "When the event was sent. The latest event of a day counts.",
+    ),
 )
 _DAY = (
     _STORE,
     _DATE,
     _WEEKDAY,
-    Column("sales", "integer", "Turnover of the day; missing while it is not known."),
+    Column("sales", "integer", "Turnover of the day; missing until it is known."),
     Column("customers", "integer", "Customers of the day."),
     Column("open", "smallint", "1 when the store is open."),
     Column("promo", "smallint", "1 when the store runs a promo."),
@@ -59,21 +65,25 @@ _FEATURES = (
     Column(
         "log_sales", "real", "Natural logarithm of sales; missing when closed, zero or not known."
     ),
-    Column("log_customers", "real", "Natural logarithm of customers; missing likewise."),
+    Column(
+        "log_customers",
+        "real",
+        "Natural logarithm of customers; missing when closed, zero or not known.",
+    ),
     *(
         Column(name, "smallint", description)
         for name, description in {
-            "promo_day": "Which day of the running promo, 1 the first; 0 without promo.",
-            "promo_days_left": "Promo days from this one to the last of the block, at most 14.",
+            "promo_day": "Day number within the current promo, from 1; 0 without promo.",
+            "promo_days_left": "Promo days left in the block, this one included, at most 14.",
             "days_since_promo": "Days since the last promo day, at most 31; 0 on promo days.",
             "days_to_promo": "Days to the next promo day, at most 15; 0 on promo days.",
             "promo_days_last_14": "Promo days among the 14 days before.",
             "promo_days_next_14": "Promo days among the 14 days after.",
             "days_since_holiday": "Days since the last state holiday, at most 31.",
             "days_to_holiday": "Days to the next state holiday, at most 15.",
-            "school_day": "Which day of the running school holidays, at most 30; 0 outside.",
+            "school_day": "Day number within the school holidays, at most 30; 0 outside.",
             "school_days_left": (
-                "Days of school holidays from this one on, at most 14; 0 outside."
+                "Days of school holidays left, this one included, at most 14; 0 outside."
             ),
             "days_since_school": "Days since the last school holiday, at most 31.",
             "days_to_school": "Days to the next school holiday, at most 15.",
@@ -84,7 +94,7 @@ _FEATURES = (
                 "Days since a closure of 6 days or more ended, at most 91."
             ),
             "days_to_refurbishment": "Days to the next such closure, at most 10.",
-            "refurbishment_days": "How long the last such closure was, at most 60; 0 without.",
+            "refurbishment_days": "Length of the last such closure, at most 60 days; 0 if none.",
             "days_to_christmas": "Days to the next 25 December.",
             "days_from_easter": "Days from the nearest Easter Sunday, negative before it.",
         }.items()
@@ -95,7 +105,7 @@ _STORE_MODELS = (
     _STORE,
     Column("trained_until", "date", "The last day that the model has seen."),
     Column("n_days", "integer", "Days of sales that it was fitted on."),
-    Column("coefficients", "double precision[]", "Coefficients, one half-life after the other."),
+    Column("coefficients", "double precision[]", "Coefficients, concatenated by half-life."),
     Column("residual_scale", "double precision", "Standard deviation of a log forecast's error."),
 )
 _FORECASTS = (
@@ -103,8 +113,10 @@ _FORECASTS = (
     Column("origin", "date", "The last day whose sales the forecast has seen."),
     Column("date", "date", "The day that is forecast."),
     Column("horizon", "smallint", "Days from origin to date."),
-    Column("open", "smallint", "1 when the plan has the store open."),
-    Column("point", "double precision", "The forecast suited to the error measure in force."),
+    Column("open", "smallint", "1 when the store is open according to the plan."),
+    Column(
+        "point", "double precision", "The forecast that minimizes the configured error measure."
+    ),
     Column("mean", "double precision", "The forecast to add up for totals."),
     *(
         Column(
@@ -126,13 +138,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "cleaned_sales": (
         *_DAY,
-        Column("corrections", "integer", "How many earlier events of the day it superseded."),
+        Column(
+            "corrections", "integer", "Number of earlier events of the day that were superseded."
+        ),
         *_EVENT,
         _WRITTEN,
     ),
     "features": (*_FEATURES, _WRITTEN),
     "pooled_models": (
-        Column("version", "text", "The version that forecasts name."),
+        Column("version", "text", "The version that forecasts refer to."),
         Column("period_start", "date", "First day of the period that it was trained for."),
         Column("trained_until", "date", "The last day that it has seen."),
         Column("created_at", "timestamp with time zone", "When it was stored."),
@@ -141,12 +155,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("metrics", "jsonb", "Its accuracy on past origins."),
         Column("model", "bytea", "The model itself, compressed JSON."),
         Column("format", "text", "Fingerprint of the code that can read it."),
-        Column("mlflow_version", "text", "Its version of the registered model sales-forecast."),
+        Column("mlflow_version", "text", "Its version in the registered model sales-forecast."),
     ),
     "models": (
         *_STORE_MODELS,
         Column("period_start", "date", "First day of the period that it serves."),
-        Column("pooled_version", "text", "The pooled model that it was drawn towards."),
+        Column("pooled_version", "text", "Version of the pooled model that it was shrunk to."),
         _WRITTEN,
     ),
     "forecasts": (
@@ -161,20 +175,20 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _STORE,
         Column("date", "date", "The day that had been forecast."),
         Column("lead_week", "smallint", "1 is up to 7 days ahead, 2 up to 14, and so on."),
-        Column("origin", "date", "A backtest's origin; issued ones of a week are added up."),
+        Column("origin", "date", "A backtest's origin; missing for issued forecasts."),
         _MODEL_VERSION,
-        Column("forecasts", "smallint", "How many forecasts are added up."),
-        Column("sold", "smallint", "Those of days on which something was sold."),
-        Column("sales", "double precision", "What was sold, counted once a forecast."),
-        Column("mean", "double precision", "Sum of the forecasts to add up for totals."),
+        Column("forecasts", "smallint", "Number of forecasts in the sums."),
+        Column("sold", "smallint", "Number of forecasts of days with sales."),
+        Column("sales", "double precision", "Sum of sales, counted once per forecast."),
+        Column("mean", "double precision", "Sum of the mean forecasts."),
         Column("absolute_error", "double precision", "Sum of |sales - q0_5|."),
         Column(
             "squared_percent_error",
             "double precision",
-            "Sum of ((sales - point) / sales)² where something was sold.",
+            "Sum of ((sales - point) / sales)² over days with sales.",
         ),
-        Column("inside_80", "smallint", "Of the sold ones, those inside the 80 % interval."),
-        Column("inside_95", "smallint", "Of the sold ones, those inside the 95 % interval."),
+        Column("inside_80", "smallint", "Number of `sold` inside the 80 % interval."),
+        Column("inside_95", "smallint", "Number of `sold` inside the 95 % interval."),
         _WRITTEN,
     ),
 }

@@ -1,4 +1,4 @@
-"""Import of pandera without PySpark, which pandera would import for another second.
+"""Import of pandera without PySpark, which would add a second to it.
 
 Import `pa` from here; the schemas live in `frames.py`.
 """
@@ -13,7 +13,7 @@ def _hidden(*names: str) -> Iterator[None]:
     """Hide modules that are not loaded yet; pandera treats them as not installed."""
     blocked = [name for name in names if name not in sys.modules]
     for name in blocked:
-        sys.modules[name] = None  # type: ignore[assignment]  # import then fails as if not there
+        sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail
     try:
         yield
     finally:
