@@ -13,12 +13,14 @@ import pandas as pd
 from forecasting.evaluation.accuracy import SUMS
 from warehouse.connection import Transaction
 
-#: Longest horizon that the settings allow, in days. Earlier origins have no forecast of a day.
+#: Longest horizon that the settings allow, in days. No older origin can have forecast a day.
 LONGEST_HORIZON_DAYS = 366
 
+#: SELECT list that sums every column of `SUMS`.
 _TOTALS = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
 
-# Follows a first query `wanted` that lists the stores (and days) to score.
+#: Common end of the scoring statements. It follows a `wanted` query that lists what to score;
+#: `{matches}` joins that with forecasts and sales.
 _SCORE = """
 ), in_force AS (
     -- Of several issues from one origin, the last one counts.
@@ -135,7 +137,7 @@ def newest_day(transaction: Transaction) -> date | None:
 
 
 def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
-    """Return the sums over all days since one, by kind and week of lead time.
+    """Return the sums over all days from one on, by kind and week of lead time.
 
     Returns:
         Rows with kind, lead_week, days (distinct days), and `SUMS`, ordered by kind and week.
@@ -154,7 +156,11 @@ def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
 
 
 def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:
-    """Return the sums over a pooled model's issued forecasts since a day, with `days`."""
+    """Return the sums over a pooled model's issued forecasts from a day on.
+
+    Returns:
+        `SUMS`, and days (distinct days).
+    """
     totals = ", ".join(f"coalesce(sum({name}), 0)::float8 AS {name}" for name in SUMS)
     (row,) = transaction.rows(
         f"""

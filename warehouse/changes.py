@@ -14,9 +14,11 @@ from warehouse.connection import Transaction
 #: Condition on changes that a refresh may claim. A store that failed waits for its next try.
 DUE = "done_at IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())"
 
-#: Waits before a failed store is tried again: doubled with each try, up to the longest. Each try
-#: costs a run, and usually a person has to fix the store's data first.
+#: Wait before a failed store's first retry. It doubles with each retry: every one costs a run, and
+#: usually a person has to fix the store's data first.
 FIRST_STORE_WAIT = timedelta(seconds=10)
+
+#: Longest wait before a failed store is tried again.
 LONGEST_STORE_WAIT = timedelta(hours=1)
 
 
@@ -51,6 +53,10 @@ def have_settled(transaction: Transaction, seconds: float) -> bool:
     """Return whether changes wait for a refresh and none was added for some time.
 
     The query is cheap enough to poll.
+
+    Args:
+        transaction: The open transaction.
+        seconds: How long no change may have been added.
     """
     settled = transaction.value(
         f"""
@@ -236,8 +242,7 @@ def close(
 def unscored(transaction: Transaction) -> list[str]:
     """Return the finished refreshes whose days have not been scored yet.
 
-    Usually this is the running one. If an earlier run was killed before it scored, that one is
-    listed too.
+    Usually only the running refresh is among them. One that was killed before it scored is too.
     """
     rows = transaction.rows(
         """
@@ -249,7 +254,7 @@ def unscored(transaction: Transaction) -> list[str]:
 
 
 def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int, date]:
-    """Return the earliest day by store whose sales or plan some finished refreshes claimed."""
+    """Return each store's earliest day whose sales or plan changed, as refreshes claimed it."""
     rows = transaction.rows(
         """
         SELECT t.store, min(t.first_day) AS first_day
@@ -298,6 +303,10 @@ def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: 
 
 def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
     """Return stores with a failed change, or with one that has been open for too long.
+
+    Args:
+        transaction: The open transaction.
+        minutes: How long a change may be open.
 
     Returns:
         Rows with store, first_day, made_at (of the oldest change) and error (None unless failed).

@@ -1,6 +1,6 @@
 """Queries behind the asset checks.
 
-What a check says about their results lives in `forecast_assets`.
+The checks themselves live in `forecast_assets/defs/checks.py`.
 """
 
 from datetime import date
@@ -56,7 +56,12 @@ def ledger_totals(transaction: Transaction) -> dict[str, int]:
 
 
 def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
-    """Return the newest day that the store models of each period have seen."""
+    """Return the newest days that the store models of each period have seen.
+
+    Returns:
+        Rows with period_start, stores (count), trained_until, pooled_until (of their pooled
+        models) and later_pooled (whether one of those has seen a later day than its store model).
+    """
     return transaction.rows(
         """
         SELECT m.period_start, count(*) AS stores, max(m.trained_until) AS trained_until,
@@ -69,7 +74,7 @@ def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
 
 
 def stores_behind(transaction: Transaction) -> tuple[date | None, list[dict[str, Any]]]:
-    """Return the newest origin in force, and the stores with an earlier one."""
+    """Return the newest origin in force, and the stores whose newest origin is earlier."""
     rows = transaction.rows(
         """
         SELECT store, max(origin) AS origin FROM sales.current_forecasts

@@ -22,12 +22,12 @@ SCHEMA = "sales"
 #: How long a transaction waits for a lock before it fails; longer than any replace takes.
 LOCK_TIMEOUT = "120s"
 
-#: Errors of the server itself (unreachable, full, timed out), which no row caused.
+#: Errors that no row caused: the server is unreachable, full or timed out.
 SERVERS_FAULT = (adbc.OperationalError, adbc.InternalError, UnreachableError)
 
 
 class Transaction:
-    """An open transaction; `Warehouse.transaction` makes and ends it."""
+    """An open transaction; `Warehouse.transaction` opens and ends it."""
 
     def __init__(self, cursor: Any) -> None:
         """Wrap an ADBC cursor."""
@@ -95,7 +95,7 @@ class Transaction:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Roll back to here when the block raises; errors of the server end the transaction."""
+        """Undo only the block when it raises; an error in `SERVERS_FAULT` ends the transaction."""
         self.execute("SAVEPOINT part")
         try:
             yield
@@ -176,4 +176,7 @@ def _connection(url: str) -> Any:
             connection.invalidate()
             connection.close()
     reason = str(error).strip().splitlines()[0]
-    raise UnreachableError(f"the sales database does not answer: {reason}") from error
+    raise UnreachableError(
+        f"the sales database does not answer ({reason}); check that PostgreSQL is running and that "
+        "the address and the password are right"
+    ) from error

@@ -2,7 +2,7 @@
 
 
 class WarehouseError(Exception):
-    """Base of the errors of this package; the message says what is wrong and what to do."""
+    """Base class of this package's errors; the message says what is wrong and what to do."""
 
 
 class LoadError(WarehouseError):

@@ -1,4 +1,4 @@
-"""Loads of whole files: stores, sales through the ledger, and plans.
+"""Loading whole files: stores, sales with their ledger entry, and plans.
 
 Reading the files lives in `rossmann/kaggle.py`; the stream fills the same tables from
 `streaming_job`.
@@ -24,7 +24,15 @@ PLANNED_DAY_COLUMNS = ["store", "date", *PLAN_COLUMNS]
 
 @dataclass(frozen=True)
 class Loaded:
-    """Result of a load."""
+    """Result of a load.
+
+    Attributes:
+        topic: The name under which the ledger knows the sales: `file:` and their hash.
+        sales_rows: Rows of sales in the file.
+        already_loaded: Whether an earlier load wrote the same sales.
+        stores_changed: Stores that are new or whose attributes changed.
+        plans_changed: Planned days that are new or changed.
+    """
 
     topic: str
     sales_rows: int
@@ -58,11 +66,14 @@ def load(
         LoadError: A row names an unknown store or lies outside the calendar.
     """
     start, end = calendar
-    _refuse_outside(sales, start, end, "SALES_CALENDAR_START to SALES_CALENDAR_END")
+    _refuse_outside(sales, start, end)
     for frame, what in ((sales, "sales"), (plans, "planned days")):
         unknown = sorted(set(frame["store"].unique()) - set(stores["store"]))
         if unknown:
-            raise LoadError(f"{what} of stores that the store table does not know: {unknown[:5]}")
+            raise LoadError(
+                f"{what} name {len(unknown)} stores that the store table does not know, such as "
+                f"{', '.join(map(str, unknown[:5]))}; add them to the stores or remove their rows"
+            )
     topic = f"file:{content_hash(sales)}"
     with warehouse.transaction() as transaction:
         transaction.lock("load")
@@ -266,12 +277,12 @@ def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFram
     return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)
 
 
-def _refuse_outside(frame: pd.DataFrame, start: date, end: date | None, what: str) -> None:
-    if frame.empty:
+def _refuse_outside(sales: pd.DataFrame, start: date, end: date | None) -> None:
+    if sales.empty:
         return
-    first, last = frame["date"].min().date(), frame["date"].max().date()
+    first, last = sales["date"].min().date(), sales["date"].max().date()
     if first < start or (end is not None and last > end):
         raise LoadError(
-            f"the rows run from {first} to {last}, outside the calendar {what}: "
-            f"{start} to {end or 'today'}; set it to cover them"
+            f"the sales run from {first} to {last}, outside the calendar {start} to "
+            f"{end or 'today'}; set SALES_CALENDAR_START and SALES_CALENDAR_END to cover them"
         )

@@ -1,7 +1,6 @@
 """Statements on pooled models, which never change, and on the stores' coefficients by period.
 
-Fitting models lives in `forecasting/models`. Which model serves which forecast is decided in
-`forecaster.py`.
+Fitting models lives in `forecasting/models`; forecasting with stored ones lives in `forecaster.py`.
 """
 
 import json
@@ -15,6 +14,7 @@ import pandas as pd
 from forecasting.models.model_format import MODEL_FORMAT
 from warehouse.connection import Transaction
 
+#: SELECT list of a `PooledVersion`.
 _VERSION_COLUMNS = (
     "version, trained_until, recipe, mlflow_run_id, mlflow_version, metrics::text AS metrics, "
     "format, model"
@@ -154,7 +154,7 @@ def by_pooled_version(
 def fitted_days(
     transaction: Transaction, stores: Sequence[int], period_start: date
 ) -> dict[int, tuple[date, str | None]]:
-    """Return the last day and the pooled version of the stores' models of a period."""
+    """Return the last day seen by each store's model of a period, and its pooled version."""
     rows = transaction.rows(
         """
         SELECT store, trained_until, pooled_version FROM sales.models
@@ -232,7 +232,7 @@ def store_models_at(transaction: Transaction, stores: Sequence[int], origin: dat
 
 
 def modelled_cells(transaction: Transaction, first_days: dict[int, date]) -> dict[date, list[int]]:
-    """Return stores by period whose models have seen a changed day.
+    """Return the stores whose models have seen a changed day, by period.
 
     Args:
         transaction: The open transaction.

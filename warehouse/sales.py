@@ -1,6 +1,7 @@
 """Statements on raw events, cleaned sales, planned days and features, by store and day.
 
-Loading files lives in `loading.py`. Which event wins lives in `forecasting/cleaning.py`.
+Loading files lives in `loading.py`. The rule for which event of a day counts lives in
+`forecasting/cleaning.py`.
 """
 
 from collections.abc import Sequence
@@ -80,8 +81,8 @@ def newest_days(
         ValueError: The table is neither of these.
     """
     if table not in ("raw_sales", "cleaned_sales"):
-        raise ValueError(f"no sales by day in {table!r}")
-    # Nearly every store has sales in the last weeks. Only for the others are earlier months read.
+        raise ValueError(f"table is {table!r}; raw_sales or cleaned_sales expected")
+    # Nearly every store has sales in the last weeks, so only the others need earlier months.
     newest: dict[int, date] = {}
     missing = list(stores)
     last = until or transaction.value(f"SELECT max(date) FROM sales.{table} WHERE sales >= 0")

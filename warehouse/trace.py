@@ -1,4 +1,4 @@
-"""Lineage of one forecast: its row, the refresh that wrote it, and the offsets that one had seen.
+"""Lineage of a forecast: its row, the refresh that wrote it, and the offsets seen by then.
 
 The effects of its regressors live in `forecasting/explanation.py`.
 """
@@ -67,11 +67,11 @@ def forecast(
     missing = f"store {store} has no forecast of {day}" + (f" from {origin}" if origin else "")
     if not known["count"]:
         raise NotFoundError(
-            f"{missing}, nor of any other day: is the store known, and has a refresh run?"
+            f"{missing}, nor of any other day; check the store's number and that a refresh has run"
         )
     raise NotFoundError(
-        f"{missing}: its forecasts are of {known['first_day']} to {known['last_day']}, from "
-        f"{known['first_origin']} to {known['last_origin']}"
+        f"{missing}; its forecasts are of {known['first_day']} to {known['last_day']}, from "
+        f"origins {known['first_origin']} to {known['last_origin']}"
     )
 
 

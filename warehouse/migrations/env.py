@@ -1,10 +1,14 @@
-"""Entry point of Alembic: runs the migrations as the owner of the sales schema."""
+"""Entry point of Alembic: runs the migrations as the owner of the sales schema.
+
+The migrations themselves live in `versions`.
+"""
 
 import os
 
 from alembic import context
 from sqlalchemy import create_engine, text
 
+#: Schema of all tables, and of the version table of Alembic.
 SCHEMA = "sales"
 
 
@@ -17,7 +21,8 @@ def run() -> None:
     url = os.environ.get("OWNER_DATABASE_URL")
     if not url:
         raise SystemExit(
-            "OWNER_DATABASE_URL is not set: it names the sales database and its owner's role"
+            "OWNER_DATABASE_URL is not set; set it to the address of the sales database, with the "
+            "role that owns its schema"
         )
     engine = create_engine(url)
     with engine.begin() as connection:
