@@ -43,7 +43,7 @@ SAMPLE_EVERY = 25
 #: Days of history for Prophet: the earlier system fitted it to the last four months.
 PROPHET_DAYS = 120
 
-#: Threads for LightGBM, ours and the peer's. On a busy machine, fewer are faster.
+#: Threads for LightGBM, in both our forecaster and the peer. On a busy machine, fewer are faster.
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 
 Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
@@ -60,7 +60,7 @@ def ours(recipe: Literal["ridge", "stack"]) -> Forecast:
 
 
 def naive(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Forecast each day with the sales of one or more promo cycles before."""
+    """Forecast each day as the sales of the same day one or more promo cycles earlier."""
     past = days[days["date"] <= window.origin]
     origins = pd.Series(window.origin, index=np.unique(past["store"]))
     return seasonal_naive(past, origins, window.horizon)[["store", "date", "point"]]
@@ -223,7 +223,7 @@ def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dic
     }
 
 
-#: Variant -> how the names of the regressors start that the ablation leaves out.
+#: Variant -> name prefixes of the regressors that the ablation leaves out.
 REGRESSOR_GROUPS = {
     "no Christmas": ("before_christmas", "after_christmas"),
     "no Easter": ("easter",),
@@ -239,7 +239,7 @@ ABLATION_EVERY = 3
 
 
 def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
-    """Measure what each part of the linear model earns: mean WAPE over windows.
+    """Measure how much each part of the linear model contributes, as mean WAPE over the windows.
 
     Args:
         days: Day panel.
@@ -288,7 +288,7 @@ def _linear_errors(
     for window in windows:
         origin = np.datetime64(window.origin.date(), "D")
         moments = rolling.advance(origin)
-        # The previous window's estimate is near: a few iterations are enough from there.
+        # The previous window's estimate is close, so a few iterations from it are enough.
         populations = estimate_populations(
             moments, start=populations, iterations=12 if populations is None else 4
         )
@@ -315,7 +315,7 @@ def _without_parts(
     rows: npt.NDArray[np.int64],
     terms: npt.NDArray[np.float64],
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Forecast some rows without the model's level, half-lives or stores' own coefficients."""
+    """Forecast some rows without the level, the half-lives or the stores' own coefficients."""
     from forecasting.models.at_origin import ridge_terms
     from forecasting.models.moments import HALF_LIFE_WEIGHTS
     from forecasting.models.store_fit import linear_terms
@@ -374,7 +374,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--step", type=int, default=28)
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--end", type=pd.Timestamp, default=pd.Timestamp("2015-06-19"))
-    parser.add_argument("--only", help="comma-separated beginnings of forecasters' names")
+    parser.add_argument("--only", help="comma-separated prefixes of forecaster names")
     parser.add_argument(
         "--ablation", action="store_true", help="what each part of the linear model earns, instead"
     )

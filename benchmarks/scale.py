@@ -1,8 +1,8 @@
-"""The growth of cost with the chain: 1, 3 and 10 times 1,115 stores over 8 months.
+"""How cost grows with the size of the chain: 1, 3 and 10 times 1,115 stores, over 8 months.
 
 `python -m benchmarks.scale` makes up sales for each chain, loads them, and runs the jobs on
 Dagster's PostgreSQL storage. Each step is a process of its own, so that its seconds and its peak
-memory are its own. At the end it asks for the size of the sales database. The last line is one JSON
+memory are its own. At the end it measures the size of the sales database. The last line is one JSON
 object.
 
 `python -m benchmarks.scale --backtest [DATA]` measures one run over twelve months of 1,115 stores
@@ -92,7 +92,7 @@ def _load_one_more_day(folder: Path) -> None:
 
 
 def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
-    """Return the steps by name, in order; `MEASURED` names those that count."""
+    """Return the steps by name, in order; `MEASURED` lists the ones that are reported."""
     last = f"|{stores}"
     return {
         "partitions": lambda: _add_partitions(stores),
@@ -146,7 +146,7 @@ def backtest(data: Path | None, folder: Path) -> dict[str, Any]:
 
 
 def _make_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
-    """Make up sales in a process of its own; return their folder.
+    """Generate synthetic sales in a separate process; return the folder they are in.
 
     A child's peak memory starts at its parent's, so this process must stay small.
     """
@@ -157,7 +157,7 @@ def _make_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit("the sales could not be made up")
+        raise SystemExit("could not generate the synthetic sales")
     return folder / "data"
 
 

@@ -1,4 +1,4 @@
-"""What the UIs show of forecasts and models: frames and models in, small charts out.
+"""Small charts of forecasts and models for the UIs.
 
 The drawing itself is in `plots.py`.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from forecasting.models.pooled import PooledModel
 
-#: Days of history before a forecast: two promo cycles and more.
+#: Days of history shown before a forecast: at least two promo cycles.
 HISTORY_DAYS = 56
 
 #: How many of the most important regressors a chart shows.
@@ -22,7 +22,7 @@ BARS = 15
 
 
 def draw_forecast(days: pd.DataFrame, rows: pd.DataFrame, store: int) -> str:
-    """Draw a store's last sales, its forecast and both intervals.
+    """Draw a store's recent sales, its forecast and both prediction intervals.
 
     Args:
         days: Day panel with the store's history.

@@ -1,4 +1,4 @@
-"""The stream's errors, by what the reader has to do about them."""
+"""The stream's errors, grouped by the action they require."""
 
 #: Marks a `RestartError` in the text of a failed Spark task, which is all that the driver sees.
 RESTART_MARKER = "START_AGAIN"

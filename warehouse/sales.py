@@ -183,7 +183,7 @@ def day_panel(
 def known_at(
     transaction: Transaction, stores: Sequence[int], origin: date, horizon: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the days and the plan that features of the horizon depend on.
+    """Return the past days and the plan needed to compute features for the forecast horizon.
 
     Args:
         transaction: The open transaction.

@@ -63,7 +63,7 @@ def _sql_clients(folder: Path) -> list[Path]:
 
 
 def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[str]:
-    """Return the command that takes the whole topic into `sales.raw_sales` and ends.
+    """Return the command that loads the whole topic into `sales.raw_sales` and then exits.
 
     Args:
         flink: Flink's folder.

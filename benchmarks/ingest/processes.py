@@ -1,4 +1,4 @@
-"""The ways that are a process of their own, observed in their table: Kafka Connect and Flink."""
+"""Methods that run as separate processes, observed through their table: Kafka Connect, Flink."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from benchmarks.ingest.jars import JARS
 from benchmarks.ingest.workload import STEPS
 from local_stack.network import free_ports
 
-#: Seconds until a process that has not taken all events is given up.
+#: Seconds to wait for a process to ingest all events before giving up.
 PATIENCE_SECONDS = 600
 INTEGER_FIELDS = ("Store", "DayOfWeek", "Sales", "Customers", "Open", "Promo", "SchoolHoliday")
 TEXT_FIELDS = ("Date", "StateHoliday")
@@ -92,7 +92,7 @@ def _connect_sink(way: str, settings: Any) -> dict[str, str]:
 
 
 def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
-    """Run Flink's SQL with its JDBC sink, in its SQL client's process.
+    """Run a Flink SQL query with the JDBC sink, inside the SQL client's process.
 
     Args:
         settings: The stream's settings.

@@ -1,4 +1,4 @@
-"""The events that every way takes, and the steps in which it takes them."""
+"""The events that every method ingests, and the number of steps it is measured in."""
 
 from datetime import date
 
@@ -8,16 +8,16 @@ import pandas as pd
 STORES = 1115
 FIRST_DAY = date(2013, 1, 1)
 LAST_DAY = date(2015, 12, 31)
-#: Each way takes the topic in this many steps; the first one counts as cold.
+#: Each method ingests the topic in this many steps; the first is the cold start.
 STEPS = 5
 
 
 def real_shaped(events: int, seed: int = 7) -> pd.DataFrame:
-    """Return sales in the shape of the real files: every store on every day, in order of days.
+    """Return sales shaped like the real files: every store on every day, ordered by day.
 
     Args:
         events: The number of rows.
-        seed: Of the random sales, promos and school holidays.
+        seed: Seed for the random sales, promos and school holidays.
     """
     rng = np.random.default_rng(seed)
     days = -(-events // STORES)

@@ -133,7 +133,7 @@ def forecast_window(
 
 
 def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Add the forecast of the seasonal naive as column `naive`; closed days are 0."""
+    """Add the seasonal naive forecast as column `naive`; closed days are 0."""
     origins = pd.Series(window.origin, index=np.unique(out["store"]))
     naive = seasonal_naive(days, origins, window.horizon, NAIVE_SEASON)
     both = out.merge(
@@ -212,7 +212,7 @@ _COLUMNS = {
 
 def score_table(scores: pd.DataFrame) -> Table:
     """Lay out scores: one row per window, and their mean."""
-    table = Table(title="Forecasts by origin, beside the 14-day seasonal naive")
+    table = Table(title="Forecasts by origin, compared with the 14-day seasonal naive")
     table.add_column("origin")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")
@@ -241,7 +241,7 @@ def parse_stores(text: str | None) -> list[int] | None:
 
 
 def refuse_missing_folder(output: Path) -> None:
-    """Refuse an output file whose folder does not exist, before minutes of work.
+    """Reject an output path whose folder does not exist, before spending minutes on the evaluation.
 
     Raises:
         typer.BadParameter: The folder does not exist.
@@ -350,7 +350,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         ] = None,
         stores: Annotated[
             str | None,
-            typer.Option(help="Forecast only these stores (1,2,3). The training uses all."),
+            typer.Option(help="Forecast only these stores (1,2,3). The training uses all stores."),
         ] = None,
         output: Annotated[
             Path | None, typer.Option(help="Write the forecasts to this parquet file.")

@@ -43,7 +43,7 @@ def load(
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d"],
-            help="The last day to load sales of. Later days are loaded as plans.",
+            help="The last day to load sales for. Later days are loaded as plans.",
         ),
     ] = None,
     as_of: Annotated[
@@ -89,7 +89,7 @@ def load(
         )
         progress.update(task, completed=len(sales))
     rows = f"{loaded.sales_rows:,} sales rows" + (
-        " were there already" if loaded.already_loaded else " loaded"
+        " were already loaded" if loaded.already_loaded else " loaded"
     )
     console.print(
         f"{rows}; {loaded.stores_changed:,} stores and {loaded.plans_changed:,} planned days "
@@ -103,7 +103,7 @@ trace.register(app, console)
 
 
 def main() -> None:
-    """Run the command line; an error that the user can fix is one line and exit code 1."""
+    """Run the command line. Errors that the user can fix print one line and exit with code 1."""
     from warehouse.errors import WarehouseError
 
     try:

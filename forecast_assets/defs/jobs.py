@@ -12,7 +12,7 @@ MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
 REFRESH_LIMIT_SECONDS = 30 * 60
 TRAIN_LIMIT_SECONDS = 60 * 60
 
-#: Run tag of a training that must be done soon: it compares no recipes.
+#: Tag for a training run that must finish quickly and therefore skips comparing recipes.
 FIRST_TRAINING_TAG = "forecast/first_training"
 
 REFRESHED = (

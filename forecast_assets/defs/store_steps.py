@@ -1,4 +1,4 @@
-"""How a store-level asset runs: chunk by chunk, timed, with failing stores isolated, reported.
+"""How a store-level asset runs: in chunks, isolating stores that fail, then reporting results.
 
 Contains the steps that the assets share; what an asset computes is in its own file.
 """
@@ -140,9 +140,9 @@ def report_asset(
 ) -> Events:
     """Report what an asset materialized, and the results of its checks.
 
-    A refresh reports the assets before `forecasts` after the forecasts: planners wait for
-    forecasts, and nobody waits for the records of the steps before. If the refresh fails earlier,
-    its retry reports them.
+    A refresh reports the assets upstream of `forecasts` only after `forecasts` itself: planners are
+    waiting for forecasts, and nobody is waiting for the upstream records. If the refresh fails
+    earlier, its retry reports them.
     """
     log_row_counts(context, materialized)
     asset = context.asset_key.to_user_string()

@@ -1,6 +1,6 @@
 """The decisions of the sensors: pure functions of what a sensor read.
 
-Contains when to refresh and when to train. `defs/sensors.py` reads the state and turns a decision
+Decides when to refresh and when to train. `defs/sensors.py` reads the state and turns a decision
 into run requests.
 """
 
@@ -111,7 +111,7 @@ def refresh_decision(state: RefreshState, ordered_stores: list[int]) -> Refresh 
 
 
 def training_decision(state: ChampionState, factor: float) -> Training | Skip:
-    """Decide whether the champion has become so inaccurate that a new training is due.
+    """Decide whether the champion has become inaccurate enough to retrain.
 
     Only the champion's own forecasts count, so a new champion starts with a clean record. The run
     key contains the version and the newest day, so each new day requests at most one training.
@@ -119,7 +119,7 @@ def training_decision(state: ChampionState, factor: float) -> Training | Skip:
 
     Args:
         state: The champion's accuracy.
-        factor: How many times the calibrated WAPE is too much; above 1.
+        factor: Retrain when WAPE exceeds this multiple of the calibrated WAPE; must be above 1.
     """
     calibrated = state.calibrated_wape
     if calibrated is None:

@@ -1,4 +1,4 @@
-"""Failure isolation: one store that fails does not fail the others."""
+"""Failure isolation: one failing store does not affect the others."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -18,7 +18,7 @@ def bisect_failures(
 
     Args:
         stores: The stores to work on.
-        work: Processes some stores, all or none of them.
+        work: Processes a group of stores atomically.
         shared_errors: Errors that no single store causes, such as a lost database connection.
             They are raised at once.
         suspects: Stores that failed before. Each is tried alone from the start.
@@ -27,8 +27,8 @@ def bisect_failures(
         The results of the successful calls, and store -> a one-line error for those that failed.
 
     Raises:
-        Exception: No call succeeded: the first error. A single store is the exception: its failure
-            does not prove that every store would fail, so it is returned.
+        Exception: The first error, if no call succeeded. If there is only one store, its error is
+            returned instead, because it does not prove that every store would fail.
     """
     results: list[T] = []
     failed: dict[int, str] = {}

@@ -18,7 +18,7 @@ Span = tuple[date, date]
 
 ALL_DAYS: Span = (date.min, date.max)
 
-#: Bounds of a chunk. Memory follows these, not the size of the chain or of its history.
+#: Bounds of a chunk. Memory depends on these bounds, not on the chain's size or history.
 CHUNK_PERIODS = 12
 CHUNK_STORES = 1_500
 

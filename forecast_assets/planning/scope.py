@@ -1,6 +1,6 @@
 """The scope of a run: the partition cells that its assets compute.
 
-Contains the value only. `defs/scope.py` makes one from requested partitions or claimed changes.
+Contains only the value. `defs/scope.py` makes one from requested partitions or claimed changes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Scope:
         return min(self.calendar.end_of(period), self.days[1])
 
     def changed_since(self, store: int, fitted_until: date) -> bool:
-        """Return whether any day changed that a model fitted up to `fitted_until` has seen."""
+        """Return whether a change affects any day used by a model fitted up to `fitted_until`."""
         return store in self.first_days and self.first_days[store] <= fitted_until
 
 

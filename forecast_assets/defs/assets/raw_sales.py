@@ -15,7 +15,7 @@ class RawSalesConfig(dg.Config):
     """What to do before counting the events."""
 
     drain: bool = False
-    """First take the events that are waiting in Kafka, with a bounded Spark run. For pipelines
+    """Before counting, ingest the events waiting in Kafka with a bounded Spark run. For pipelines
     that don't run the stream."""
 
 
