@@ -1,9 +1,9 @@
 """Accuracy, time and memory of forecasts against peers, on the same windows in one run.
 
-`python -m benchmarks.forecast --data DIR` forecasts the same days with this system and with its
-peers: the 14-day seasonal naive and mlforecast with LightGBM (its documented recipe) on all stores;
-AutoETS, and Prophet on each store's last four months (the earlier system's way), on a sample of
-stores. It prints a table; the last line is one JSON object. Peers that are not installed are
+`python -m benchmarks.forecast --data DIR` forecasts the same days with this system and its peers.
+On all stores: the 14-day seasonal naive, and mlforecast with LightGBM (its documented recipe). On a
+sample of stores: AutoETS, and Prophet fitted to each store's last four months, as in the earlier
+system. It prints a table; the last line is one JSON object. Peers that are not installed are
 skipped with a message; `make bench-forecast` installs them first.
 
 Each forecaster gets the same days: sales up to the origin, and the plan of the days after it. For
@@ -43,7 +43,7 @@ SAMPLE_EVERY = 25
 #: Days of history for Prophet: the earlier system fitted it to the last four months.
 PROPHET_DAYS = 120
 
-#: Threads for LightGBM, in both our forecaster and the peer. On a busy machine, fewer are faster.
+#: Threads for LightGBM, in this system and in the peer. On a busy machine, fewer are faster.
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 
 Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
@@ -69,8 +69,8 @@ def naive(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
     """Forecast with mlforecast and LightGBM, as its quick start does.
 
-    It gets lags, rolling means of lags and date features, the plan as dynamic columns and the store
-    as a static one. Closed days stay in; missing days are filled with 0.
+    The model gets lags, rolling means of lags, and date features. The plan is passed as dynamic
+    columns, the store as a static one. Closed days stay in; missing days are filled with 0.
     """
     import lightgbm as lgb
     from mlforecast import MLForecast
@@ -98,7 +98,7 @@ def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Forecast with AutoETS of season 7 on open days' sales, closed days imputed by weekday."""
+    """Forecast with AutoETS (7-day season); a store's weekday median replaces its closed days."""
     from statsforecast import StatsForecast
     from statsforecast.models import AutoETS
 
@@ -113,7 +113,7 @@ def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def prophet(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Forecast with Prophet for each store on its last four months, as the earlier system did."""
+    """Fit Prophet to each store's last four months and forecast, as the earlier system did."""
     from prophet import Prophet
 
     parts = []
@@ -185,7 +185,7 @@ def _measure(name: str, days: pd.DataFrame, window: Window, pipe: Any) -> None:
 def in_a_process(
     name: str, days: pd.DataFrame, window: Window
 ) -> tuple[pd.DataFrame, float, float]:
-    """Run one forecaster in a process of its own, so that its peak memory is its own.
+    """Run one forecaster in a separate process, to measure its peak memory alone.
 
     Returns:
         Its forecasts, its seconds and its peak memory in MB.
@@ -223,7 +223,7 @@ def score(out: pd.DataFrame, days: pd.DataFrame, stores: set[int] | None) -> dic
     }
 
 
-#: Variant -> name prefixes of the regressors that the ablation leaves out.
+#: Variant -> prefixes of the names of the regressors that the ablation leaves out.
 REGRESSOR_GROUPS = {
     "no Christmas": ("before_christmas", "after_christmas"),
     "no Easter": ("easter",),
@@ -239,7 +239,7 @@ ABLATION_EVERY = 3
 
 
 def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
-    """Measure how much each part of the linear model contributes, as mean WAPE over the windows.
+    """Measure the mean WAPE of the linear model, whole and without each of its parts.
 
     Args:
         days: Day panel.
@@ -272,7 +272,7 @@ def _linear_errors(
         panel: The regressors of some stores.
         windows: Origins and horizons, oldest first.
         variant: The variant's name.
-        with_parts: Whether to score the model without its other parts as well.
+        with_parts: Whether to also score the forecasts of `_without_parts`.
 
     Returns:
         Variant -> WAPE of each window.
@@ -315,7 +315,7 @@ def _without_parts(
     rows: npt.NDArray[np.int64],
     terms: npt.NDArray[np.float64],
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Forecast some rows without the level, the half-lives or the stores' own coefficients."""
+    """Leave out the level, all half-lives but one, or the stores' coefficients; forecast rows."""
     from forecasting.models.at_origin import ridge_terms
     from forecasting.models.moments import HALF_LIFE_WEIGHTS
     from forecasting.models.store_fit import linear_terms
@@ -339,7 +339,7 @@ def compare(
     Args:
         days: Day panel.
         windows: Origins and horizons.
-        prefixes: Beginnings of the names of the forecasters to run.
+        prefixes: Prefixes of the names of the forecasters to run.
     """
     stores = np.unique(days.loc[days["sales"].notna(), "store"])
     sample = set(stores[::SAMPLE_EVERY].tolist())
@@ -376,7 +376,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--end", type=pd.Timestamp, default=pd.Timestamp("2015-06-19"))
     parser.add_argument("--only", help="comma-separated prefixes of forecaster names")
     parser.add_argument(
-        "--ablation", action="store_true", help="what each part of the linear model earns, instead"
+        "--ablation", action="store_true", help="instead, score the linear model without its parts"
     )
     options = parser.parse_args(arguments)
     days = read_days(options.data)

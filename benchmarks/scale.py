@@ -1,12 +1,12 @@
-"""How cost grows with the size of the chain: 1, 3 and 10 times 1,115 stores, over 8 months.
+"""Growth of cost with the size of the chain: 1, 3 and 10 times 1,115 stores, over 8 months.
 
 `python -m benchmarks.scale` makes up sales for each chain, loads them, and runs the jobs on
-Dagster's PostgreSQL storage. Each step is a process of its own, so that its seconds and its peak
-memory are its own. At the end it measures the size of the sales database. The last line is one JSON
+Dagster's PostgreSQL storage. Each step runs in a separate process, so that its time and peak memory
+are measured alone. At the end it measures the size of the sales database. The last line is one JSON
 object.
 
 `python -m benchmarks.scale --backtest [DATA]` measures one run over twelve months of 1,115 stores
-instead, on made-up sales or on Kaggle's files, with a pooled model from before those months.
+instead, on made-up sales or on Kaggle's files. Its pooled model is trained before those months.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _execute(job: str, **arguments: Any) -> None:
     """Run a job in this process.
 
     Raises:
-        SystemExit: It failed.
+        SystemExit: The job failed.
     """
     import dagster as dg
 
@@ -146,7 +146,7 @@ def backtest(data: Path | None, folder: Path) -> dict[str, Any]:
 
 
 def _make_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
-    """Generate synthetic sales in a separate process; return the folder they are in.
+    """Make up sales in a separate process; return the folder that holds them.
 
     A child's peak memory starts at its parent's, so this process must stay small.
     """
@@ -157,7 +157,7 @@ def _make_up(stores: int, calendar: tuple[date, date], folder: Path) -> Path:
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit("could not generate the synthetic sales")
+        raise SystemExit("could not make up the sales")
     return folder / "data"
 
 
@@ -173,7 +173,7 @@ def _run_steps(
     until: date,
     names: list[str],
 ) -> dict[str, dict[str, float]]:
-    """Load sales into a stack of its own and run steps; return seconds and peak MB of each."""
+    """Load sales into a temporary stack and run steps; return seconds and peak MB of each."""
     costs: dict[str, dict[str, float]] = {}
     with Stack.temporary(folder / "stack", {"postgres"}, calendar=calendar) as stack:
         stack.dagster.prepare()
@@ -200,7 +200,7 @@ def _measure(module: list[str], environment: dict[str, str], folder: Path) -> di
     """Run a module in a process; return its seconds and its peak memory in MB.
 
     Raises:
-        SystemExit: It failed.
+        SystemExit: The process failed.
     """
     log = folder / "step.log"
     start = time.monotonic()
@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--factors", type=int, nargs="*", default=list(FACTORS))
     parser.add_argument(
-        "--backtest", nargs="?", const="", metavar="DATA", help="twelve months in one run"
+        "--backtest", nargs="?", const="", metavar="DATA", help="instead, twelve months in one run"
     )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--stores", type=int, help=argparse.SUPPRESS)

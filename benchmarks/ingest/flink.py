@@ -1,7 +1,7 @@
 """Flink's installation, command and SQL script; `processes` runs them.
 
-Flink comes from the wheel of its Java libraries in an environment of its own, its connectors from
-Maven Central. Its SQL client runs the query in one process.
+Flink is installed from the Python package of its Java libraries, in a separate virtual environment.
+Its connectors come from Maven Central. Its SQL client runs the query in one process.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[
 
     Args:
         flink: Flink's folder.
-        connectors: The folder of the connectors' jars, PostgreSQL's driver among them.
+        connectors: The folder with the jars of the connectors and of PostgreSQL's driver.
         settings: The stream's settings: broker, topic, database.
-        folder: A private folder for the script, which holds the password.
+        folder: A private folder for the script, because the script holds the password.
     """
     script = folder / "flink.sql"
     script.touch(mode=0o600)
@@ -78,7 +78,8 @@ def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[
         "execution.target: local\n"
         "parallelism.default: 2\n"
         "taskmanager.numberOfTaskSlots: 2\n"
-        # At least once, like any JDBC sink without a key: checkpoints flush its rows too.
+        # Delivery is at least once, as for any JDBC sink without a key. Checkpoints also flush
+        # the sink's buffered rows.
         "execution.checkpointing.interval: 5s\n"
         "table.dml-sync: true\n"
     )

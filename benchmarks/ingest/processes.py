@@ -1,4 +1,7 @@
-"""Methods that run as separate processes, observed through their table: Kafka Connect, Flink."""
+"""The ways that run as separate processes: Kafka Connect and Flink.
+
+They are measured by watching their table fill.
+"""
 
 import json
 import os
@@ -18,14 +21,14 @@ from benchmarks.ingest.jars import JARS
 from benchmarks.ingest.workload import STEPS
 from local_stack.network import free_ports
 
-#: Seconds to wait for a process to ingest all events before giving up.
+#: Seconds to wait for a process to store all events before giving up.
 PATIENCE_SECONDS = 600
 INTEGER_FIELDS = ("Store", "DayOfWeek", "Sales", "Customers", "Open", "Promo", "SchoolHoliday")
 TEXT_FIELDS = ("Date", "StateHoliday")
 
 
 def connect_way(way: str, settings: Any, events: int, jars: Path) -> dict[str, float]:
-    """Run Kafka Connect with Debezium's JDBC sink, in its standalone process.
+    """Run Kafka Connect in standalone mode, with Debezium's JDBC sink.
 
     Args:
         way: `kafka_connect` (upsert by Kafka's coordinates) or `kafka_connect_insert`.
@@ -104,7 +107,7 @@ def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
     try:
         home = flink.install(JARS / "flink")
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"skipped, Flink does not install: {error.stderr[-300:]}") from error
+        raise SystemExit(f"skipped: Flink could not be installed: {error.stderr[-300:]}") from error
     drain.ensure_monthly_tables(settings)
     folder = Path(tempfile.mkdtemp(prefix="flink-"))
     command = flink.command(home, jars, settings, folder)
@@ -114,7 +117,7 @@ def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
 def _run(
     command: list[str], folder: Path, settings: Any, table: str, events: int
 ) -> dict[str, float]:
-    """Start a process, time how its table fills, and end it."""
+    """Start a process, time how fast it fills its table, and kill it."""
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -144,7 +147,7 @@ def _run(
 def _watch(
     connection: psycopg.Connection, process: subprocess.Popen[bytes], table: str, events: int
 ) -> tuple[tuple[float, int], tuple[float, int]]:
-    """Wait until a table is full.
+    """Wait until a table holds all events.
 
     Returns:
         Time and number of rows after the first step, and at the end.
@@ -162,7 +165,7 @@ def _watch(
         if rows >= events and cold is not None:
             return cold, (now, rows)
         if has_ended:
-            raise SystemExit(f"the process ended by itself after {rows} events")
+            raise SystemExit(f"the process exited early, after {rows} events")
         if now > deadline:
-            raise SystemExit(f"only {rows} events in {PATIENCE_SECONDS // 60} minutes")
+            raise SystemExit(f"stored only {rows} events in {PATIENCE_SECONDS // 60} minutes")
         time.sleep(0.25)

@@ -1,4 +1,4 @@
-"""The events that every method ingests, and the number of steps it is measured in."""
+"""The events that every way ingests, and the number of steps in which it is measured."""
 
 from datetime import date
 
@@ -8,7 +8,7 @@ import pandas as pd
 STORES = 1115
 FIRST_DAY = date(2013, 1, 1)
 LAST_DAY = date(2015, 12, 31)
-#: Each method ingests the topic in this many steps; the first is the cold start.
+#: Each way ingests the topic in this many steps; the first one is the cold start.
 STEPS = 5
 
 
@@ -17,7 +17,7 @@ def real_shaped(events: int, seed: int = 7) -> pd.DataFrame:
 
     Args:
         events: The number of rows.
-        seed: Seed for the random sales, promos and school holidays.
+        seed: Seed of the random sales, promos and school holidays.
     """
     rng = np.random.default_rng(seed)
     days = -(-events // STORES)

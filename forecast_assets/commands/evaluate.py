@@ -1,7 +1,7 @@
 """The command `evaluate`: a rolling-origin evaluation from Kaggle's files, without services.
 
-A window's model sees sales up to its origin and, of later days, only the plan (openings, promos,
-holidays) up to the window's end. Forecasting and scoring are in `forecasting`.
+A window's model sees sales up to its origin. Of the later days it sees only the plan (openings,
+promos, holidays), up to the window's end. Forecasting and scoring are in `forecasting`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test, read_train
 
-#: The season of MASE and SQL, and the quantiles of WQL and SQL: fev-bench's task rossmann_1D.
+#: The season of MASE and SQL, and the quantiles of WQL and SQL, as in fev-bench's rossmann_1D.
 SCALE_SEASON = 7
 SCORED_QUANTILES = tuple(level for level in QUANTILES if 0.1 <= level <= 0.9)
 SCORED_COLUMNS = [
@@ -100,17 +100,17 @@ def forecast_window(
     Args:
         days: Day panel. Sales after the origin and plans after the window are not read.
         window: Origin and horizon.
-        stores: Stores to forecast; the model is trained on all. By default all that have sales
-            up to the origin.
+        stores: Stores to forecast, by default all that have sales up to the origin. The model is
+            trained on all of those in any case.
         recipe: `ridge` takes seconds, `stack` minutes.
         trees: Trees of each booster of the stack.
         seed: Seed of every random choice.
         threads: Threads for LightGBM; fewer are faster on a busy machine.
-        say: Called with a line of text as the work goes on.
+        say: Called with a line of text that tells the progress.
 
     Returns:
-        The forecast frame of `forecasting.prediction.forecast` with `actual`: sales where they are
-        known, NaN elsewhere.
+        The frame that `forecasting.prediction.forecast` returns, plus the column `actual`: the
+        known sales, NaN elsewhere.
     """
     past = days[days["date"] <= window.origin]
     last = window.origin + pd.Timedelta(days=window.horizon)
@@ -133,7 +133,7 @@ def forecast_window(
 
 
 def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Add the seasonal naive forecast as column `naive`; closed days are 0."""
+    """Add the seasonal naive forecast as the column `naive`; closed days are 0."""
     origins = pd.Series(window.origin, index=np.unique(out["store"]))
     naive = seasonal_naive(days, origins, window.horizon, NAIVE_SEASON)
     both = out.merge(
@@ -236,18 +236,21 @@ def parse_stores(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is no comma-separated list of store numbers", param_hint="--stores"
+            f"{text!r} is no comma-separated list of store numbers: write 1,2,3",
+            param_hint="--stores",
         ) from None
 
 
 def refuse_missing_folder(output: Path) -> None:
-    """Reject an output path whose folder does not exist, before spending minutes on the evaluation.
+    """Refuse an output file whose folder does not exist, before the long computation starts.
 
     Raises:
         typer.BadParameter: The folder does not exist.
     """
     if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+        raise typer.BadParameter(
+            f"folder {output.parent} does not exist: create it", param_hint="--output"
+        )
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -281,7 +284,9 @@ def _refuse_windows_outside(windows: list[Window], first: pd.Timestamp, last: pd
 def _refuse_unknown_stores(stores: list[int] | None, known: pd.DataFrame) -> None:
     unknown = sorted(set(stores or []) - set(known["store"]))
     if unknown:
-        raise typer.BadParameter(f"no sales of store {unknown[0]}", param_hint="--stores")
+        raise typer.BadParameter(
+            f"train.csv has no sales of store {unknown[0]}", param_hint="--stores"
+        )
 
 
 def evaluate_windows(
