@@ -8,7 +8,8 @@ from forecast_assets.settings import apply_dagster_batching
 from forecasting.threads import limit_blas_threads
 
 apply_dagster_batching()
-# `dagster dev`, `dg launch` and `dagster asset materialize` compute in processes of Dagster's own.
+# `dagster dev`, `dg launch` and `dagster asset materialize` compute in processes that Dagster
+# starts, so the limit is set here, where each of them loads the definitions.
 limit_blas_threads()
 
 

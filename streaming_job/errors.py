@@ -1,4 +1,4 @@
-"""The stream's errors, grouped by the action they require."""
+"""The stream's errors, grouped by what they require the operator to do."""
 
 #: Marks a `RestartError` in the text of a failed Spark task, which is all that the driver sees.
 RESTART_MARKER = "START_AGAIN"

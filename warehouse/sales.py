@@ -1,6 +1,6 @@
 """Statements on raw events, cleaned sales, planned days and features, by store and day.
 
-Loading files lives in `loading.py`. The rule for which event of a day counts lives in
+Files are loaded in `loading.py`. The rule for which event of a day counts is in
 `forecasting/cleaning.py`.
 """
 
@@ -82,7 +82,7 @@ def newest_days(
     """
     if table not in ("raw_sales", "cleaned_sales"):
         raise ValueError(f"table is {table!r}; raw_sales or cleaned_sales expected")
-    # Nearly every store has sales in the last weeks, so only the others need earlier months.
+    # Nearly every store has sales in the last weeks. Earlier months are read only for the others.
     newest: dict[int, date] = {}
     missing = list(stores)
     last = until or transaction.value(f"SELECT max(date) FROM sales.{table} WHERE sales >= 0")
@@ -183,7 +183,7 @@ def day_panel(
 def known_at(
     transaction: Transaction, stores: Sequence[int], origin: date, horizon: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the past days and the plan needed to compute features for the forecast horizon.
+    """Return the past days and the plan that are needed to compute features for the horizon.
 
     Args:
         transaction: The open transaction.

@@ -1,7 +1,7 @@
 """The command `evaluate`: a rolling-origin evaluation from Kaggle's files, without services.
 
-A window's model sees sales up to its origin. Of the later days it sees only the plan (openings,
-promos, holidays), up to the window's end. Forecasting and scoring are in `forecasting`.
+A window's model sees sales up to its origin. For later days, up to the window's end, it sees only
+the plan (openings, promos, holidays). Forecasting and scoring are in `forecasting`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test, read_train
 
-#: The season of MASE and SQL, and the quantiles of WQL and SQL, as in fev-bench's rossmann_1D.
+#: The season length for MASE and SQL, and the quantiles for WQL and SQL, are those of fev-bench's
+#: task rossmann_1D.
 SCALE_SEASON = 7
 SCORED_QUANTILES = tuple(level for level in QUANTILES if 0.1 <= level <= 0.9)
 SCORED_COLUMNS = [
@@ -101,12 +102,12 @@ def forecast_window(
         days: Day panel. Sales after the origin and plans after the window are not read.
         window: Origin and horizon.
         stores: Stores to forecast, by default all that have sales up to the origin. The model is
-            trained on all of those in any case.
+            always trained on all of these.
         recipe: `ridge` takes seconds, `stack` minutes.
         trees: Trees of each booster of the stack.
         seed: Seed of every random choice.
         threads: Threads for LightGBM; fewer are faster on a busy machine.
-        say: Called with a line of text that tells the progress.
+        say: Called with a line of text that describes the current step.
 
     Returns:
         The frame that `forecasting.prediction.forecast` returns, plus the column `actual`: the
@@ -355,7 +356,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         ] = None,
         stores: Annotated[
             str | None,
-            typer.Option(help="Forecast only these stores (1,2,3). The training uses all stores."),
+            typer.Option(help="Forecast only these stores (1,2,3). Training uses all stores."),
         ] = None,
         output: Annotated[
             Path | None, typer.Option(help="Write the forecasts to this parquet file.")

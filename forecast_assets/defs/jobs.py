@@ -8,11 +8,12 @@ import dagster as dg
 
 MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
 
-#: Dagster's run monitoring ends a run that takes longer: it is orphaned or hung.
+#: Dagster's run monitoring ends runs that take longer than this, because they must be orphaned or
+#: hung.
 REFRESH_LIMIT_SECONDS = 30 * 60
 TRAIN_LIMIT_SECONDS = 60 * 60
 
-#: Tag for a training run that must finish quickly and therefore skips comparing recipes.
+#: Tag of a training run that must finish quickly and therefore does not compare recipes.
 FIRST_TRAINING_TAG = "forecast/first_training"
 
 REFRESHED = (
@@ -33,7 +34,8 @@ refresh = dg.define_asset_job(
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
         "Updates sales, features, models and forecasts for a range of months and stores, and "
-        "scores the forecasts whose days are known. A sensor requests it when something changes."
+        "scores the forecasts for days whose sales are now known. A sensor requests it when "
+        "something changes."
     ),
 )
 

@@ -1,4 +1,4 @@
-"""How a store-level asset runs: in chunks, isolating stores that fail, then reporting results.
+"""How a store-level asset runs: chunk by chunk, isolating failing stores, then timed and reported.
 
 Contains the steps that the assets share; what an asset computes is in its own file.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from forecast_assets.planning.scope import Scope
     from warehouse.connection import Transaction
 
-#: Assets whose reports a refresh postpones until `forecasts` are reported.
+#: Assets whose reports a refresh postpones until `forecasts` has written its rows.
 BEFORE_FORECASTS = ("raw_sales", "cleaned_sales", "features", "store_models")
 
 
@@ -105,7 +105,7 @@ def record_failures(
 
     asset = context.asset_key.to_user_string()
     for store, error in failed.items():
-        context.log.error(f"Store {store} keeps its previous rows and is retried later: {error}")
+        context.log.error(f"Store {store} keeps its previous rows and will be retried: {error}")
     errors = {store: f"{asset}: {error}" for store, error in failed.items()}
     changes.note_failed(transaction, context.run.run_id, errors)
 
@@ -140,9 +140,9 @@ def report_asset(
 ) -> Events:
     """Report what an asset materialized, and the results of its checks.
 
-    A refresh reports the assets upstream of `forecasts` only after `forecasts` itself: planners are
-    waiting for forecasts, and nobody is waiting for the upstream records. If the refresh fails
-    earlier, its retry reports them.
+    A refresh reports the assets upstream of `forecasts` only once `forecasts` has written
+    its rows: planners are waiting for forecasts, and nobody is waiting for the upstream reports.
+    If the refresh fails before that, its retry reports them.
     """
     log_row_counts(context, materialized)
     asset = context.asset_key.to_user_string()

@@ -100,26 +100,28 @@ def refresh_decision(state: RefreshState, ordered_stores: list[int]) -> Refresh 
     retry_at = next_retry(state.failures, state.last_failure)
     if retry_at is not None and state.now < retry_at:
         return Skip(
-            f"the last {state.failures} refreshes failed; the next retry is at "
+            f"consecutive failed refreshes: {state.failures}; the next retry is at "
             f"{retry_at:%H:%M:%S} UTC"
         )
     corners = rectangle(state.cells, ordered_stores)
     if corners is None:
         return Skip("the changed stores have no partition yet")
-    # Dagster never runs a key twice: with the failure count in it, the same changes can be retried.
+    # Dagster never runs the same run key twice, so the key includes the failure count. Then the
+    # same changes can be retried.
     return Refresh(*corners, run_key=f"change-{state.newest_change}-try-{state.failures}")
 
 
 def training_decision(state: ChampionState, factor: float) -> Training | Skip:
-    """Decide whether the champion has become inaccurate enough to retrain.
+    """Decide whether the champion has become inaccurate enough to train a new model.
 
     Only the champion's own forecasts count, so a new champion starts with a clean record. The run
     key contains the version and the newest day, so each new day requests at most one training.
-    WAPE decides whatever the error measure: a few days with almost no sales make RMSPE jump.
+    The decision uses WAPE whatever the configured error measure, because a few days with almost no
+    sales make RMSPE jump.
 
     Args:
         state: The champion's accuracy.
-        factor: Retrain when WAPE exceeds this multiple of the calibrated WAPE; must be above 1.
+        factor: Train when the WAPE exceeds the calibrated WAPE times this factor; above 1.
     """
     calibrated = state.calibrated_wape
     if calibrated is None:

@@ -1,4 +1,4 @@
-"""Failure isolation: one failing store does not affect the others."""
+"""Failure isolation: one failing store does not make the others fail."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -18,7 +18,7 @@ def bisect_failures(
 
     Args:
         stores: The stores to work on.
-        work: Processes a group of stores atomically.
+        work: Processes a group of stores: either all of them, or none if it raises.
         shared_errors: Errors that no single store causes, such as a lost database connection.
             They are raised at once.
         suspects: Stores that failed before. Each is tried alone from the start.
@@ -27,8 +27,8 @@ def bisect_failures(
         The results of the successful calls, and store -> a one-line error for those that failed.
 
     Raises:
-        Exception: The first error, if no call succeeded. If there is only one store, its error is
-            returned instead, because it does not prove that every store would fail.
+        Exception: The first error, if no call succeeded. If `stores` has only one store, its error
+            is returned instead, because it does not prove that every store would fail.
     """
     results: list[T] = []
     failed: dict[int, str] = {}

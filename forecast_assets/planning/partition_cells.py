@@ -18,7 +18,8 @@ Span = tuple[date, date]
 
 ALL_DAYS: Span = (date.min, date.max)
 
-#: Bounds of a chunk. Memory depends on these bounds, not on the chain's size or history.
+#: Bounds of a chunk. Memory use depends on these, not on the number of stores or the length of
+#: their history.
 CHUNK_PERIODS = 12
 CHUNK_STORES = 1_500
 

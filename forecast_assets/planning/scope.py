@@ -1,6 +1,7 @@
 """The scope of a run: the partition cells that its assets compute.
 
-Contains only the value. `defs/scope.py` makes one from requested partitions or claimed changes.
+Contains only the value class. `defs/scope.py` makes one from requested partitions or claimed
+changes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Scope:
         return min(self.calendar.end_of(period), self.days[1])
 
     def changed_since(self, store: int, fitted_until: date) -> bool:
-        """Return whether a change affects any day used by a model fitted up to `fitted_until`."""
+        """Return whether a change affects a day that a model fitted up to `fitted_until` saw."""
         return store in self.first_days and self.first_days[store] <= fitted_until
 
 

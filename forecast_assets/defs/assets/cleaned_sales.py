@@ -47,8 +47,8 @@ def cleaned_sales(
                 chunk.stores,
                 chunk.first_day,
                 chunk.last_day,
-                # A changed plan marks a store's newest period with sales as stale, so a refresh
-                # takes all of its plans, however far ahead.
+                # When a plan changes, the store's newest period that has sales becomes stale, not
+                # the period of the plan. So a refresh reads all later plans, however far ahead.
                 plans_until=date.max if scope.refresh_id else None,
             )
             winners = cleaning.winning_events(events)

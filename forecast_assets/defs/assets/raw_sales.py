@@ -15,8 +15,8 @@ class RawSalesConfig(dg.Config):
     """What to do before counting the events."""
 
     drain: bool = False
-    """Before counting, ingest the events waiting in Kafka with a bounded Spark run. For pipelines
-    that don't run the stream."""
+    """Before counting, store the events that are waiting in Kafka, with a bounded Spark run. For
+    pipelines that don't run the stream."""
 
 
 @dg.asset(
@@ -28,7 +28,7 @@ class RawSalesConfig(dg.Config):
     description=(
         "Sales events as they arrived, one row per event, never changed and never deleted by a "
         "correction. The stream and the file loader write the rows; materializing counts them. "
-        "With `drain: true` it first takes the events that are waiting in Kafka."
+        "With `drain: true` it first stores the events waiting in Kafka."
     ),
 )
 def raw_sales(
