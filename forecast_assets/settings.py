@@ -165,8 +165,9 @@ class Settings(BaseSettings):
     @property
     def challenger_recipe(self) -> Literal["ridge", "stack"] | None:
         """The recipe to compare with `recipe`; None when there is no other."""
-        recipe: dict[str, Literal["ridge", "stack"]] = {"ridge": "ridge", "stack": "stack"}
-        return None if self.challenger == self.recipe else recipe.get(self.challenger)
+        if self.challenger == "none":
+            return None
+        return self.challenger if self.challenger != self.recipe else None
 
     @property
     def calendar(self) -> Calendar:

@@ -21,6 +21,28 @@ _VERSION_COLUMNS = (
 )
 
 
+_NEWEST = """
+SELECT {columns} FROM sales.pooled_models
+WHERE trained_until <= $1 AND format = $2
+ORDER BY trained_until DESC, created_at DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The pooled model that serves, without the model itself.
+
+    Attributes:
+        version: Its version.
+        recipe: How it was made.
+        metrics: Its accuracy on past origins, by name.
+    """
+
+    version: str
+    recipe: str
+    metrics: dict[str, float]
+
+
 @dataclass(frozen=True)
 class PooledVersion:
     """A stored pooled model, still as bytes."""
@@ -74,30 +96,20 @@ def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
 
     Models in another format are skipped, because this version of the code cannot read them.
     """
-    rows = transaction.rows(
-        f"""
-        SELECT {_VERSION_COLUMNS} FROM sales.pooled_models
-        WHERE trained_until <= $1 AND format = $2
-        ORDER BY trained_until DESC, created_at DESC LIMIT 1
-        """,
-        (origin, MODEL_FORMAT),
-    )
+    rows = transaction.rows(_NEWEST.format(columns=_VERSION_COLUMNS), (origin, MODEL_FORMAT))
+    return _version(rows[0]) if rows else None
+
+
+def champion(transaction: Transaction) -> Champion | None:
+    """Return what is known of the newest readable pooled model; None before the first.
+
+    The model itself, several megabytes with trees, is not read.
+    """
+    columns = "version, recipe, metrics::text AS metrics"
+    rows = transaction.rows(_NEWEST.format(columns=columns), (date.max, MODEL_FORMAT))
     if not rows:
         return None
-    (row,) = rows
-    return _version(row)
-
-
-def champion_metrics(transaction: Transaction) -> tuple[str, dict[str, float]] | None:
-    """Return the champion's version and metrics, without the model; None before the first."""
-    rows = transaction.rows(
-        """
-        SELECT version, metrics::text AS metrics FROM sales.pooled_models
-        WHERE format = $1 ORDER BY trained_until DESC, created_at DESC LIMIT 1
-        """,
-        (MODEL_FORMAT,),
-    )
-    return (rows[0]["version"], json.loads(rows[0]["metrics"])) if rows else None
+    return Champion(rows[0]["version"], rows[0]["recipe"], json.loads(rows[0]["metrics"]))
 
 
 def count_pooled(transaction: Transaction) -> int:

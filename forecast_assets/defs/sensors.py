@@ -170,8 +170,8 @@ def train_when_untrained(
     minimum_interval_seconds=CHALLENGE_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Compares the settings' second recipe with a champion that no comparison has chosen: "
-        "behind the first training, at low priority. The more accurate recipe becomes champion."
+        "Requests a comparison of both recipes when the champion was trained without one. Runs "
+        "behind the first training, at low priority; the more accurate recipe becomes champion."
     ),
 )
 def train_challenger(
@@ -184,20 +184,21 @@ def train_challenger(
     if settings().challenger_recipe is None:
         return dg.SkipReason("the settings name no challenger")
     with warehouse.transaction() as transaction:
-        champion = models.champion_metrics(transaction)
+        champion = models.champion(transaction)
         newest = models.newest_feature_day(transaction)
         waiting = changes.open_changes(transaction)
     if champion is None or newest is None:
         return dg.SkipReason("there is no champion to challenge yet")
-    version, metrics = champion
-    if COMPARED_ORIGINS in metrics:
-        return dg.SkipReason(f"the recipe of champion {version} was chosen by a comparison")
+    if COMPARED_ORIGINS in champion.metrics:
+        return dg.SkipReason(
+            f"the recipe of champion {champion.version} was chosen by a comparison"
+        )
     if waiting is not None:
         return dg.SkipReason("waiting for a refresh to put the champion's forecasts in force")
     return _request_training(
         context.instance,
         newest,
-        f"challenge-{version}",
+        f"challenge-{champion.version}",
         {NICENESS_TAG: str(CHALLENGE_NICENESS), PRIORITY_TAG: "-1"},
     )
 
@@ -224,7 +225,7 @@ def train_when_slipped(
             return dg.SensorResult(skip_reason=f"no day has been scored since {context.cursor}")
         if _in_flight(context.instance, TRAININGS):
             return dg.SensorResult(skip_reason="a training is in flight")
-        champion = models.pooled_for(transaction, date.max)
+        champion = models.champion(transaction)
         trainable = models.newest_feature_day(transaction)
         if champion is None or trainable is None:
             return dg.SensorResult(skip_reason="there is no champion yet")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from forecasting.evaluation.comparison import Comparison
     from forecasting.models.pooled import PooledModel, Recipe
     from warehouse.connection import Transaction
-    from warehouse.models import PooledVersion
+    from warehouse.models import Champion
 
 #: Metric of a model's version: from how many origins its recipe was compared with the other one. A
 #: version without it was trained before any comparison.
@@ -64,7 +64,7 @@ class Trained:
         return self.comparison.summary(settings().error_measure) if self.comparison else None
 
 
-def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, PooledVersion | None]:
+def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, Champion | None]:
     """Return the feature rows to train on, and the champion.
 
     Args:
@@ -77,7 +77,7 @@ def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, Pooled
     stores = sales.stores(transaction)
     sample = training_stores(stores)
     rows = sales.features(transaction, end, sample if len(sample) < len(stores) else None)
-    return rows, models.pooled_for(transaction, date.max)
+    return rows, models.champion(transaction)
 
 
 def train(
@@ -101,8 +101,10 @@ def train(
 
     trained_until = rows["date"].max().date()
     stores = rows["store"].nunique()
-    compare = compare and settings().challenger_recipe is not None
-    comparison = _compare_recipes(rows, trained_until, champion_recipe, say) if compare else None
+    challenger = settings().challenger_recipe if compare else None
+    comparison = None
+    if challenger is not None:
+        comparison = _compare_recipes(rows, trained_until, champion_recipe, challenger, say)
     recipe = comparison.champion if comparison else settings().recipe
     say(
         f"Training on {len(rows):,} days of {stores:,} stores up to {trained_until}, "
@@ -119,7 +121,7 @@ def train(
         rows=len(rows),
         stores=stores,
         comparison=comparison,
-        compared_origins=len(origins) if compare else None,
+        compared_origins=len(origins) if challenger else None,
     )
 
 
@@ -127,15 +129,13 @@ def _compare_recipes(
     rows: pd.DataFrame,
     trained_until: date,
     champion_recipe: str | None,
+    challenger: Recipe,
     say: Callable[[str], None],
 ) -> Comparison | None:
-    """Compare the settings' two recipes; at a tie the champion's stays."""
+    """Compare the settings' recipe with the challenger; at a tie the champion's recipe stays."""
     from forecasting.evaluation.comparison import compare_recipes
 
     config = settings()
-    challenger = config.challenger_recipe
-    if challenger is None:
-        return None
     recipes: tuple[Recipe, Recipe] = (config.recipe, challenger)
     if champion_recipe == challenger:
         recipes = (challenger, config.recipe)
@@ -233,7 +233,7 @@ def store(transaction: Transaction, trained: Trained, start: date, registered: s
         metrics=trained.metrics,
         model=trained.data,
     )
-    champion = models.pooled_for(transaction, date.max)
+    champion = models.champion(transaction)
     if champion is None or champion.version != trained.version:
         return False
     changes.note_champion(transaction)

@@ -85,9 +85,9 @@ def test_the_second_recipe_is_compared_behind_the_first_training(
         )
         assert run.success
         with chain.warehouse.transaction() as transaction:
-            champion = models.champion_metrics(transaction)
+            champion = models.champion(transaction)
         assert champion is not None
-        return champion[1]
+        return champion.metrics
 
     monkeypatch.setenv("FORECAST_CHALLENGER", "stack")
     settings.cache_clear()
