@@ -14,10 +14,10 @@ import pandas as pd
 
 from forecasting.calibration import ErrorMeasure
 from forecasting.features.plans import features_with_plan
-from forecasting.models.pooled import PooledModel, Recipe
+from forecasting.models.pooled import DEFAULT_HORIZON, PooledModel, Recipe
 from forecasting.models.store_models import fit_stores
 from forecasting.models.training import TrainingOptions, fit_pooled
-from forecasting.prediction import DEFAULT_HORIZON, forecast
+from forecasting.prediction import forecast
 
 
 def fit(

@@ -22,12 +22,11 @@ from forecasting.columns import FORECAST_COLUMNS, QUANTILE_COLUMNS
 from forecasting.features.panel import Panel
 from forecasting.models.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_inputs
 from forecasting.models.boosting import stack_correction
-from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel
+from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel
 from forecasting.models.store_fit import StoreFit
 from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
 
 #: Days ahead that are forecast unless a caller says otherwise.
-DEFAULT_HORIZON = 42
 
 
 def forecast(

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from sktime.forecasting.base import BaseForecaster
 
-from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from forecasting.columns import PLAN_COLUMNS
+from forecasting.estimators.day_panel import quantiles_at, to_dates, to_day_panel
 from forecasting.models.boosting import DEFAULT_TREES
-from forecasting.models.pooled import Recipe
+from forecasting.models.pooled import DEFAULT_HORIZON, Recipe
 from forecasting.pipeline import fit, predict
 
 
@@ -57,7 +57,7 @@ class SalesForecaster(BaseForecaster):
     def __init__(
         self,
         recipe: Recipe = "stack",
-        horizon: int = 42,
+        horizon: int = DEFAULT_HORIZON,
         trees: int = DEFAULT_TREES,
         seed: int = 0,
         threads: int = 2,
@@ -92,7 +92,6 @@ class SalesForecaster(BaseForecaster):
         """
         self.column_ = y.columns[0]
         self.days_ = _panel_days(y[self.column_], X)
-        self.store_keys_ = y.index.get_level_values(0).unique()
         origin = self.days_["date"].max()
         stores = np.unique(self.days_["store"])
         self.origins_ = pd.Series(origin, index=stores)
@@ -146,10 +145,7 @@ class SalesForecaster(BaseForecaster):
             Columns are pairs of variable name and level.
         """
         out = self._forecast(fh, X)
-        table, known = out[list(QUANTILE_COLUMNS)].to_numpy(), norm.ppf(QUANTILES)
-        values = np.stack(
-            [[np.interp(norm.ppf(a), known, row) for row in table] for a in alpha], axis=1
-        )
+        values = quantiles_at(out, alpha)
         columns = pd.MultiIndex.from_product([[self.column_], alpha])
         return pd.DataFrame(values, index=self._index(out), columns=columns)
 
@@ -173,20 +169,5 @@ def _panel_days(y: pd.Series, X: pd.DataFrame | None) -> pd.DataFrame:
     if X is None or not set(PLAN_COLUMNS) <= set(X.columns):
         raise ValueError(f"X must have the columns {', '.join(PLAN_COLUMNS)}")
     stores, dates = y.index.get_level_values(0), y.index.get_level_values(1)
-    if isinstance(dates, pd.PeriodIndex):
-        dates = dates.to_timestamp()
-    dates = pd.DatetimeIndex(dates).normalize()
-    frame = pd.DataFrame(
-        {
-            "store": stores.astype(np.int32),
-            "date": dates,
-            "day_of_week": (dates.dayofweek + 1).astype(np.int16),
-            "sales": y.to_numpy(np.float64),
-            "customers": np.nan,
-            "open": X["open"].to_numpy(np.int16),
-            "promo": X["promo"].to_numpy(np.int16),
-            "state_holiday": X["state_holiday"].astype(str).to_numpy(),
-            "school_holiday": X["school_holiday"].to_numpy(np.int16),
-        }
-    )
+    frame = to_day_panel(stores.to_numpy(np.int32), to_dates(dates), y, X)
     return frame.sort_values(["store", "date"], ignore_index=True)

@@ -14,7 +14,8 @@ from scipy.stats import norm
 from sktime.forecasting.base import BaseForecaster
 
 from forecasting.arrays import Array
-from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from forecasting.columns import PLAN_COLUMNS
+from forecasting.estimators.day_panel import quantiles_at, to_dates, to_day_panel
 from forecasting.models.linear import Moments, Population, posterior, store_noise
 from forecasting.models.pooled import PooledModel
 from forecasting.pipeline import predict
@@ -195,14 +196,7 @@ class StoreRidgeForecaster(BaseForecaster):
         index = fh.to_absolute_index(self.cutoff)
         name = self._get_varnames()[0]
         if self.is_store_:
-            table = self._store_forecast(index, X)[list(QUANTILE_COLUMNS)].to_numpy()
-            values = np.stack(
-                [
-                    [np.interp(norm.ppf(a), norm.ppf(QUANTILES), row) for row in table]
-                    for a in alpha
-                ],
-                axis=1,
-            )
+            values = quantiles_at(self._store_forecast(index, X), alpha)
         else:
             center, deviation = self._series_forecast(fh, X)
             values = np.stack([self._to_sales(center + norm.ppf(a) * deviation) for a in alpha], 1)
@@ -226,7 +220,7 @@ class StoreRidgeForecaster(BaseForecaster):
 
     def _store_forecast(self, index: pd.Index, X: pd.DataFrame | None) -> pd.DataFrame:
         """Forecast a store's days through the pipeline, one row per entry of the index."""
-        dates = _dates(index)
+        dates = to_dates(index)
         origin = self.origins_[_STORE]
         horizon = int((dates.max() - origin).days)
         if dates.min() <= origin:
@@ -255,11 +249,6 @@ class StoreRidgeForecaster(BaseForecaster):
         return [{}, {"season_length": 3, "half_life": 50.0, "spread": 1.0}]
 
 
-def _dates(index: pd.Index) -> pd.DatetimeIndex:
-    dates = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else pd.DatetimeIndex(index)
-    return dates.normalize()
-
-
 def _is_day_panel(y: pd.Series, X: pd.DataFrame | None) -> bool:
     """Return whether a series has daily dates and the plan's columns."""
     if X is None or not set(PLAN_COLUMNS) <= set(X.columns):
@@ -271,17 +260,5 @@ def _is_day_panel(y: pd.Series, X: pd.DataFrame | None) -> bool:
 
 def _day_panel(y: pd.Series, X: pd.DataFrame) -> pd.DataFrame:
     """Turn a series and its exogenous columns into the day panel of one store."""
-    dates = _dates(y.index)
-    return pd.DataFrame(
-        {
-            "store": np.full(len(y), _STORE, np.int32),
-            "date": dates,
-            "day_of_week": (dates.dayofweek + 1).astype(np.int16),
-            "sales": y.to_numpy(np.float64),
-            "customers": np.nan,
-            "open": X["open"].to_numpy(np.int16),
-            "promo": X["promo"].to_numpy(np.int16),
-            "state_holiday": X["state_holiday"].astype(str).to_numpy(),
-            "school_holiday": X["school_holiday"].to_numpy(np.int16),
-        }
-    )
+    stores = np.full(len(y), _STORE, np.int32)
+    return to_day_panel(stores, to_dates(y.index), y, X)

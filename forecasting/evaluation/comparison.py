@@ -16,7 +16,7 @@ import pandas as pd
 
 from forecasting import scoring
 from forecasting.calibration import ErrorMeasure
-from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
+from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.training import fit_pooled
 from forecasting.pipeline import predict_features
 
@@ -92,7 +92,7 @@ def compare_recipes(
     *,
     until: date,
     recipes: tuple[Recipe, Recipe],
-    horizon: int = 42,
+    horizon: int = DEFAULT_HORIZON,
     measure: ErrorMeasure = "rmspe",
     seed: int = 0,
     threads: int = 2,

@@ -23,6 +23,8 @@ from forecasting.models.model_format import MODEL_FORMAT
 #: How a pooled model is built: linear models alone, or LightGBM on top of them.
 Recipe = Literal["ridge", "stack"]
 
+#: Days ahead that forecasts reach by default: six weeks, as in Kaggle's competition.
+DEFAULT_HORIZON = 42
 #: Days of history that a store needs before trees correct its forecasts, and a past origin before
 #: it is calibrated on.
 MIN_HISTORY_DAYS = 90

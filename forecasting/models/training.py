@@ -33,7 +33,7 @@ from forecasting.models.boosting import (
 from forecasting.models.linear import Population
 from forecasting.models.lookback import LookBack, calibrate_on, look_back
 from forecasting.models.moments import RollingMoments
-from forecasting.models.pooled import MIN_HISTORY_DAYS, PooledModel, Recipe
+from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 
 #: Computes the trees' corrections of rows of inputs, shape (rows,).
@@ -177,7 +177,7 @@ def fit_pooled(
     features: pd.DataFrame,
     *,
     origin: date,
-    horizon: int = 42,
+    horizon: int = DEFAULT_HORIZON,
     recipe: Recipe = "ridge",
     **options: Unpack[TrainingOptions],
 ) -> PooledModel:
