@@ -4,12 +4,13 @@ import os
 
 from forecast_assets.settings import Settings
 from forecasting.threads import limit_blas_threads
+from local_stack.environment import NO_CHALLENGER
 from streaming_job.settings import StreamSettings
 
 # The real parts that tests start share the cores too.
 limit_blas_threads()
 # A comparison of recipes takes minutes; the tests that are about it name a challenger themselves.
-os.environ.setdefault("FORECAST_CHALLENGER", "none")
+os.environ.setdefault(*NO_CHALLENGER)
 # Java's second compiler pays off in minutes; the tests' brokers and streams live shorter.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 

@@ -6,7 +6,7 @@ When a refresh runs is decided in `forecast_assets/planning`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from warehouse.connection import Transaction
@@ -28,7 +28,6 @@ class OpenChanges:
 
     count: int
     newest_id: int
-    oldest_made_at: datetime
     first_days: dict[int, date]
 
 
@@ -72,7 +71,7 @@ def open_changes(transaction: Transaction) -> OpenChanges | None:
     """Return the open changes that a refresh may claim now; None if there are none."""
     (row,) = transaction.rows(
         f"""
-        SELECT count(*) AS count, max(change_id) AS newest_id, min(made_at) AS oldest_made_at
+        SELECT count(*) AS count, max(change_id) AS newest_id
         FROM sales.changes WHERE {DUE}
         """
     )
@@ -88,7 +87,6 @@ def open_changes(transaction: Transaction) -> OpenChanges | None:
     return OpenChanges(
         count=row["count"],
         newest_id=row["newest_id"],
-        oldest_made_at=row["oldest_made_at"],
         first_days={stored["store"]: stored["first_day"] for stored in stores},
     )
 

@@ -29,7 +29,6 @@ GOOD = {
     "StateHoliday": "0",
     "SchoolHoliday": 1,
 }
-PLAN = {name: GOOD[name] for name in GOOD if name not in ("Sales", "Customers")}
 
 
 def validated(

@@ -13,14 +13,7 @@ from forecast_assets.defs.reporting import (
     output_without_partitions,
     report,
 )
-
-PARTITIONS = dg.MultiPartitionsDefinition(
-    {
-        "date": dg.MonthlyPartitionsDefinition("2015-01-01", end_date="2015-08-01"),
-        "store": dg.DynamicPartitionsDefinition(name="store"),
-    }
-)
-COMPUTED = ["2015-06-01|3", "2015-06-01|40", "2015-07-01|7"]
+from tests.support.partitions import COMPUTED, PARTITIONS, RANGE
 
 
 @dg.asset(partitions_def=PARTITIONS, **ROWLESS)
@@ -33,19 +26,6 @@ def upstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
 def downstream(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     report(context, {})
     yield output_without_partitions()
-
-
-RANGE = {
-    "dagster/asset_partition_range_start": "2015-06-01|1",
-    "dagster/asset_partition_range_end": "2015-07-01|50",
-}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        made.add_dynamic_partitions("store", [str(store) for store in range(1, 51)])
-        yield made
 
 
 def test_only_what_was_computed_is_materialized_and_the_rest_goes_on(

@@ -17,29 +17,10 @@ from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.planning.calendar import Calendar
 from forecast_assets.planning.scope import Scope
+from tests.support.partitions import COMPUTED, PARTITIONS, RANGE
 from warehouse import changes
 
-PARTITIONS = dg.MultiPartitionsDefinition(
-    {
-        "date": dg.MonthlyPartitionsDefinition("2015-01-01", end_date="2015-08-01"),
-        "store": dg.DynamicPartitionsDefinition(name="store"),
-    }
-)
-COMPUTED = ["2015-06-01|3", "2015-06-01|40", "2015-07-01|7"]
 RESOURCES = {"run_state": RunStateResource()}
-
-
-RANGE = {
-    "dagster/asset_partition_range_start": "2015-06-01|1",
-    "dagster/asset_partition_range_end": "2015-07-01|50",
-}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        made.add_dynamic_partitions("store", [str(store) for store in range(1, 51)])
-        yield made
 
 
 @dg.asset(partitions_def=PARTITIONS, **ROWLESS)
