@@ -2,8 +2,9 @@
 
 `python -m benchmarks.freshness --days 20` starts the whole stack on made-up sales of 1,115 stores
 (or on Kaggle's files in `--data`) and sends one day after the other. Then it corrects single stores
-and sends ten days at once. At the end it sends a few more days on Dagster's stock settings, with
-the same assets and the same data. The last line is one JSON object.
+and sends ten days at once. Then it sends a few more days on Dagster's stock settings, with the same
+assets and the same data, and at the end a few while a challenger is trained. The last line is one
+JSON object.
 
 The durations:
 
@@ -11,14 +12,17 @@ The durations:
   makes the forecasts of all stores visible, as the database records it. The next day is sent when
   no refresh runs.
 - **A stock day** (`stock_p50_s`) is measured in the same way on stock settings.
+- **A day beside training** (`beside_training_p50_s`) is measured in the same way while the
+  challenger is trained at low priority. Days that end after the training do not count.
 - **Stock settings** are dagster-postgres's storage, Dagster's default run launcher, and the default
   event settings; see `benchmarks.stock`.
 - **An empty stock run** (`empty_stock_run_p50_s`) runs from the moment at which a sensor's
   `RunRequest` becomes a run to the run's `SUCCESS`, both as Dagster records them. Its job has one
   step that does nothing; the other services are up, as they are during a day.
 
-The ratios are `vs_stock` (stock day / day) and `vs_empty_stock_run` (day / empty stock run; aim:
-at most 1.3). They compare medians of one run on one machine.
+The ratios are `vs_stock` (stock day / day), `vs_empty_stock_run` (day / empty stock run; aim: at
+most 1.3) and `beside_training` (day beside training / day; aim: at most 1.33). They compare medians
+of one run on one machine.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ HISTORY_DAYS = 900
 BURST_DAYS = 10
 CORRECTIONS = 5
 EMPTY_RUNS = 5
+CHALLENGER = "stack"
+TRAINING_JOB = "train"
 
 _RUNS = """
 { runsOrError(filter: {pipelineName: "%s"}, limit: 200) { ... on Runs { results {
@@ -91,6 +97,7 @@ class Measurements:
     burst_refreshes: int
     stock_days: list[DayTimes]
     empty_stock_runs: list[float]
+    days_beside_training: list[DayTimes]
 
 
 def measure_days(chain: Chain, days: list[date], label: str) -> list[DayTimes]:
@@ -139,6 +146,29 @@ def measure_burst(chain: Chain, days: list[date]) -> int:
     return refreshes
 
 
+def measure_beside_training(chain: Chain, days: list[date]) -> list[DayTimes]:
+    """Send days while a challenger is trained; return the times of those that ended before it did.
+
+    Raises:
+        SystemExit: The training ended before a single day did.
+    """
+
+    def is_training() -> bool:
+        return any(run["status"] == "STARTED" for run in _runs(chain, TRAINING_JOB))
+
+    chain.stack.train_challenger(CHALLENGER)
+    chain.wait(is_training, "the training of the challenger")
+    times = []
+    for day in days:
+        seconds = measure_days(chain, [day], "beside a training, ")
+        if not is_training():
+            break
+        times += seconds
+    if not times:
+        raise SystemExit("the challenger's training ended before a day's forecasts did")
+    return times
+
+
 def measure_empty_stock_runs(chain: Chain) -> list[float]:
     """Let a stock daemon run an empty job; return the seconds of each run."""
 
@@ -151,6 +181,7 @@ def measure_empty_stock_runs(chain: Chain) -> list[float]:
         daemon, lambda: len(finished()) >= EMPTY_RUNS, PATIENCE_SECONDS, "having run the empty job"
     )
     seconds = [run["endTime"] - run["creationTime"] for run in finished()]
+    chain.stack.stop_service(daemon.name)
     say("empty stock runs: " + ", ".join(f"{each:.1f} s" for each in seconds))
     return seconds
 
@@ -193,15 +224,16 @@ def _newest_refresh(chain: Chain, acknowledged: float) -> DayTimes:
 
 
 def measure(
-    data: Path | None, stores: int, days: int, stock_days: int, folder: Path
+    data: Path | None, stores: int, days: int, other_days: int, folder: Path
 ) -> Measurements:
     """Run the benchmark on a stack of its own."""
-    live_days = days + BURST_DAYS + stock_days
+    live_days = days + BURST_DAYS + 2 * other_days
     with forecast_chain(data, stores, HISTORY_DAYS, live_days, folder) as chain:
         live = chain.plan.live_days
         here = measure_days(chain, live[:days], "")
         corrections = measure_corrections(chain, live[days - 1])
         refreshes = measure_burst(chain, live[days : days + BURST_DAYS])
+        rest = live[days + BURST_DAYS :]
         chain.wait(chain.is_idle, "the end of the previous refresh")
         chain.stack.switch_to_stock()
         return Measurements(
@@ -209,8 +241,9 @@ def measure(
             days=here,
             corrections=corrections,
             burst_refreshes=refreshes,
-            stock_days=measure_days(chain, live[days + BURST_DAYS :], "stock settings, "),
+            stock_days=measure_days(chain, rest[:other_days], "stock settings, "),
             empty_stock_runs=measure_empty_stock_runs(chain),
+            days_beside_training=measure_beside_training(chain, rest[other_days:]),
         )
 
 
@@ -220,6 +253,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
     here, p95 = statistics.median(totals), float(np.quantile(totals, 0.95))
     stock = statistics.median(each.total for each in measured.stock_days)
     empty = statistics.median(measured.empty_stock_runs)
+    beside = statistics.median(each.total for each in measured.days_beside_training)
     parts = pd.DataFrame([each.parts() for each in measured.days]).fillna(0.0)
     stock_parts = pd.DataFrame([each.parts() for each in measured.stock_days]).fillna(0.0)
     say(
@@ -233,6 +267,7 @@ def summarize(measured: Measurements) -> dict[str, Any]:
             f"{stock_parts[name].median():9.2f}"
         )
     say(f"{'all':22} {here:9.2f} {p95:9.2f} {stock:9.2f}")
+    say(f"beside a training ({len(measured.days_beside_training)} days): {beside:.2f} s")
     say(f"an empty run on stock settings: {empty:.2f} s")
     return {
         "stores": measured.stores,
@@ -241,8 +276,10 @@ def summarize(measured: Measurements) -> dict[str, Any]:
         "p95_s": round(p95, 2),
         "stock_p50_s": round(stock, 2),
         "empty_stock_run_p50_s": round(empty, 2),
+        "beside_training_p50_s": round(beside, 2),
         "vs_stock": round(stock / here, 2),
         "vs_empty_stock_run": round(here / empty, 2),
+        "beside_training": round(beside / here, 2),
         "correction_p50_s": round(statistics.median(measured.corrections), 2),
         "correction_max_s": round(max(measured.corrections), 2),
         f"refreshes_for_{BURST_DAYS}_days_at_once": measured.burst_refreshes,
@@ -263,11 +300,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with Kaggle's files")
     parser.add_argument("--stores", type=int, default=1_115)
     parser.add_argument("--days", type=int, default=20)
-    parser.add_argument("--stock-days", type=int, default=3, help="days on stock settings")
+    parser.add_argument(
+        "--other-days", type=int, default=3, help="days beside a training, and on stock settings"
+    )
     arguments = parser.parse_args()
     with scratch() as folder:
         measured = measure(
-            arguments.data, arguments.stores, arguments.days, arguments.stock_days, folder
+            arguments.data, arguments.stores, arguments.days, arguments.other_days, folder
         )
     say(json.dumps(summarize(measured)))
 

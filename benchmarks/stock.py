@@ -8,6 +8,8 @@ settings at Dagster's defaults. Everything else stays: assets, data, services, r
 `benchmarks.partitions`.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -51,22 +53,30 @@ class StockDagster(Dagster):
 
 
 class SwitchableStack(Stack):
-    """A stack that can restart its Dagster on stock settings and keep its data."""
+    """A stack that can restart its Dagster on other settings and keep its data."""
 
-    is_stock = False
+    #: Variables that differ from the contract's.
+    overrides: Mapping[str, str] = MappingProxyType({})
 
     @property
     def environment(self) -> dict[str, str]:
-        """The contract's variables, with the event settings in force."""
-        return super().environment | (STOCK_EVENT_SETTINGS if self.is_stock else {})
+        """The contract's variables, with the settings in force."""
+        return super().environment | self.overrides
 
     def switch_to_stock(self) -> None:
         """Restart Dagster's services on stock settings."""
+        self._restart_dagster(StockDagster(self.processes), STOCK_EVENT_SETTINGS)
+
+    def train_challenger(self, recipe: str) -> None:
+        """Restart Dagster's services with a challenger, whose training a sensor then requests."""
+        self._restart_dagster(Dagster(self.processes), {"FORECAST_CHALLENGER": recipe})
+
+    def _restart_dagster(self, dagster: Dagster, overrides: Mapping[str, str]) -> None:
         others = SERVICES - {POSTGRES, KAFKA, MLFLOW, STREAM, DAEMON, WEBSERVER}
         for name in (DAEMON, WEBSERVER, *sorted(others)):
             self.stop_service(name)
-        self.dagster = StockDagster(self.processes)
-        self.is_stock = True
+        self.dagster = dagster
+        self.overrides = overrides
         self.start_services(SERVICES)
 
     def start_empty_runs(self) -> Record:
