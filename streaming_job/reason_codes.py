@@ -1,8 +1,8 @@
 """The reason codes of quarantined events, and the limits that they rest on.
 
 Field names and codes are in `rossmann.fields`. Nothing here parses or connects: `transform` and
-`strict` apply these rules, the tests check them against another parser, and docs/streaming.md
-states them as a grammar.
+`strict` apply these rules, and `sink/task` those that need the database. The tests check them
+against another parser, and docs/streaming.md states them as a grammar.
 """
 
 from enum import StrEnum

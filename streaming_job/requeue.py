@@ -19,6 +19,7 @@ from streaming_job.failures import translate_errors
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 from streaming_job.sink import Connection, session_url, statements
+from streaming_job.sink.copy import copy_to_raw
 
 #: Events validated and moved in one transaction.
 ROWS_PER_PAGE = 50_000
@@ -125,7 +126,7 @@ def _move(connection: Connection, stream_id: int, partition: int, valid: pa.Tabl
     claimed = connection.fetch(_CLAIM, stream_id, partition, offsets).column(0)
     moved = valid.filter(pc.is_in(valid.column("kafka_offset"), value_set=claimed.combine_chunks()))
     if moved.num_rows:
-        statements.copy_to_raw(connection, stream_id, moved)
+        copy_to_raw(connection, stream_id, moved)
         first = pc.min(moved.column("kafka_offset")).as_py()
         last = pc.max(moved.column("kafka_offset")).as_py()
         statements.append_change(

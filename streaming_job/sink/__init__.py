@@ -10,8 +10,9 @@ Contents:
     data_source: Spark's entry points: the data source and its writer.
     options: what a task needs to know.
     task: the transaction of one topic-partition's range.
+    copy: the COPY path, events into their two tables; `requeue` shares it.
+    statements: the ledger's rows and the changes; `requeue` shares it.
     connection: the ADBC connection, and those that a Python worker keeps open.
-    statements: what a transaction writes; `requeue` shares it.
 
 Validation lives in `transform`, the ledger's statements in `ledger_rows`. Spark's Python workers
 import this package for every new process: keep heavy imports inside functions.

@@ -1,12 +1,12 @@
-"""What the sink's transactions read and write, shared by a stream's task and by `requeue`.
+"""The small statements of the sink's transactions: the ledger's rows, stores and changes.
 
-The transaction itself is in `task`; the text of the ledger's statements is in `ledger_rows`.
+Shared by a stream's task and by `requeue`. The events themselves go in by `copy`; `data_source`
+opens and commits the transaction; the text of the ledger's statements is in `ledger_rows`.
 """
 
 from __future__ import annotations
 
 from dataclasses import astuple
-from typing import Any
 
 import pyarrow as pa
 
@@ -46,33 +46,6 @@ def fetch_stores(connection: Connection) -> pa.Array:
     """Return the ids in `sales.stores`, as the connection's transaction sees them."""
     stores = connection.fetch("SELECT store FROM sales.stores").column(0)
     return stores.cast(transform.COLUMN_TYPES["store"]).combine_chunks()
-
-
-def copy_to_raw(connection: Connection, stream_id: int, rows: pa.Table) -> None:
-    """Append valid events to `raw_sales`.
-
-    Args:
-        connection: In the transaction that stores the events.
-        stream_id: The stream.
-        rows: Columns of `transform.VALIDATED`.
-    """
-    columns = {name: rows.column(name) for name in transform.COLUMN_TYPES}
-    connection.copy("raw_sales", pa.table(_position(stream_id, rows) | columns))
-
-
-def copy_to_quarantine(connection: Connection, stream_id: int, rows: pa.Table) -> None:
-    """Append invalid events to `quarantined_events`; arguments as in `copy_to_raw`."""
-    columns = {name: rows.column(name) for name in ("key", "value", "reason", "detail")}
-    connection.copy("quarantined_events", pa.table(_position(stream_id, rows) | columns))
-
-
-def _position(stream_id: int, rows: pa.Table) -> dict[str, Any]:
-    return {
-        "stream_id": pa.repeat(pa.scalar(stream_id, pa.int16()), rows.num_rows),
-        "topic_partition": rows.column("topic_partition"),
-        "kafka_offset": rows.column("kafka_offset"),
-        "event_time": rows.column("event_time"),
-    }
 
 
 def append_change(

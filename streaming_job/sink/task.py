@@ -1,7 +1,7 @@
 """The work of one Spark task: one topic-partition's range, inside one transaction.
 
-The transaction is opened and committed by `data_source`. What it reads and writes is in
-`statements`; validation is in `transform`.
+The transaction is opened and committed by `data_source`. Events go in by `copy`; the ledger's
+statements are in `statements`; validation is in `transform`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from streaming_job.ledger_rows import Counts
 from streaming_job.reason_codes import Reason
 from streaming_job.sink import statements
 from streaming_job.sink.connection import Connection
+from streaming_job.sink.copy import (
+    BYTES_PER_COPY,
+    ROWS_PER_COPY,
+    copy_to_quarantine,
+    copy_to_raw,
+)
 from streaming_job.sink.options import SinkOptions
-
-#: A task validates and copies its rows when it holds this many of them, or this many bytes.
-ROWS_PER_COPY = 100_000
-BYTES_PER_COPY = 64 * 1024 * 1024
 
 # Like the database connection, one admin client lives as long as its Python worker.
 _admin_clients: dict[str, Any] = {}
@@ -134,7 +136,7 @@ class PartitionTask:
     def _store(self, rows: pa.Table) -> None:
         if rows.num_rows == 0:
             return
-        statements.copy_to_raw(self.connection, self.options.stream_id, rows)
+        copy_to_raw(self.connection, self.options.stream_id, rows)
         self._stored += rows.num_rows
         first_days = rows.group_by("store").aggregate([("date", "min")])
         self._days.append(first_days.rename_columns(["store", "date"]))
@@ -142,7 +144,7 @@ class PartitionTask:
     def _quarantine(self, rows: pa.Table) -> None:
         if rows.num_rows == 0:
             return
-        statements.copy_to_quarantine(self.connection, self.options.stream_id, rows)
+        copy_to_quarantine(self.connection, self.options.stream_id, rows)
         self._quarantined += rows.num_rows
 
     def _append_change(self) -> None:

@@ -13,7 +13,7 @@ from forecasting.features.daily import (
     day_features,
     easter_sunday,
 )
-from forecasting.features.regressors import DESIGN_COLUMNS, design_matrix
+from forecasting.features.regressors import design_matrix
 from tests.unit.forecasting.conftest import make_days
 
 
@@ -108,14 +108,3 @@ def test_unknown_holiday_is_refused(days: pd.DataFrame) -> None:
 def test_no_rows_give_no_rows(days: pd.DataFrame) -> None:
     empty = day_features(days.head(0))
     assert list(empty.columns) == ["store", "date", *FEATURE_COLUMNS]
-    assert design_matrix(empty).shape == (0, len(DESIGN_COLUMNS))
-
-
-def test_christmas_regressors_follow_the_calendar(features: pd.DataFrame) -> None:
-    x = pd.DataFrame(design_matrix(features), columns=list(DESIGN_COLUMNS))
-    x["date"] = features["date"]
-    one = x[features["store"] == 1].set_index("date")
-    assert one.loc["2014-12-24", "before_christmas_1_1"] == 1
-    assert one.loc["2014-12-27", "after_christmas_2_2"] == 1
-    assert one.loc["2015-01-02", "after_christmas_8_8"] == 1
-    assert one["after_christmas_8_8"].sum() == 1
