@@ -26,8 +26,6 @@ from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledM
 from forecasting.models.store_fit import StoreFit
 from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
 
-#: Days ahead that are forecast unless a caller says otherwise.
-
 
 def forecast(
     history_features: pd.DataFrame,

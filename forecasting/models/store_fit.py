@@ -137,7 +137,7 @@ def linear_terms(
     """
     out = np.empty((len(x), coefficients.shape[1]))
     starts = np.flatnonzero(np.diff(store, prepend=-1))
-    ends = np.append(starts[1:], len(store))
+    ends = np.append(starts, len(store))[1:]
     for low, high in zip(starts, ends, strict=True):
         out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
     return out

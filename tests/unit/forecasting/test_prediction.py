@@ -186,3 +186,26 @@ def test_a_refurbished_store_is_forecast_as_closed_until_it_opens(days: pd.DataF
     assert (closed_store.loc[:"2015-02-05", "q0_975"] == 0).all()
     opened = closed_store.loc["2015-02-06":]
     assert (opened.loc[opened["open"] == 1, "point"] > 0).all()
+
+
+@pytest.mark.parametrize("closed_days", [28, 60])
+@pytest.mark.parametrize("stores", [[7], None], ids=["alone", "chain"])
+@pytest.mark.parametrize("has_pooled", [True, False], ids=["pooled", "unpooled"])
+def test_stores_closed_for_weeks_are_forecast(
+    days: pd.DataFrame, closed_days: int, stores: list[int] | None, has_pooled: bool
+) -> None:
+    """Nothing was sold within the level window: neither by the store nor by anyone."""
+    plan = days.copy()
+    closed = plan["date"].between(ORIGIN - pd.Timedelta(days=closed_days - 1), ORIGIN)
+    plan.loc[closed, ["open", "promo"]] = 0
+    plan.loc[closed, ["sales", "customers"]] = 0.0
+    features = day_features(plan)
+    pooled = fit_pooled(features, origin=ORIGIN.date(), horizon=HORIZON) if has_pooled else None
+    if stores:
+        features = features[features["store"].isin(stores)]
+    models = fit_stores(features, pooled, origin=ORIGIN.date())
+    origins = pd.Series(ORIGIN, index=np.unique(features["store"]))
+    out = forecast(features, models, pooled, features, origins=origins)
+    opened = out[out["open"] == 1]
+    assert len(opened) and (opened["point"] > 0).all()
+    assert not out.isna().any().any()

@@ -185,3 +185,17 @@ def test_trees_learn_nothing_that_all_stores_shared_on_a_day() -> None:
     own = np.array([0.1, -0.2, 0.1, 0.0, 0.3, -0.3])
     shock = np.where(day == day[0], 0.5, -0.25)
     np.testing.assert_allclose(own_errors(own + shock, day), own, atol=1e-12)
+
+
+@pytest.mark.parametrize("stores", [[3], None], ids=["alone", "chain"])
+def test_stores_closed_for_weeks_are_forecast(
+    long_days: pd.DataFrame, pooled: PooledModel, stores: list[int] | None
+) -> None:
+    plan = long_days.copy()
+    closed = plan["date"].between(ORIGIN - pd.Timedelta(days=59), ORIGIN)
+    plan.loc[closed, ["open", "promo"]] = 0
+    plan.loc[closed, ["sales", "customers"]] = 0.0
+    out = _forecast(plan, pooled, stores)
+    opened = out[out["open"] == 1]
+    assert len(opened) and (opened["point"] > 0).all()
+    assert not out.isna().any().any()
