@@ -27,6 +27,9 @@ from dagster._core.launcher.base import (
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
+from forecast_assets.instance.liveness import RENEW_SECONDS
+from forecast_assets.instance.storage import RunLockingEventLog
+
 #: Run tag: how much the run's process gives way to others on the same processors (`nice`, 1 to 19).
 NICENESS_TAG = "forecast/niceness"
 
@@ -36,6 +39,9 @@ PROCESS_TAG = ".dagster/process"
 
 #: A process's start time is computed from the machine's boot time, which is off by up to a second.
 CLOCK_TOLERANCE_SECONDS = 2.0
+
+#: Seconds without a lock after which a run of unknown whereabouts counts as dead.
+LOCK_GRACE_SECONDS = 3 * RENEW_SECONDS
 
 #: Modules that a refresh imports and that take long. None of them may start a thread: a forked
 #: process would not have it.
@@ -59,6 +65,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         """Start nothing: the webserver and the command line create launchers too."""
         self._inst_data = inst_data
+        self._unlocked_since: dict[str, float] = {}
         super().__init__()
 
     @property
@@ -121,13 +128,32 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Check whether the process of a run is alive.
 
-        Runs that were not launched (`dagster asset materialize`) and runs of another machine count
-        as alive, because this machine cannot tell.
+        The process table knows the runs that were launched on this machine. All others (`dagster
+        asset materialize`, another host, a container that was recreated) hold a lock.
         """
         tag = run.tags.get(PROCESS_TAG)
-        if tag is None or tag.split()[0] != platform.node() or _process_of(run) is not None:
+        if tag is not None and tag.split()[0] == platform.node():
+            if _process_of(run) is not None:
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its process is gone ({tag})")
+        if not self._has_lost_its_lock(run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its process is gone ({tag})")
+        return CheckRunHealthResult(
+            WorkerStatus.NOT_FOUND, f"no process holds its lock ({tag or 'not launched'})"
+        )
+
+    def _has_lost_its_lock(self, run_id: str) -> bool:
+        """Return whether nobody has held a run's lock for `LOCK_GRACE_SECONDS`.
+
+        A restart of PostgreSQL frees all locks; living runs take theirs again within seconds. With
+        another storage than this project's there are no locks, and the run counts as alive.
+        """
+        event_log = self._instance.event_log_storage
+        if not isinstance(event_log, RunLockingEventLog) or event_log.run_locks.is_held(run_id):
+            self._unlocked_since.pop(run_id, None)
+            return False
+        since = self._unlocked_since.setdefault(run_id, time.monotonic())
+        return time.monotonic() - since >= LOCK_GRACE_SECONDS
 
 
 def _execute(arguments: str, niceness: int) -> None:
