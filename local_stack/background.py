@@ -4,7 +4,8 @@ The demo, which starts from nothing and ends what it started, is in `demo.py`.
 """
 
 import json
-from datetime import UTC, date, datetime
+from calendar import monthrange
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from local_stack import environment, paths
 from local_stack.code_server import NAME as CODE_SERVER
-from local_stack.dagster_processes import WEBSERVER
+from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
@@ -20,8 +21,13 @@ from local_stack.postgres import NAME as POSTGRES
 from local_stack.report import runs_in_progress
 from local_stack.stack import SERVICES, Stack
 from local_stack.steps import load, only_one
+from local_stack.stream import NAME as STREAM
 
 Calendar = tuple[date, date | None]
+
+YEAR = timedelta(days=366)
+#: Services whose settings contain the calendar, in the order in which to stop them.
+NEED_CALENDAR = (DAEMON, WEBSERVER, CODE_SERVER, STREAM)
 
 
 def start_background(data: Path | None, console: Console) -> None:
@@ -47,10 +53,12 @@ def start_background(data: Path | None, console: Console) -> None:
                 "delete them with `make down DELETE=1`, then start again."
             )
         plan = _plan(data, folder, known, console)
-        calendar = _union(known, plan.calendar if plan else None)
+        calendar = _union(known, _ongoing_calendar(plan) if plan else None)
         if plan is not None:
             _refuse_too_many(plan.stores, calendar)
         stack = Stack.attach(folder, calendar)
+        if known is not None and calendar != known:
+            _stop_for_another_calendar(stack, calendar, console)
         already = {name for name in SERVICES if stack.is_running(name)}
         if already >= SERVICES and plan is None:
             console.print("the stack is already running")
@@ -71,12 +79,47 @@ def start_background(data: Path | None, console: Console) -> None:
         environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
     show_status(console)
     if plan is not None:
-        console.print(_what_to_expect(plan, stack.dagster.url))
+        console.print(_what_to_expect(plan, calendar, stack.dagster.url))
 
 
-def _what_to_expect(plan: DataPlan, url: str) -> str:
+def _ongoing_calendar(plan: DataPlan) -> Calendar:
+    """Return a calendar that goes on after the files end, because sales do.
+
+    It stays open where its partitions until a year from now are not too many. For old data of many
+    stores they are; then it ends a year after the files.
+    """
+    start, end = plan.calendar
+    if _too_many(plan.stores, (start, None), datetime.now(UTC).date() + YEAR) is None:
+        return start, None
+    later = (end or plan.last_day) + YEAR
+    return start, later.replace(day=monthrange(later.year, later.month)[1])
+
+
+def _stop_for_another_calendar(stack: Stack, calendar: Calendar, console: Console) -> None:
+    """Stop the services that would go on with the old calendar, so that they start with the new."""
+    running = [name for name in NEED_CALENDAR if stack.is_running(name)]
+    if not running:
+        return
+    console.print(
+        f"the calendar becomes {calendar[0]} to {calendar[1] or 'open'}; restarting: "
+        f"{', '.join(running)}"
+    )
+    _list_runs_that_end(stack, console)
+    for name in running:
+        stack.stop_service(name)
+
+
+def _what_to_expect(plan: DataPlan, calendar: Calendar, url: str) -> str:
     """Return what happens next to new data, and where to watch it."""
-    return (
+    end = calendar[1]
+    closed = ""
+    if end is not None:
+        closed = (
+            f"The calendar ends on {end}: with partitions up to today there would be too many. "
+            "Events of later days are quarantined. `make up DATA=folder` with newer files moves "
+            "the end; `python -m streaming_job requeue` then takes the quarantined events up.\n"
+        )
+    return closed + (
         f"{plan.stores:,} stores, sales from {plan.first_day} to {plan.last_day}. The first "
         "refresh and training have begun; the first forecasts take a few minutes. Behind them, at "
         "low priority, a second recipe is compared with the first; the more accurate one serves.\n"
@@ -158,16 +201,20 @@ def _sample_folder(folder: Path) -> Path:
 
 
 def _refuse_too_many(stores: int, calendar: Calendar) -> None:
-    from forecast_assets.defs.partitions import TooManyPartitionsError, refuse_too_many
+    problem = _too_many(stores, calendar, datetime.now(UTC).date())
+    if problem:
+        raise StackError(f"{problem}.")
+
+
+def _too_many(stores: int, calendar: Calendar, day: date) -> str | None:
+    """Return what is wrong with the number of partitions that there are on a day, if anything."""
+    from forecast_assets.defs.partitions import too_many
     from forecast_assets.settings import settings
 
     planned = settings().model_copy(
         update={"calendar_start": calendar[0], "calendar_end": calendar[1]}
     )
-    try:
-        refuse_too_many(stores, planned, datetime.now(UTC).date())
-    except TooManyPartitionsError as error:
-        raise StackError(f"{error}.") from error
+    return too_many(stores, planned, day)
 
 
 def _plan(

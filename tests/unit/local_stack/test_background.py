@@ -1,13 +1,16 @@
 """What `make up` refuses before anything starts, and what `make down` leaves."""
 
-from datetime import date
+import io
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from local_stack import paths
+from local_stack import background, paths
 from local_stack.background import show_status, start_background, stop_background
+from local_stack.data_plan import DataPlan
 from local_stack.errors import StackError
 from local_stack.processes import Command, Processes
 from rossmann.sample_data import sample_files
@@ -60,3 +63,46 @@ def test_a_dead_service_is_shown(up: Path) -> None:
     assert "DEAD" in told
     assert "`make up` restarts it" in told
     processes.stop_all()
+
+
+def plan_until(last: date, stores: int) -> DataPlan:
+    return DataPlan(
+        folder=Path(),
+        history_until=last,
+        live=pd.DataFrame({"Date": []}),
+        first_day=date(2013, 1, 1),
+        calendar=(date(2013, 1, 1), last),
+        stores=stores,
+    )
+
+
+def test_the_calendar_of_loaded_files_goes_on_after_them() -> None:
+    today = datetime.now(UTC).date()
+    assert background._ongoing_calendar(plan_until(today, 100)) == (date(2013, 1, 1), None)
+    start, end = background._ongoing_calendar(plan_until(date(2015, 7, 31), 1115))
+    assert start == date(2013, 1, 1)
+    assert end == date(2016, 7, 31), "months up to today would be too many partitions"
+    told = background._what_to_expect(plan_until(date(2015, 7, 31), 1115), (start, end), "http://x")
+    assert "ends on 2016-07-31" in told and "quarantined" in told
+
+
+def test_services_with_the_old_calendar_are_stopped_when_it_changes() -> None:
+    class FakeStack:
+        def __init__(self) -> None:
+            self.running = {"postgres", "kafka", "stream", "code-server", "dagster-daemon"}
+            self.stopped: list[str] = []
+
+        def is_running(self, name: str) -> bool:
+            return name in self.running
+
+        def stop_service(self, name: str) -> None:
+            self.stopped.append(name)
+
+    stack, out = FakeStack(), io.StringIO()
+    background._stop_for_another_calendar(
+        stack,  # type: ignore[arg-type]
+        (date(2013, 1, 1), None),
+        Console(file=out),
+    )
+    assert stack.stopped == ["dagster-daemon", "code-server", "stream"]
+    assert "restarting" in out.getvalue()
