@@ -224,10 +224,19 @@ def _newest_refresh(chain: Chain, acknowledged: float) -> DayTimes:
 
 
 def measure(
-    data: Path | None, stores: int, days: int, other_days: int, folder: Path
+    data: Path | None, stores: int, days_by_phase: tuple[int, int, int], folder: Path
 ) -> Measurements:
-    """Run the benchmark on a stack of its own."""
-    live_days = days + BURST_DAYS + 2 * other_days
+    """Run the benchmark on a stack of its own.
+
+    Args:
+        data: A folder with Kaggle's files; None makes sales up.
+        stores: Number of made-up stores.
+        days_by_phase: How many days to send on this project's settings, on stock settings, and
+            beside a training.
+        folder: Where to work.
+    """
+    days, stock_days, training_days = days_by_phase
+    live_days = days + BURST_DAYS + stock_days + training_days
     with forecast_chain(data, stores, HISTORY_DAYS, live_days, folder) as chain:
         live = chain.plan.live_days
         here = measure_days(chain, live[:days], "")
@@ -241,9 +250,9 @@ def measure(
             days=here,
             corrections=corrections,
             burst_refreshes=refreshes,
-            stock_days=measure_days(chain, rest[:other_days], "stock settings, "),
+            stock_days=measure_days(chain, rest[:stock_days], "stock settings, "),
             empty_stock_runs=measure_empty_stock_runs(chain),
-            days_beside_training=measure_beside_training(chain, rest[other_days:]),
+            days_beside_training=measure_beside_training(chain, rest[stock_days:]),
         )
 
 
@@ -300,14 +309,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with Kaggle's files")
     parser.add_argument("--stores", type=int, default=1_115)
     parser.add_argument("--days", type=int, default=20)
+    parser.add_argument("--training-days", type=int, default=3, help="days beside a training")
     parser.add_argument(
-        "--other-days", type=int, default=3, help="days beside a training, and on stock settings"
+        "--stock-days", type=int, default=1, help="days on stock settings, minutes each"
     )
     arguments = parser.parse_args()
     with scratch() as folder:
-        measured = measure(
-            arguments.data, arguments.stores, arguments.days, arguments.other_days, folder
-        )
+        days = (arguments.days, arguments.stock_days, arguments.training_days)
+        measured = measure(arguments.data, arguments.stores, days, folder)
     say(json.dumps(summarize(measured)))
 
 

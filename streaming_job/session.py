@@ -22,7 +22,7 @@ ARROW_BYTES_PER_BATCH = "64m"
 #: How often an idle query polls the broker; Spark's default of 10 ms keeps a fifth of a core busy.
 #: Measured for Spark and Kafka together: 0.11 cores at 100 ms, 0.06 at 500 ms; an event waits half
 #: of it on average.
-IDLE_POLL = "250ms"
+IDLE_POLL = "500ms"
 
 
 def spark_config(settings: StreamSettings) -> dict[str, str]:
