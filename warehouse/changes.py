@@ -38,33 +38,38 @@ class ClaimedChanges:
     Attributes:
         count: Number of changes.
         data_first_days: Earliest day whose sales or plan changed, by store.
+        plan_first_days: Earliest day of a plan that was merged before the refresh, by store. What
+            the refresh itself merges is not among them.
         model_stores: Stores that only need newer models.
         suspects: Stores for which an earlier refresh failed.
     """
 
     count: int
     data_first_days: dict[int, date]
+    plan_first_days: dict[int, date]
     model_stores: list[int]
     suspects: frozenset[int] = frozenset()
 
 
-def have_settled(transaction: Transaction, seconds: float) -> bool:
-    """Return whether changes wait for a refresh and none was added for some time.
-
-    The query is cheap enough to poll.
+def seconds_until_settled(transaction: Transaction, seconds: float) -> float | None:
+    """Return how long to wait until no change has been added for some time; 0 or less means now.
 
     Args:
         transaction: The open transaction.
         seconds: How long no change may have been added.
+
+    Returns:
+        Seconds; None if no change waits for a refresh.
     """
-    settled = transaction.value(
+    left: float | None = transaction.value(
         f"""
-        SELECT coalesce(max(made_at) <= clock_timestamp() - make_interval(secs => $1), false)
+        SELECT extract(epoch FROM
+            max(made_at) + make_interval(secs => $1) - clock_timestamp())::float8
         FROM sales.changes WHERE {DUE}
         """,
         (seconds,),
     )
-    return bool(settled)
+    return left
 
 
 def open_changes(transaction: Transaction) -> OpenChanges | None:
@@ -138,6 +143,30 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
     return claimed
 
 
+def note_found(
+    transaction: Transaction, refresh_id: str, kind: str, first_days: Mapping[int, date]
+) -> None:
+    """Add a change that a refresh has found on its way, claimed by this refresh.
+
+    It belongs in the transaction that writes the rows in which it was found: if the refresh fails
+    later, its retry finds these rows as they are then, and learns of the difference from here.
+
+    Args:
+        transaction: The open transaction.
+        refresh_id: The refresh.
+        kind: 'plan' for a changed plan, 'features' for changed features of unchanged days.
+        first_days: Store -> its first such day.
+    """
+    if first_days:
+        transaction.execute(
+            """
+            INSERT INTO sales.changes (kind, stores, first_days, refresh_id)
+            VALUES ($1, $2::int4[], $3::date[], $4)
+            """,
+            (kind, list(first_days), list(first_days.values()), refresh_id),
+        )
+
+
 def has_begun(transaction: Transaction, refresh_id: str) -> bool:
     """Return whether a refresh has claimed its changes."""
     return bool(
@@ -156,6 +185,7 @@ def claimed_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
     rows = transaction.rows(
         """
         SELECT t.store, min(t.first_day) FILTER (WHERE c.kind <> 'champion') AS first_day,
+            min(t.first_day) FILTER (WHERE c.kind = 'plan') AS plan_first_day,
             max(c.tries) AS tries
         FROM sales.changes c, unnest(c.stores, c.first_days) AS t (store, first_day)
         WHERE c.refresh_id = $1 AND c.done_at IS NULL
@@ -167,6 +197,9 @@ def claimed_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
         count=count,
         data_first_days={
             row["store"]: row["first_day"] for row in rows if row["first_day"] is not None
+        },
+        plan_first_days={
+            row["store"]: row["plan_first_day"] for row in rows if row["plan_first_day"] is not None
         },
         model_stores=[row["store"] for row in rows if row["first_day"] is None],
         suspects=frozenset(row["store"] for row in rows if row["tries"]),

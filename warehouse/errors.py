@@ -17,5 +17,9 @@ class ModelError(WarehouseError):
     """A stored model cannot make the forecasts that were requested."""
 
 
+class CalendarError(WarehouseError):
+    """The settings' calendar contradicts what is stored."""
+
+
 class NotFoundError(WarehouseError):
     """The requested rows do not exist."""

@@ -3,7 +3,7 @@
 Computing them lives in `forecaster.py`; reading one back lives in `trace.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pandas as pd
@@ -19,6 +19,33 @@ def issue(
         "forecasts",
         rows.assign(kind="issued", refresh_id=refresh_id, model_version=model_version),
     )
+
+
+def backtest_origins(
+    transaction: Transaction, first_origins: Mapping[int, date]
+) -> dict[int, list[date]]:
+    """Return the origins of stores' backtests.
+
+    Args:
+        transaction: The open transaction.
+        first_origins: Store -> the earliest origin to return.
+    """
+    rows = transaction.rows(
+        """
+        SELECT f.store, array_agg(f.origin ORDER BY f.origin) AS origins
+        FROM sales.forecasts_backtest f
+        JOIN unnest($1::int4[], $2::date[]) AS t (store, first_origin)
+            ON f.store = t.store AND f.origin >= t.first_origin
+        WHERE f.horizon = 1 AND f.origin >= $3
+        GROUP BY f.store
+        """,
+        (
+            list(first_origins),
+            list(first_origins.values()),
+            min(first_origins.values(), default=date.max),
+        ),
+    )
+    return {row["store"]: row["origins"] for row in rows}
 
 
 def replace_backtest(

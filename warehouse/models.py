@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from forecasting.models.model_format import MODEL_FORMAT
+from warehouse import sales
 from warehouse.connection import Transaction
 
 #: SELECT list of a `PooledVersion`.
@@ -122,8 +123,10 @@ def count_pooled(transaction: Transaction) -> int:
 
 
 def newest_feature_day(transaction: Transaction) -> date | None:
-    """Return the newest day with features; None if there is none."""
-    newest: date | None = transaction.value("SELECT max(date) FROM sales.features")
+    """Return the newest day with features that has come; None if there is none."""
+    newest: date | None = transaction.value(
+        "SELECT max(date) FROM sales.features WHERE date <= $1", (sales.today(),)
+    )
     return newest
 
 

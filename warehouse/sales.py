@@ -5,12 +5,17 @@ Files are loaded in `loading.py`. The rule for which event of a day counts is in
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 
 from forecasting.features.daily import CONTEXT_DAYS, FEATURE_COLUMNS, LOOKAHEAD_DAYS
 from warehouse.connection import Transaction
+
+
+def today() -> date:
+    """Return today's date in UTC: no sales of a later day can be known."""
+    return datetime.now(UTC).date()
 
 
 def stores(transaction: Transaction) -> list[int]:
@@ -69,13 +74,13 @@ def raw_summary(
 def newest_days(
     transaction: Transaction, table: str, stores: Sequence[int], until: date | None = None
 ) -> dict[int, date]:
-    """Return each store's newest day with sales.
+    """Return each store's newest day with sales; a day that has not come yet is none.
 
     Args:
         transaction: The open transaction.
         table: `raw_sales` or `cleaned_sales`.
         stores: The stores.
-        until: The last day to consider.
+        until: The last day to consider; never later than today (UTC).
 
     Raises:
         ValueError: The table is neither of these.
@@ -85,7 +90,10 @@ def newest_days(
     # Nearly every store has sales in the last weeks. Earlier months are read only for the others.
     newest: dict[int, date] = {}
     missing = list(stores)
-    last = until or transaction.value(f"SELECT max(date) FROM sales.{table} WHERE sales >= 0")
+    last = transaction.value(
+        f"SELECT max(date) FROM sales.{table} WHERE sales >= 0 AND date <= $1",
+        (min(until or date.max, today()),),
+    )
     span = timedelta(days=45)
     first = last - span if last else None
     while missing and last is not None:
@@ -178,6 +186,21 @@ def day_panel(
         """,
         (list(stores), first_day, last_day, sales_until or date.max),
     )
+
+
+def known_plan(
+    transaction: Transaction, stores: Sequence[int], first_day: date, last_day: date
+) -> pd.DataFrame:
+    """Return what a backtest takes as the plan: the day panel without its sales.
+
+    Args:
+        transaction: The open transaction.
+        stores: The stores to read.
+        first_day: First day.
+        last_day: Last day.
+    """
+    panel = day_panel(transaction, stores, first_day, last_day)
+    return panel.drop(columns=["sales", "customers"])
 
 
 def known_at(

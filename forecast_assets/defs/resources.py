@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from warehouse.connection import Transaction
+    from warehouse.notifications import ChangeListener
 
 
 #: Rows per Arrow batch: some megabytes, well below Spark's limit for one message.
@@ -38,6 +39,14 @@ class WarehouseResource(dg.ConfigurableResource):
 
         with Warehouse(settings().require_database_url()).transaction() as transaction:
             yield transaction
+
+    @contextmanager
+    def listening(self) -> Iterator[ChangeListener]:
+        """Listen for changes until the end of the block."""
+        from warehouse.notifications import listening
+
+        with listening(settings().require_database_url()) as listener:
+            yield listener
 
 
 class OnlyDaysResource(dg.ConfigurableResource):

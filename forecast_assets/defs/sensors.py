@@ -22,28 +22,40 @@ from dagster._core.storage.tags import (
 from forecast_assets.defs.jobs import FIRST_TRAINING_TAG, freshness, refresh, train
 from forecast_assets.defs.partitions import (
     STORE_DIMENSION,
+    covered_days,
     dates,
     partition_key,
-    refuse_too_many,
+    partitions_warning,
+    store_of,
 )
 from forecast_assets.defs.resources import WarehouseResource
-from forecast_assets.defs.scope import REFRESH_TAG
+from forecast_assets.defs.scope import REFRESH_TAG, agree_on_calendar
 from forecast_assets.instance.run_launcher import NICENESS_TAG
 from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
-    from forecast_assets.planning.decisions import ChampionState, Refresh
+    from forecast_assets.planning.decisions import (
+        ChampionState,
+        PastRuns,
+        Refresh,
+        Skip,
+        Training,
+        TrainingState,
+    )
 
 REFRESHES = dg.RunsFilter(tags={REFRESH_TAG: "true"})
 TRAININGS = dg.RunsFilter(job_name=train.name)
+#: Failures in a row are counted up to here: by then the wait has reached its longest.
+COUNTED_FAILURES = 10
 QUEUED_OR_RUNNING = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 
 #: Seconds between two ticks. The daemon's loop is no faster than this.
 INTERVAL_SECONDS = 5
 
-#: A tick that finds no work polls on for most of the daemon's interval, so that a change that
+#: A tick that finds no work waits on for most of the daemon's interval, so that a change that
 #: arrives meanwhile is refreshed seconds earlier. Other sensors tick in other threads.
-POLL_FOR_SECONDS = 4.0
+WAIT_SECONDS = 4.0
+#: How often it looks whether the refresh in flight has ended.
 POLL_EVERY_SECONDS = 0.2
 
 #: Several tasks commit one day's events in quick succession. Waiting until the ledger has been
@@ -83,39 +95,48 @@ def refresh_when_changed(
     from forecast_assets.planning.partition_cells import cells_since
     from warehouse import changes, sales
 
-    until = time.monotonic() + POLL_FOR_SECONDS
+    until = time.monotonic() + WAIT_SECONDS
     with warehouse.transaction() as transaction:
-        _poll(lambda: changes.have_settled(transaction, SETTLED_SECONDS), until)
-    idle = _poll(lambda: not _in_flight(context.instance, REFRESHES), until)
+        agree_on_calendar(transaction)
+    _wait_for_changes(warehouse, until)
+    _poll(lambda: not _in_flight(context.instance, REFRESHES), until)
+    covered = covered_days()
     with warehouse.transaction() as transaction:
         stores = sales.stores(transaction)
         waiting = changes.open_changes(transaction)
         first_days = waiting.first_days if waiting else {}
-        newest = sales.newest_days(transaction, "raw_sales", list(first_days)) if first_days else {}
-    refuse_too_many(len(stores), settings(), datetime.now(UTC).date())
-    failures, last_failure = _consecutive_failures(context.instance, REFRESHES)
+        newest = sales.newest_days(transaction, "raw_sales", list(first_days), covered[1])
     decision = refresh_decision(
         RefreshState(
-            cells=cells_since(first_days, newest, settings().calendar),
-            newest_change=waiting.newest_id if waiting else 0,
-            in_flight=not idle,
-            failures=failures,
-            last_failure=last_failure,
+            cells=cells_since(first_days, newest, settings().calendar, covered),
+            newest_change=waiting.newest_id if waiting else None,
+            newest_period=settings().calendar.start_of(covered[1]),
+            runs=_past_runs(context.instance, REFRESHES),
             now=datetime.now(UTC),
         ),
-        _sync_store_partitions(context.instance, stores),
+        _sync_store_partitions(context, stores),
     )
     if isinstance(decision, Skip):
         return dg.SkipReason(decision.reason)
+    warning = partitions_warning(len(stores), settings(), datetime.now(UTC).date())
+    if warning:
+        context.log.warning(warning)
     return dg.SensorResult(run_requests=[_refresh_request(decision)])
 
 
-def _sync_store_partitions(instance: dg.DagsterInstance, stores: list[int]) -> list[int]:
+def _sync_store_partitions(context: dg.SensorEvaluationContext, stores: list[int]) -> list[int]:
     """Add a partition for each new store; return all stores in the order of their partitions."""
-    known = [int(key) for key in instance.get_dynamic_partitions(STORE_DIMENSION)]
+    keys = context.instance.get_dynamic_partitions(STORE_DIMENSION)
+    foreign = [key for key in keys if store_of(key) is None]
+    if foreign:
+        context.log.warning(
+            f"partitions of the dimension {STORE_DIMENSION!r} that name no store are ignored: "
+            f"{', '.join(foreign)}. Stores get their partitions by themselves; delete these keys"
+        )
+    known = [store for store in map(store_of, keys) if store is not None]
     missing = sorted(set(stores) - set(known))
     if missing:
-        instance.add_dynamic_partitions(STORE_DIMENSION, [str(store) for store in missing])
+        context.instance.add_dynamic_partitions(STORE_DIMENSION, [str(store) for store in missing])
     return known + missing
 
 
@@ -149,20 +170,12 @@ def train_when_untrained(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Request the first training of a model format; the schedule requests later ones."""
+    from forecast_assets.planning.decisions import first_training_decision
     from forecasting.models.model_format import MODEL_FORMAT
-    from warehouse import changes, models
 
-    with warehouse.transaction() as transaction:
-        if models.count_pooled(transaction):
-            return dg.SkipReason("a pooled model exists; the schedule trains the next one")
-        newest = models.newest_feature_day(transaction)
-        waiting = changes.open_changes(transaction)
-    if waiting is not None or newest is None:
-        # A first refresh in progress has written features, but not yet those of the newest days.
-        return dg.SkipReason("waiting for a refresh to compute the features to train on")
-    return _request_training(
-        context.instance, newest, f"first-{MODEL_FORMAT}-{newest}", {FIRST_TRAINING_TAG: "true"}
-    )
+    state = _training_state(context.instance, warehouse)
+    decision = first_training_decision(state, MODEL_FORMAT)
+    return _training_request(decision, state, {FIRST_TRAINING_TAG: "true"})
 
 
 @dg.sensor(
@@ -178,29 +191,20 @@ def train_challenger(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a training that compares both recipes, once forecasts are in force."""
+    from forecast_assets.planning.decisions import challenger_decision
     from forecast_assets.steps.training import COMPARED_ORIGINS
-    from warehouse import changes, models
+    from warehouse import models
 
-    if settings().challenger_recipe is None:
-        return dg.SkipReason("the settings name no challenger")
     with warehouse.transaction() as transaction:
         champion = models.champion(transaction)
-        newest = models.newest_feature_day(transaction)
-        waiting = changes.open_changes(transaction)
-    if champion is None or newest is None:
-        return dg.SkipReason("there is no champion to challenge yet")
-    if COMPARED_ORIGINS in champion.metrics:
-        return dg.SkipReason(
-            f"the recipe of champion {champion.version} was chosen by a comparison"
-        )
-    if waiting is not None:
-        return dg.SkipReason("waiting for a refresh to put the champion's forecasts in force")
-    return _request_training(
-        context.instance,
-        newest,
-        f"challenge-{champion.version}",
-        {NICENESS_TAG: str(CHALLENGE_NICENESS), PRIORITY_TAG: "-1"},
+    state = _training_state(context.instance, warehouse)
+    decision = challenger_decision(
+        state,
+        settings().challenger_recipe,
+        was_compared=champion is not None and COMPARED_ORIGINS in champion.metrics,
     )
+    tags = {NICENESS_TAG: str(CHALLENGE_NICENESS), PRIORITY_TAG: "-1"}
+    return _training_request(decision, state, tags)
 
 
 @dg.sensor(
@@ -288,36 +292,54 @@ def look_when_stale(
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
 
 
-def _request_training(
-    instance: dg.DagsterInstance, newest: date, run_key: str, tags: dict[str, str]
+def _training_state(instance: dg.DagsterInstance, warehouse: WarehouseResource) -> "TrainingState":
+    from forecast_assets.planning.decisions import TrainingState
+    from warehouse import changes, models
+
+    with warehouse.transaction() as transaction:
+        champion = models.champion(transaction)
+        return TrainingState(
+            champion=champion.version if champion else None,
+            newest_features=models.newest_feature_day(transaction),
+            changes_open=changes.open_changes(transaction) is not None,
+            runs=_past_runs(instance, TRAININGS),
+            now=datetime.now(UTC),
+        )
+
+
+def _training_request(
+    decision: "Training | Skip", state: "TrainingState", tags: dict[str, str]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Request a training up to the newest day with features, unless one is in flight or backed off.
+    """Turn a decision into a training up to the newest day with features."""
+    from forecast_assets.planning.decisions import Skip
 
-    Args:
-        instance: The Dagster instance.
-        newest: The newest day with features.
-        run_key: Names the reason; the number of failures in a row is appended, so that a failed
-            training is retried.
-        tags: Tags of the run.
-    """
-    from forecast_assets.planning.decisions import next_retry
-
-    key = _partition_of(newest)
+    if isinstance(decision, Skip):
+        return dg.SkipReason(decision.reason)
+    key = _partition_of(state.newest_features) if state.newest_features else None
     if key is None:
-        return dg.SkipReason(f"the newest features ({newest}) are outside the calendar")
-    if _in_flight(instance, TRAININGS):
-        return dg.SkipReason("a training is in flight")
-    failures, last_failure = _consecutive_failures(instance, TRAININGS)
-    retry_at = next_retry(failures, last_failure)
-    if retry_at is not None and datetime.now(UTC) < retry_at:
-        return dg.SkipReason(f"the last training failed; next retry at {retry_at:%H:%M:%S} UTC")
-    return dg.RunRequest(run_key=f"{run_key}-{failures}", partition_key=key, tags=tags)
+        return dg.SkipReason(
+            f"the newest features ({state.newest_features}) are outside the calendar"
+        )
+    return dg.RunRequest(run_key=decision.run_key, partition_key=key, tags=tags)
 
 
 def _partition_of(day: date) -> str | None:
     """Return the date partition that contains a day; None outside the calendar."""
     key = str(settings().calendar.start_of(day))
     return key if key in dates.get_partition_keys() else None
+
+
+def _wait_for_changes(warehouse: WarehouseResource, until: float) -> None:
+    """Wait until changes are open and have settled, but no longer than until a monotonic time."""
+    from warehouse import changes
+
+    with warehouse.listening() as listener:
+        while (left := until - time.monotonic()) > 0:
+            with warehouse.transaction() as transaction:
+                unsettled = changes.seconds_until_settled(transaction, SETTLED_SECONDS)
+            if unsettled is not None and unsettled <= 0:
+                return
+            listener.wait(left if unsettled is None else min(unsettled, left))
 
 
 def _poll(condition: Callable[[], bool], until: float) -> bool:
@@ -335,18 +357,22 @@ def _in_flight(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> bool:
     return bool(instance.get_run_ids(in_flight, limit=1))
 
 
-def _consecutive_failures(
-    instance: dg.DagsterInstance, runs: dg.RunsFilter
-) -> tuple[int, datetime | None]:
-    """Count the newest runs that failed in a row; return also when the last of them ended."""
-    records = instance.get_run_records(
-        dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=FINISHED_STATUSES), limit=10
-    )
-    count, ended = 0, None
-    for record in records:
+def _past_runs(instance: dg.DagsterInstance, runs: dg.RunsFilter) -> "PastRuns":
+    """Read the runs of one kind; failures in a row are counted up to `COUNTED_FAILURES`."""
+    from forecast_assets.planning.decisions import PastRuns
+
+    newest = instance.get_run_records(runs, limit=1)
+    finished = dg.RunsFilter(job_name=runs.job_name, tags=runs.tags, statuses=FINISHED_STATUSES)
+    failures, ended = 0, None
+    for record in instance.get_run_records(finished, limit=COUNTED_FAILURES):
         if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
             break
-        count += 1
+        failures += 1
         if ended is None and record.end_time is not None:
             ended = datetime.fromtimestamp(record.end_time, UTC)
-    return count, ended
+    return PastRuns(
+        newest=newest[0].dagster_run.run_id if newest else None,
+        in_flight=_in_flight(instance, runs),
+        failures=failures,
+        last_failure=ended,
+    )

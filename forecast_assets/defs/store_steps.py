@@ -22,19 +22,16 @@ from forecast_assets.defs.reporting import (
     report,
 )
 from forecast_assets.defs.row_counts import log_row_counts
+from forecast_assets.defs.run_state import BEFORE_FORECASTS, RunStateResource
 from forecast_assets.defs.schema_checks import record_schema_check
 from forecast_assets.defs.scope import refresh_id_of
 from forecast_assets.steps.isolation import isolate_failures
 
 if TYPE_CHECKING:
     from forecast_assets.defs.resources import WarehouseResource
-    from forecast_assets.defs.run_state import RunStateResource
     from forecast_assets.planning.partition_cells import Chunk, StorePeriods
     from forecast_assets.planning.scope import Scope
     from warehouse.connection import Transaction
-
-#: Assets whose reports a refresh postpones until `forecasts` has written its rows.
-BEFORE_FORECASTS = ("raw_sales", "cleaned_sales", "features", "store_models")
 
 
 def materialize_chunks(
@@ -146,6 +143,7 @@ def report_asset(
     """
     log_row_counts(context, materialized)
     asset = context.asset_key.to_user_string()
+    run_state.note_computed(asset)
     if materialized:
         # The UI reads lineage from an asset's newest materialization, so one per run is enough.
         last = next(reversed(materialized))

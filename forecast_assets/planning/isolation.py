@@ -21,22 +21,20 @@ def bisect_failures(
         work: Processes a group of stores: either all of them, or none if it raises.
         shared_errors: Errors that no single store causes, such as a lost database connection.
             They are raised at once.
-        suspects: Stores that failed before. Each is tried alone from the start.
+        suspects: Stores that failed before. They are tried apart from the others, so that one that
+            fails again does not make the others' work start over.
 
     Returns:
         The results of the successful calls, and store -> a one-line error for those that failed.
 
     Raises:
-        Exception: The first error, if no call succeeded. If `stores` has only one store, its error
-            is returned instead, because it does not prove that every store would fail.
+        Exception: One of `shared_errors`.
     """
     results: list[T] = []
     failed: dict[int, str] = {}
-    first_error: Exception | None = None
-    pending = [[store] for store in stores if store in suspects]
+    before = [store for store in stores if store in suspects]
     others = [store for store in stores if store not in suspects]
-    if others:
-        pending.append(others)
+    pending = [group for group in (before, others) if group]
     while pending:
         group = pending.pop()
         try:
@@ -44,13 +42,10 @@ def bisect_failures(
         except shared_errors:
             raise
         except Exception as error:
-            first_error = first_error or error
             if len(group) == 1:
                 lines = str(error).strip().splitlines() or [""]
                 failed[group[0]] = f"{type(error).__name__}: {lines[0]}"
             else:
                 middle = len(group) // 2
                 pending += [group[middle:], group[:middle]]
-    if first_error is not None and len(stores) > 1 and not results:
-        raise first_error
     return results, failed

@@ -6,7 +6,7 @@ set arithmetic only; `defs/scope.py` decides which cells a run computes.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from forecast_assets.planning.calendar import Calendar
 
@@ -35,7 +35,10 @@ class Chunk:
 
 
 def cells_since(
-    first_days: Mapping[int, date], last_days: Mapping[int, date], calendar: Calendar
+    first_days: Mapping[int, date],
+    last_days: Mapping[int, date],
+    calendar: Calendar,
+    covered: Span = ALL_DAYS,
 ) -> StorePeriods:
     """Return the cells from each store's first day to its last.
 
@@ -46,14 +49,21 @@ def cells_since(
         first_days: Store -> the earliest day that changed.
         last_days: Store -> its newest day. A store without one has no cell.
         calendar: The periods.
+        covered: The days that the date partitions cover. Days outside have no cell.
     """
     cells: StorePeriods = {}
     for store in sorted(first_days):
-        if store in last_days:
-            last = last_days[store]
-            for period in calendar.periods_between(min(first_days[store], last), last):
+        if store in last_days and last_days[store] >= covered[0]:
+            last = min(last_days[store], covered[1])
+            first = max(min(first_days[store], last), covered[0])
+            for period in calendar.periods_between(first, last):
                 cells.setdefault(period, []).append(store)
     return dict(sorted(cells.items()))
+
+
+def shift(days: Mapping[int, date], by: timedelta) -> dict[int, date]:
+    """Shift each store's day; a day that would leave Python's calendar stays at its edge."""
+    return {store: date.min if day - date.min < -by else day + by for store, day in days.items()}
 
 
 def merge(*parts: StorePeriods) -> StorePeriods:

@@ -23,6 +23,7 @@ def isolate_failures(
     """
     from warehouse.connection import SERVERS_FAULT
 
+    shared_errors = (*SERVERS_FAULT, ImportError, MemoryError)
     if scope.refresh_id is None:
         return [work(list(stores))], {}
-    return bisect_failures(stores, work, SERVERS_FAULT, scope.suspects)
+    return bisect_failures(stores, work, shared_errors, scope.suspects)

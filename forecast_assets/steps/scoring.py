@@ -12,18 +12,25 @@ from typing import TYPE_CHECKING
 
 from forecast_assets.planning.partition_cells import chunks
 from forecast_assets.planning.scope import Scope
+from forecast_assets.settings import settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecast_assets.planning.partition_cells import StorePeriods
     from forecasting.evaluation.accuracy import Verdict
     from warehouse.connection import Transaction
 
 LOCK = "forecast_accuracy"
 
 
-def score_refreshes(transaction: Transaction) -> pd.DataFrame | None:
+def score_refreshes(transaction: Transaction, renewed: StorePeriods) -> pd.DataFrame | None:
     """Score the days of finished refreshes: this one, and any that was killed before scoring.
+
+    Args:
+        transaction: The open transaction.
+        renewed: The cells whose backtests this refresh has computed again. A changed plan also
+            changes their forecasts of days before it.
 
     Returns:
         Sums by store and date; None if no day became known.
@@ -34,6 +41,9 @@ def score_refreshes(transaction: Transaction) -> pd.DataFrame | None:
     refreshes = changes.unscored(transaction)
     first_days = changes.first_days(transaction, refreshes)
     scored = accuracy.replace_days(transaction, first_days) if first_days else None
+    for period, stores in renewed.items():
+        last = settings().calendar.end_of(period)
+        accuracy.replace_backtests(transaction, stores, period, last)
     changes.note_scored(transaction, refreshes)
     return scored
 

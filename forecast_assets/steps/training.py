@@ -76,7 +76,9 @@ def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, Champi
 
     stores = sales.stores(transaction)
     sample = training_stores(stores)
-    rows = sales.features(transaction, end, sample if len(sample) < len(stores) else None)
+    # Days that have not come yet have no sales, whatever a mistyped date says.
+    until = min(end, sales.today())
+    rows = sales.features(transaction, until, sample if len(sample) < len(stores) else None)
     return rows, models.champion(transaction)
 
 

@@ -6,6 +6,7 @@ let go. No stream runs: its faults are the other tests' here, and what it writes
 
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,8 +24,10 @@ import pytest
 from forecast_assets.defs.retention import MATERIALIZATION_BYTES
 from forecast_assets.defs.scope import REFRESH_TAG
 from forecast_assets.settings import settings
-from local_stack import postgres
+from local_stack import paths, postgres
 from local_stack.dagster_processes import DAEMON, WEBSERVER
+from local_stack.environment import component_environment
+from local_stack.http import graphql
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres_roles import read_access
 from local_stack.stack import Stack
@@ -249,12 +252,80 @@ def machine_killed(world: Disturbed) -> None:
         world.stack.restart_service(service)
 
 
+def reexecuted_from_the_middle(world: Disturbed) -> None:
+    """Someone re-executes the last steps of an earlier refresh while a refresh is at work."""
+    url = world.stack.dagster.graphql_url()
+    (earlier,) = refreshes(url, "SUCCESS", 1)
+    with held_at(world, "features"):
+        answer = graphql(
+            url,
+            f"""
+            mutation {{ launchRunReexecution(executionParams: {{
+                selector: {{ repositoryName: "__repository__",
+                    repositoryLocationName: "forecast_assets", jobName: "refresh" }}
+                runConfigData: {{}}, stepKeys: ["forecasts", "forecast_accuracy"],
+                executionMetadata: {{
+                    rootRunId: "{earlier}", parentRunId: "{earlier}",
+                    tags: [
+                        {{ key: "{REFRESH_TAG}", value: "true" }}
+                        {{ key: "dagster/asset_partition_range_start", value: "{PERIOD}|1" }}
+                        {{ key: "dagster/asset_partition_range_end", value: "{PERIOD}|{STORES}" }}
+                    ] }} }}) {{
+                __typename ... on LaunchRunSuccess {{ run {{ runId }} }}
+                ... on PythonError {{ message }} ... on RunConflict {{ message }}
+                ... on InvalidStepError {{ invalidStepKey }} }} }}
+            """,
+        )["launchRunReexecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+    again = answer["run"]["runId"]
+    wait(lambda: again in refreshes(url, "FAILURE", 20), "the re-executed steps to be refused")
+
+
+def command_lines_killed(world: Disturbed) -> None:
+    """As many killed runs of command lines as may be in progress at the same time."""
+    environment = component_environment("dagster", world.stack.environment)
+    command = [paths.script("dagster"), "asset", "materialize", "-m", paths.DEFINITIONS]
+    command += ["--select", "features", "--partition", f"{BACKFILLED[0]}|1"]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> None:
+        processes.extend(
+            subprocess.Popen(command, env=environment, cwd=paths.REPOSITORY) for _ in range(4)
+        )
+        wait(lambda: len(in_progress()) == len(processes), "the command lines' runs")
+
+    def in_progress() -> list[str]:
+        return runs(world.stack.dagster.graphql_url(), 'pipelineName: "__ASSET_JOB"', "STARTED", 9)
+
+    with held_at(world, "features", BACKFILLED[0], begin):
+        for process in processes:
+            process.kill()
+            process.wait()
+    world.load_next_day()
+
+
+def refreshes(url: str, status: str, limit: int) -> list[str]:
+    """The newest refreshes of a status."""
+    return runs(url, f'tags: [{{key: "{REFRESH_TAG}", value: "true"}}]', status, limit)
+
+
+def runs(url: str, which: str, status: str, limit: int) -> list[str]:
+    found = graphql(
+        url,
+        f"{{ runsOrError(limit: {limit}, filter: {{ {which}, statuses: [{status}] }}) {{ "
+        "... on Runs { results { runId } } } }",
+    )["runsOrError"]["results"]
+    return [run["runId"] for run in found]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "strike",
     [
         pytest.param(run_killed, marks=pytest.mark.chaos),
         pytest.param(dagster_killed, marks=pytest.mark.chaos),
+        pytest.param(reexecuted_from_the_middle, marks=pytest.mark.chaos),
+        pytest.param(command_lines_killed, marks=pytest.mark.chaos),
         postgres_killed,
         machine_killed,
     ],

@@ -5,7 +5,6 @@ Tests that need more (the stream, Dagster) start it themselves with ``stack.star
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import pytest
 from local_stack.stack import Stack
 from rossmann.sample_data import sample_files
 from tests.support.chain import END, STORES, Chain, chain_on
-
-_TEMPLATE = "sales_template"
+from tests.support.databases import TEMPLATE, copied_database
 
 
 @pytest.fixture(scope="session")
@@ -23,21 +21,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL (migrated) and Kafka, up for the whole session."""
     with Stack.start(tmp_path_factory.mktemp("stack"), {"postgres", "kafka"}) as running:
         # Copying a migrated database takes a tenth of migrating an empty one.
-        running.postgres.create_sales_database(_TEMPLATE)
-        running.migrate(_TEMPLATE)
+        running.postgres.create_sales_database(TEMPLATE)
+        running.migrate(TEMPLATE)
         yield running
     running.remove_data()
-
-
-@contextmanager
-def copied_database(stack: Stack, template: str = _TEMPLATE) -> Iterator[str]:
-    """A sales database that begins as a copy of another, by default of an empty one; its name."""
-    name = f"sales_{uuid.uuid4().hex[:12]}"
-    stack.postgres.create_sales_database(name, template=template)
-    try:
-        yield name
-    finally:
-        stack.postgres.drop_database(name)
 
 
 @pytest.fixture

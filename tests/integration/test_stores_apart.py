@@ -128,20 +128,29 @@ def test_waits_grow_and_another_change_of_the_store_tries_at_once(
     assert origins(chain) == dict.fromkeys(EVERYBODY, NEXT_DAY + timedelta(days=1))
 
 
-def test_what_fails_for_all_stores_fails_the_run(
+def test_stores_that_fail_together_hold_nobody_up(
     forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object, **__: object) -> pd.DataFrame:
-        raise ZeroDivisionError("no sense at all")
+    """They are all that changed, so nothing at all succeeds; the next day finds the others."""
+    bad = {BROKEN, BROKEN + 1}
 
-    chain = forecast_chain
-    chain.load_day(NEXT_DAY)
+    def broken(rows: pd.DataFrame, *arguments: object, **options: object) -> pd.DataFrame:
+        if bad & set(rows["store"]):
+            raise ZeroDivisionError("no sense at all")
+        return day_features(rows, *arguments, **options)
+
+    chain, day_features = forecast_chain, features.day_features
+    before = origins(chain)
     monkeypatch.setattr(features, "day_features", broken)
-    with pytest.raises(ZeroDivisionError, match="no sense at all"):
-        chain.refresh()
-    (row,) = chain.frame("SELECT * FROM sales.changes WHERE done_at IS NULL").itertuples()
-    assert list(row.stores) == sorted(EVERYBODY)
-    assert row.tries == 0
+    chain.load_day(NEXT_DAY, stores=bad)
+    chain.refresh()
+    assert open_stores(chain).keys() == bad
+    assert origins(chain) == before
+    chain.load_day(NEXT_DAY + timedelta(days=1))
+    chain.refresh()
+    assert open_stores(chain).keys() == bad
+    kept = {store: before[store] for store in bad}
+    assert origins(chain) == dict.fromkeys(EVERYBODY, NEXT_DAY + timedelta(days=1)) | kept
 
 
 def test_partitions_that_somebody_asked_for_fail_together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -53,13 +53,14 @@ class Chain:
             calendar=CALENDAR,
         )
 
-    def load_day(self, day: date):
-        """The sales of one day: nothing older changes."""
+    def load_day(self, day: date, stores: Collection[int] | None = None):
+        """The sales of one day, of some stores or of all: nothing older changes."""
         train = kaggle.read_train(self.folder)
+        rows = train[train["date"] == pd.Timestamp(day)]
         return loading.load(
             self.warehouse,
             stores=kaggle.read_stores(self.folder),
-            sales=train[train["date"] == pd.Timestamp(day)],
+            sales=rows if stores is None else rows[rows["store"].isin(stores)],
             plans=train.iloc[:0],
             calendar=CALENDAR,
         )

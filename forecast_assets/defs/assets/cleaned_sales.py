@@ -1,6 +1,7 @@
 """`cleaned_sales`: the winning event of each store and day."""
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,8 +11,15 @@ from forecast_assets.defs.resources import OnlyDaysResource, WarehouseResource
 from forecast_assets.defs.row_counts import ROW_COUNT, count_rows
 from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.schema_checks import schema_check, validate
+from forecast_assets.defs.scope import plan_context
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.planning.partition_cells import Chunk
+from forecast_assets.steps.changed_days import first_differences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from warehouse.connection import Transaction
 
 
 @dg.asset(
@@ -39,6 +47,14 @@ def cleaned_sales(
 
     scope = run_state.scope(context, warehouse, only_days)
 
+    def known_plan(transaction: "Transaction", chunk: Chunk) -> "pd.DataFrame | None":
+        """Return the plan as backtests that look at these days see it; None without any."""
+        origins = [day for s in chunk.stores for day in scope.backtested.get(s, [])]
+        if not origins:
+            return None
+        last = max(chunk.last_day, max(origins) + plan_context())
+        return sales.known_plan(transaction, chunk.stores, chunk.first_day, last)
+
     def replace(chunk: Chunk) -> Materialized:
         with warehouse.transaction() as transaction:
             lock_periods(transaction, "cleaned_sales", chunk.periods)
@@ -51,6 +67,7 @@ def cleaned_sales(
                 # the period of the plan. So a refresh reads all later plans, however far ahead.
                 plans_until=date.max if scope.refresh_id else None,
             )
+            plan_before = known_plan(transaction, chunk)
             winners = cleaning.winning_events(events)
             validate(DAYS, cleaning.days_of(winners))
             sales.replace_days(
@@ -63,6 +80,10 @@ def cleaned_sales(
             )
             plans = cleaning.plans(events)[[*loading.PLANNED_DAY_COLUMNS, "event_time"]]
             loading.merge_plans(transaction, plans, note=scope.refresh_id is None)
+            plan_after = known_plan(transaction, chunk)
+            if plan_before is not None and plan_after is not None:
+                differing = first_differences(plan_before, plan_after)
+                run_state.note_changed_plans(transaction, differing)
         totals = {ROW_COUNT: None, "corrections": "corrections"}
         return count_rows(chunk, winners, scope.calendar, totals)
 

@@ -14,6 +14,7 @@ from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.schema_checks import schema_check
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.planning.partition_cells import Chunk
+from forecast_assets.steps.changed_days import earlier_differences
 
 
 @dg.asset(
@@ -41,7 +42,7 @@ def features(
     from warehouse import sales
 
     scope = run_state.scope(context, warehouse, only_days)
-    run = runner(spark_for(context, pyspark, scope, scope.data), FEATURES)
+    run = runner(spark_for(context, pyspark, scope, scope.features), FEATURES)
 
     def replace(chunk: Chunk) -> Materialized:
         with warehouse.transaction() as transaction:
@@ -57,9 +58,18 @@ def features(
             rows = run(compute, days)
             with_sales = days.loc[days["sales"].notna(), ["store", "date"]]
             rows = rows.merge(with_sales, on=["store", "date"])
-            sales.replace_days(
-                transaction, "features", rows, chunk.stores, chunk.first_day, chunk.last_day
-            )
-        return count_rows(chunk, rows, scope.calendar, {ROW_COUNT: None})
+            differing = earlier_differences(transaction, scope, chunk, rows)
+            counted: Materialized = {}
+            for part in scope.features_to_replace(chunk, differing):
+                inside = rows[
+                    rows["store"].isin(part.stores)
+                    & rows["date"].between(str(part.first_day), str(part.last_day))
+                ]
+                sales.replace_days(
+                    transaction, "features", inside, part.stores, part.first_day, part.last_day
+                )
+                counted |= count_rows(part, inside, scope.calendar, {ROW_COUNT: None})
+            run_state.note_changed_features(transaction, differing)
+        return counted
 
-    yield from materialize_chunks(context, warehouse, run_state, scope, scope.data, replace)
+    yield from materialize_chunks(context, warehouse, run_state, scope, scope.features, replace)

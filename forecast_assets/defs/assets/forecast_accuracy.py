@@ -59,7 +59,7 @@ def forecast_accuracy(
             materialized = _score_backtests(requested_scope(context, only_days), warehouse)
         with warehouse.transaction() as transaction:
             if is_refresh:
-                scored = score_refreshes(transaction)
+                scored = score_refreshes(transaction, run_state.renewed_backtests())
                 materialized = {} if scored is None else _measures(scored, "date")
             verdict = judge_recent_days(transaction)
     result = dg.AssetCheckResult(

@@ -56,6 +56,8 @@ def forecasts(
     from warehouse.errors import ModelError
 
     scope = run_state.scope(context, warehouse, only_days)
+    if scope.refresh_id is not None:
+        run_state.require_all_computed()
     materialized: Materialized = {}
     results: list[dg.AssetCheckResult] = []
     with (

@@ -78,11 +78,12 @@ class Ledger:
         monkeypatch.setattr(changes, "has_begun", lambda _, run_id: run_id in self.claims)
         monkeypatch.setattr(changes, "failed", lambda _, run_id: self.failed)
         monkeypatch.setattr(module, "claim_scope", self.claim)
+        monkeypatch.setattr(module, "agree_on_calendar", lambda _: None)
 
     def claim(self, _: object, refresh_id: str) -> Scope:
         self.claims.append(refresh_id)
         cells = {date(2015, 6, 1): [3, 40]}
-        return Scope(refresh_id, cells, cells, Calendar("monthly"))
+        return Scope(refresh_id, cells, cells, cells, Calendar("monthly"))
 
     def resource(self) -> dg.ConfigurableResource:
         ledger = self
@@ -107,10 +108,15 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
 RUN_ID = "6f1c"
 
 
+def context_of(asset: str) -> Any:
+    run = SimpleNamespace(run_id=RUN_ID, tags={REFRESH_TAG: "true"})
+    return SimpleNamespace(run=run, asset_key=dg.AssetKey(asset))
+
+
 @pytest.fixture
 def context() -> Any:
     """The context of a refresh's asset: its run is all that a scope depends on."""
-    return SimpleNamespace(run=SimpleNamespace(run_id=RUN_ID, tags={REFRESH_TAG: "true"}))
+    return context_of("raw_sales")
 
 
 def test_one_refresh_claims_once_and_leaves_out_stores_that_failed_since(
@@ -144,3 +150,21 @@ def test_a_claim_that_was_not_committed_is_not_held(context: Any, ledger: Ledger
     ledger.commit_fails = False
     state.scope(context, warehouse, OnlyDaysResource())
     assert ledger.claims == [RUN_ID]
+
+
+@pytest.mark.parametrize("asset", ["cleaned_sales", "features", "store_models", "forecasts"])
+def test_a_run_that_begins_in_the_middle_claims_nothing(asset: str, ledger: Ledger) -> None:
+    """Someone re-executes a refresh from the failure, or starts a run with its tags."""
+    with pytest.raises(dg.Failure, match=r"does not compute raw_sales.*the sensor refreshes"):
+        RunStateResource().scope(context_of(asset), ledger.resource(), OnlyDaysResource())
+    assert ledger.claims == []
+
+
+def test_changes_are_closed_only_by_a_run_that_computed_everything() -> None:
+    state = RunStateResource()
+    for asset in ("raw_sales", "cleaned_sales", "store_models"):
+        state.note_computed(asset)
+    with pytest.raises(dg.Failure, match="does not compute features"):
+        state.require_all_computed()
+    state.note_computed("features")
+    state.require_all_computed()
