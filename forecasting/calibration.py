@@ -29,18 +29,18 @@ _SPECIAL, _CHRISTMAS = 1, 2
 #: Days before and after Christmas that form a kind of their own. No model has seen a Christmas
 #: before its first one, and those errors must not widen the intervals of other days.
 _CHRISTMAS_DAYS = 10
-#: Residuals below which widened quantiles of the normal distribution are used.
+#: Number of residuals below which widened quantiles of the normal distribution are used.
 MIN_RESIDUALS = 300
 _UNCALIBRATED_WIDENING = 1.3
 #: Share of all residuals at which a kind of day weighs as much as the prior factor 1. Residuals
-#: of one day are correlated, so this share counts days: about five of 6 × 42.
+#: of one day are correlated, so the share stands for days. It is about five of 6 × 42 days.
 _FACTOR_PRIOR = 0.02
 #: Bounds of the centre corrections. A larger correction points to another fault.
 _POINT_RANGE = (0.97, 1.02)
 _MEAN_RANGE = (0.97, 1.03)
-#: Share of the past bias of totals that is corrected; a few windows share much by chance.
+#: Share of the past bias of totals that is corrected. With few windows, much of the bias is chance.
 _MEAN_TRUST = 0.5
-#: Levels from which means are taken: the middles of 100 equal slices of the distribution.
+#: Levels from which means are computed: the middles of 100 equal slices of the distribution.
 SHAPE_LEVELS = (np.arange(100) + 0.5) / 100
 _SCALE_GRID = np.linspace(0.0, 1.0, 401)
 #: Cap on a day's relative error. A day that sold less than half of its forecast, such as a store
@@ -55,10 +55,10 @@ class Calibration:
     Attributes:
         z: Position of each of `QUANTILES` relative to the log point, increasing.
         factors: Factors of the scale, for each of `KINDS` and each kind of day.
-        shape: Positions of `SHAPE_LEVELS`, from which means are taken.
+        shape: Positions of `SHAPE_LEVELS`, from which means are computed.
         point_factor: Correction of the point that minimizes RMSPE under `shape`.
         mean_factor: Correction of the mean under `shape` that makes past totals less biased.
-        rows: Number of residuals behind it.
+        rows: Number of residuals that the calibration was learned from.
     """
 
     z: Array
@@ -70,7 +70,7 @@ class Calibration:
 
     @classmethod
     def default(cls) -> Calibration:
-        """Return the calibration without past forecasts: widened normal quantiles."""
+        """Return the calibration for models without past forecasts: widened normal quantiles."""
         return cls(
             _UNCALIBRATED_WIDENING * _normal_quantiles(QUANTILES),
             _normal_quantiles(SHAPE_LEVELS),
@@ -81,7 +81,7 @@ class Calibration:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a form that JSON can hold."""
+        """Return the calibration as values that JSON can hold."""
         return {
             "z": self.z.tolist(),
             "shape": self.shape.tolist(),
@@ -162,11 +162,11 @@ def calibrate(
     """Learn quantile positions and centre corrections from forecasts of past origins.
 
     Quantiles are centred on the log point. The common error of all stores over a few months is
-    chance and does not predict the next one.
+    chance and does not predict their next common error.
 
     Args:
-        log_actual: Log of what was sold, shape (rows,).
-        log_point: Log forecasts from before those sales.
+        log_actual: Log of the actual sales, shape (rows,).
+        log_point: Log forecasts that were made before those sales.
         scale: Residual scale of each row's store, as known at the origin.
         kinds: Result of `day_kinds`.
 
@@ -178,7 +178,7 @@ def calibrate(
     n = len(log_actual)
     factors: dict[str, Array] = {name: np.ones(size) for name, size in KINDS.items()}
     unit = _centred((log_actual - log_point) / scale)
-    # Kinds are not independent: a second pass lets each factor see the others'.
+    # Kinds are not independent, so a second pass fits each factor beside the others.
     for _ in range(2):
         for name, index in kinds.items():
             overall = float(np.quantile(np.abs(unit), 0.8))
@@ -192,11 +192,11 @@ def calibrate(
                 factors[name][k] *= change
                 unit = np.where(index == k, unit / change, unit)
     if not (kinds["special"] == _CHRISTMAS).any():
-        # No Christmas among the past origins: it is at least as uncertain as other special days.
+        # No past horizon reached Christmas, which is at least as uncertain as other special days.
         factors["special"][_CHRISTMAS] = factors["special"][_SPECIAL]
     unit = _centred(unit)
     levels = np.array(QUANTILES)
-    # Split-conformal's finite-sample ranks: outwards by one residual.
+    # Split-conformal's finite-sample ranks move the levels outwards by one residual.
     outer = np.clip(np.where(levels > 0.5, levels * (n + 1) / n, (levels * (n + 1) - 1) / n), 0, 1)
     z = np.maximum.accumulate(np.quantile(unit, outer))
     shape = np.quantile(unit, SHAPE_LEVELS)
@@ -218,8 +218,8 @@ def calibrate(
 def _shape_moment(calibration: Calibration, scale: Array, power: float) -> Array:
     """Average exp(power · scale · z) over the calibrated shape, for each row's scale.
 
-    The average is a smooth function of the scale alone, so it is interpolated on a grid; a
-    scale beyond the grid counts as its end.
+    The average is a smooth function of the scale alone, so it is interpolated on a grid. A scale
+    beyond the grid counts as the grid's end.
     """
     values = np.exp(power * _SCALE_GRID[:, None] * calibration.shape).mean(axis=1)
     return np.interp(scale, _SCALE_GRID, values)
@@ -254,4 +254,4 @@ def point_of(
     if measure == "median":
         median = calibration.z[QUANTILES.index(0.5)]
         return np.exp(log_point + scale * median)
-    raise ValueError(f"unknown error measure {measure!r}; known: rmspe, median, mean")
+    raise ValueError(f"unknown error measure {measure!r}; use rmspe, median or mean")

@@ -1,7 +1,7 @@
 """The rule that turns events, corrections and plans into one row per store and date.
 
-The rule depends only on the events' own fields, never on their order of arrival. Which events
-are invalid is decided before, in `streaming_job`.
+The rule depends only on the events' own fields, never on their order of arrival. `streaming_job`
+has already quarantined the invalid events.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pandas as pd
 
 from forecasting.columns import DAY_COLUMNS
 
-#: Fields that order the events of one store and date, most important first; the last one wins.
+#: Fields that order the events of one store and date, most important first. The last event wins.
 EVENT_ORDER = ("event_time", "topic", "topic_partition", "kafka_offset")
 
 _KEY = ["store", "date"]
@@ -47,7 +47,7 @@ def plans(events: pd.DataFrame) -> pd.DataFrame:
         events: As for `winning_events`; events with sales are ignored.
 
     Returns:
-        One row per store and date with a plan, by the same order.
+        One row per store and date with a plan, with the same rule for the winner.
     """
     return _winners(events[events["sales"].isna()])
 

@@ -1,7 +1,7 @@
 """Column names of the frames that the library exchanges: day panel, plan and forecasts.
 
-The features' columns live in `features/daily.py`, the regressors' in `features/regressors.py`. What
-each column means, in words for the UI, lives in `schemas/columns.py`.
+The features' columns live in `features/daily.py`, the regressors' in `features/regressors.py`. The
+descriptions that the UI shows live in `schemas/columns.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DAY_COLUMNS = (
     "school_holiday",
 )
 
-#: Columns of a plan beside store and date: what is known of a day ahead.
+#: Columns of a plan besides store and date.
 PLAN_COLUMNS = ("open", "promo", "state_holiday", "school_holiday")
 
 #: Probability levels of every forecast; the two outer pairs bound the 95 % and the 80 % interval.

@@ -1,7 +1,7 @@
 """Explanation of one forecast: what each regressor adds to the store's average day.
 
-The linear models are sums, so their parts are exact; the trees' correction is one part. How much
-a regressor matters over all days lives in `models/importance.py`.
+The linear models are sums, so their parts are exact. The trees' correction is one part. The
+importance of a regressor over all days is in `models/importance.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Explanation:
 
     Attributes:
         usual: Log sales of the store's average open day of the history, by the linear models.
-        parts: Effect of each regressor on the day (log units), largest first. `level` is the mean
-            residual of the last weeks, `trees` the trees' correction.
+        parts: Effect of each regressor on the day (log units), largest first. The part `level` is
+            the mean residual of the last weeks, and `trees` is the trees' correction.
     """
 
     usual: float

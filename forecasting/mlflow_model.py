@@ -1,7 +1,7 @@
 """The pooled model as MLflow serves it: a day panel in, forecasts out.
 
-MLflow copies this file into each logged model and runs it when the model is loaded. Registering
-models lives in `forecast_assets/registry.py`.
+MLflow copies this file into each logged model and runs it when the model is loaded. Models are
+registered in `forecast_assets/registry.py`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ class SalesForecast(PythonModel):
 
         Args:
             context: Passed by MLflow; not used.
-            model_input: Day panel, one row per store and date. Days after a store's newest day
-                with sales are forecast, with the plan in their rows.
+            model_input: Day panel, one row per store and date. Rows after a store's newest day
+                with sales are forecast; they hold the plan of their day.
             params: Passed by MLflow; not used.
 
         Returns:
             The forecast frame: one row per store and future day, with point, mean and quantiles.
 
         Raises:
-            ValueError: No day has sales, or the model was trained on days after a store's newest.
+            ValueError: No day has sales, or the model was trained on days after a store's newest
+                day with sales.
         """
         days = pd.DataFrame(model_input)[list(DAY_COLUMNS)].astype(
             {

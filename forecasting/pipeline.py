@@ -34,7 +34,7 @@ def fit(
     Args:
         days: Day panel; rows after the origin are ignored.
         plan: Planned days after the origin; may be empty.
-        origin: Last day whose sales may be seen.
+        origin: Last day whose sales may be used.
         recipe: `ridge` takes seconds, `stack` minutes.
         horizon: Days ahead to calibrate for.
         **options: See `TrainingOptions`.
@@ -63,7 +63,7 @@ def predict(
             stores' own models forecast alone.
         days: Day panel; rows after a store's origin are ignored.
         plan: Planned days after the origins; a day without a plan gets the usual pattern.
-        origins: Last known day by store id.
+        origins: Last day whose sales may be used, by store id.
         horizon: Days ahead.
         error_measure: The error measure that `point` minimizes.
 
@@ -93,8 +93,8 @@ def fit_and_predict(
 
     Args:
         days: Day panel; rows after the origin are ignored.
-        plan: Planned days after the origin. Its stores without sales are forecast too.
-        origin: Last day whose sales may be seen.
+        plan: Planned days after the origin. Stores that have a plan but no sales are forecast too.
+        origin: Last day whose sales may be used.
         recipe: `ridge` takes seconds, `stack` minutes.
         horizon: Days ahead.
         stores: Stores to forecast, by default all; the pooled model is trained on all.
@@ -127,7 +127,7 @@ def predict_features(
     Args:
         pooled: The pooled model; without one, the stores' own models forecast alone.
         features: Feature rows before and after the origins. Sales after an origin are not read.
-        origins: Last known day by store id, for every store of `features`.
+        origins: Last day whose sales may be used, by store id, for every store of `features`.
         store_models: Result of `fit_stores`. By default the stores' models are fitted here, on
             all rows of `features` up to the origins.
         error_measure: The error measure that `point` minimizes.
@@ -137,8 +137,8 @@ def predict_features(
         describes it.
 
     Raises:
-        ValueError: A store has no origin, no model while `pooled` is None, or a model that knows
-            days after the origin.
+        ValueError: A store has no origin, no model while `pooled` is None, or a model that was
+            trained on days after the origin.
     """
     if store_models is None:
         store_models = fit_stores(features, pooled, origin=origins)

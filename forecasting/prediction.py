@@ -1,6 +1,6 @@
 """The forecast frame from fitted models: log points, calibrated quantiles, point and mean.
 
-Fitting lives in `models/`; callers compose both through `pipeline.py`.
+The models are fitted in `models/`. Callers compose fitting and forecasting through `pipeline.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def forecast(
         pooled: The pooled model. Without it the stores' own models forecast alone, with normal
             quantiles widened by 1.3, and every store needs a model.
         future_features: Feature rows of the horizon; rows up to the origin are ignored.
-        origins: Last known day by store id, for every store of `future_features`.
+        origins: Last day whose sales may be used, by store id, for every store of
+            `future_features`.
         error_measure: The error measure that `point` minimizes: `rmspe`, `median` or `mean`.
 
     Returns:

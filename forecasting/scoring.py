@@ -56,7 +56,8 @@ def coverage(actual: Array, low: Array, high: Array) -> float:
 def seasonal_scale(days: pd.DataFrame, origin: pd.Timestamp, season: int) -> pd.Series:
     """Compute each store's scale for MASE and SQL.
 
-    It is the mean absolute difference between days one season apart, where both are known.
+    The scale is the mean absolute difference between the sales of days one season apart, where
+    both days are known.
 
     Args:
         days: Day panel; a day without a row is unknown, a closed day has sales 0.

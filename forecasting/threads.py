@@ -1,7 +1,7 @@
-"""How many threads linear algebra may use: one per process, since the processes share the cores.
+"""The limit on threads for linear algebra: one per process, because processes share the cores.
 
-OpenBLAS waits for its threads by spinning. Measured on two busy cores: a training of 100 stores
-took 8 s of processor time with one thread and 80 s with two; on idle ones 5.0 s against 4.0 s.
+OpenBLAS waits for its threads by spinning. On two busy cores, a training of 100 stores took 8 s of
+processor time with one thread and 80 s with two. On two idle cores it took 5.0 s and 4.0 s.
 LightGBM has a setting of its own (`threads`). `streaming_job`, which imports no other package of
 this repository, sets the same variable in its `__main__`.
 """
@@ -16,6 +16,6 @@ BLAS_THREADS = "1"
 def limit_blas_threads() -> None:
     """Give this process and its children one BLAS thread each, unless the user has set a number.
 
-    Call it before numpy is imported: later it only reaches the children.
+    Call this function before numpy is imported. A later call only reaches the children.
     """
     os.environ.setdefault(BLAS_VARIABLE, BLAS_THREADS)

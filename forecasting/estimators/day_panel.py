@@ -1,4 +1,4 @@
-"""Steps of both estimators: from sktime's index and plan to a day panel, quantiles at any level."""
+"""Steps that both estimators share: conversion to a day panel, and quantiles at any level."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The whole stack behind sktime's interface: one forecaster for a panel of stores.
+"""The sktime forecaster for a panel of stores.
 
-It translates between sktime's (store, date) panels and this package's frames; `store.py` does so
-for one store.
+It translates between sktime's (store, date) panels and this package's frames. The forecaster for
+one store's series is in `store.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from forecasting.pipeline import fit, predict
 class SalesForecaster(BaseForecaster):
     """Pooled and per-store models for a panel of stores with a plan.
 
-    `y` is a panel indexed by (store, date), `X` has the columns `open`, `promo`,
+    `y` is a panel indexed by (store, date). `X` has the columns `open`, `promo`,
     `state_holiday` and `school_holiday` on the same index and for the days to forecast. Days
     beyond `X` get the usual openings and the promo cycle.
 

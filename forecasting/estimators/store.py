@@ -42,7 +42,7 @@ class StoreRidgeForecaster(BaseForecaster):
     half_life : float, optional (default=400.0)
         Steps after which the weight of a past observation halves, for such series.
     spread : float, optional (default=0.3)
-        Prior standard deviation of each of their coefficients, in units of the standard
+        Prior standard deviation of each coefficient of such series, in units of the standard
         deviation of the series.
 
     References
@@ -143,7 +143,7 @@ class StoreRidgeForecaster(BaseForecaster):
         self.coefficients_, self.covariance_, self.noise_ = coefficients[0], covariance[0], noise[0]
 
     def _regressors(self, step: np.ndarray, X: pd.DataFrame | None) -> Array:
-        """Expand steps (0 is the first of the series) and exogenous columns."""
+        """Expand steps (0 is the first of the series) and exogenous columns into regressors."""
         season = np.equal.outer(step % self.season_length, np.arange(1, self.season_length))
         parts = [np.ones((len(step), 1)), (step / max(self.n_, 1) - 0.5)[:, None], season]
         if X is not None:
@@ -186,7 +186,7 @@ class StoreRidgeForecaster(BaseForecaster):
         X : pd.DataFrame, optional
             Exogenous columns for (at least) those steps.
         alpha : list of float
-            Probability levels. A store's are interpolated between its calibrated ones.
+            Probability levels. For a store, they are interpolated between the calibrated ones.
 
         Returns
         -------
@@ -228,8 +228,8 @@ class StoreRidgeForecaster(BaseForecaster):
         plan = self.days_.head(0)
         if X is not None:
             plan = _day_panel(pd.Series(np.nan, index=X.index), X)
-        # The store's model is fitted here, not in `_fit`, because the last known days look ahead
-        # into the plan. Fitting one store takes milliseconds.
+        # The store's model is fitted here, not in `_fit`, because features of the last past days
+        # look ahead into the plan. Fitting one store takes milliseconds.
         rows = predict(self.pooled, self.days_, plan, self.origins_, horizon=horizon)
         return rows.set_index("date").loc[dates]
 

@@ -1,4 +1,4 @@
-"""Accuracy of forecasts whose days are known: measures from sums, and the bounds of usual ones.
+"""Accuracy measures of scored forecasts, computed from sums, and the bounds of usual accuracy.
 
 PostgreSQL computes the sums (`warehouse/accuracy.py`). The measures are defined as in
 `forecasting/scoring.py`, which computes them from rows.
@@ -22,12 +22,12 @@ SUMS = (
     "inside_80",
     "inside_95",
 )
-#: Largest usual deviations. Of the 15 windows in docs/forecasting.md, 13 lie within them, so a
-#: month of chance errors rarely exceeds them.
+#: Largest usual deviations. Of the 15 windows in docs/forecasting.md, 13 lie within these bounds,
+#: so a month of chance errors rarely exceeds them.
 COVERAGE_80_TOLERANCE = 0.07
 COVERAGE_95_TOLERANCE = 0.04
 BIAS_TOLERANCE = 0.05
-#: Distinct days needed for a verdict: the errors of all stores on one day are correlated.
+#: Distinct days that a verdict needs, because the errors of all stores on one day are correlated.
 MIN_DAYS = 7
 #: Number of newest days that are judged together.
 RECENT_DAYS = 28
@@ -55,7 +55,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, sums: Iterable[Mapping[str, Any]]) -> Accuracy:
-        """Compute the measures of the total of some sums.
+        """Compute the measures from the totals of some sums.
 
         Args:
             sums: Rows with `SUMS`.
@@ -80,7 +80,7 @@ class Accuracy:
         return {name: value for name, value in measures.items() if not math.isnan(value)}
 
     def findings(self) -> list[str]:
-        """Describe each measure outside its bounds in a sentence."""
+        """Return one sentence for each measure that is outside its bounds."""
         findings = []
         for level, share, tolerance in (
             (80, self.coverage_80, COVERAGE_80_TOLERANCE),
@@ -123,7 +123,7 @@ def judge(rows: list[dict[str, Any]]) -> Verdict:
     kind = "issued" if any(row["kind"] == "issued" for row in rows) else "backtest"
     scored = [row for row in rows if row["kind"] == kind]
     if not scored:
-        return Verdict(True, "no forecast has met its day yet", "")
+        return Verdict(True, "no forecast can be scored yet", "")
     total = Accuracy.of(scored)
     days = max(int(row["days"]) for row in scored)
     summary = (

@@ -1,7 +1,7 @@
 """Comparison of two recipes, champion and challenger, on past origins.
 
-Each recipe is trained on the days up to an origin, forecasts the days after it, and is scored on
-what was sold. Registering the winner lives in `forecast_assets`.
+Each recipe is trained on the days up to an origin and forecasts the days after it. These forecasts
+are scored against the actual sales. `forecast_assets` registers the winner.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledM
 from forecasting.models.training import fit_pooled
 from forecasting.pipeline import predict_features
 
-#: Number of origins to compare on. They lie one horizon apart, so that no day is scored twice, and
-#: each costs one training per recipe.
+#: Number of origins to compare on. They lie one horizon apart, so that no day is scored twice. Each
+#: origin costs one training per recipe.
 COMPARISON_ORIGINS = 2
 
 
@@ -79,7 +79,10 @@ def mean_error(trials: Sequence[Trial], recipe: Recipe, measure: ErrorMeasure) -
 
 
 def comparison_origins(first: date, until: date, horizon: int) -> list[date]:
-    """List the origins to compare on, oldest first: their horizons are known and disjoint."""
+    """List the origins to compare on, oldest first.
+
+    All sales within their horizons are known, and the horizons do not overlap.
+    """
     newest = [
         (pd.Timestamp(until) - pd.Timedelta(days=horizon * k)).date()
         for k in range(1, COMPARISON_ORIGINS + 1)
@@ -102,7 +105,7 @@ def compare_recipes(
 
     Args:
         features: Feature rows of all stores; rows after `until` are ignored.
-        until: Last day that may be seen.
+        until: Last day whose sales may be used.
         recipes: The recipe that serves now, and the candidate.
         horizon: Days ahead to compare on.
         measure: The error measure that decides.

@@ -1,13 +1,14 @@
 """Day-level features of a store, from the calendar and the plan.
 
-They describe a day's position in promo blocks and holidays, closures, refurbishments, Christmas
-and Easter. Only `log_sales` and `log_customers`, the day's own targets, come from sales.
+The features describe a day's position in promo blocks, holidays, closures and refurbishments, and
+its distance from Christmas and Easter. Only `log_sales` and `log_customers`, the day's own targets,
+come from sales.
 Inputs that summarize sales up to an origin live in `models/at_origin.py`; `features/regressors.py`
 expands these columns into the regressors.
 
 Every counter is capped, so a day's features depend on at most `CONTEXT_DAYS` before it and
-`LOOKAHEAD_DAYS` after it. A day without a row is unknown: it is neither promo nor holiday nor
-closed, and it ends the run that it interrupts.
+`LOOKAHEAD_DAYS` after it. A day without a row is unknown. It counts as neither promo nor holiday
+nor closed day, and it ends any run of such days.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def easter_sunday(years: npt.NDArray[np.integer]) -> npt.NDArray[np.datetime64]:
 
 
 def _run_before(flag: Grid) -> Counts:
-    """Count the days of `flag` in a row up to and including each day (stores × days)."""
+    """Count the consecutive days of `flag` up to and including each day (stores × days)."""
     out = np.zeros(flag.shape, np.int16)
     run = np.zeros(flag.shape[0], np.int16)
     for j in range(flag.shape[1]):
@@ -93,7 +94,7 @@ def _run_before(flag: Grid) -> Counts:
 
 
 def _since(flag: Grid, cap: int) -> Counts:
-    """Count the days since the last day of `flag` (0 on it), at most `cap` + 1."""
+    """Count the days since the last day of `flag` (0 on such a day), at most `cap` + 1."""
     out = np.empty(flag.shape, np.int16)
     since = np.full(flag.shape[0], cap + 1, np.int16)
     for j in range(flag.shape[1]):
@@ -118,7 +119,7 @@ def _shifted(values: npt.NDArray[np.generic], days: int) -> npt.NDArray[np.gener
 
 
 def _windowed(flag: Grid, days: int) -> Counts:
-    """Count the days of `flag` among the `days` days before each day, itself excluded."""
+    """Count the days of `flag` among the `days` days before each day, without the day itself."""
     total = np.zeros((flag.shape[0], flag.shape[1] + 1), np.int32)
     np.cumsum(flag, axis=1, out=total[:, 1:])
     start = np.maximum(np.arange(flag.shape[1]) - days, 0)
@@ -139,7 +140,7 @@ def _refurbishments(closed: Grid) -> tuple[Counts, Counts, Counts]:
         length[:, j] = last
     ahead = _backwards(_run_before, closed)
     starts = (ahead >= REFURBISHMENT_MIN_DAYS) & ~_shifted(closed, 1).astype(bool)
-    # A future closure counts once enough of it lies inside the look-ahead.
+    # A future closure counts once `REFURBISHMENT_MIN_DAYS` of it lie inside the look-ahead.
     visible = LOOKAHEAD_DAYS - REFURBISHMENT_MIN_DAYS + 1
     return since, _backwards(_since, starts, visible), length
 
@@ -192,8 +193,9 @@ def day_features(
 ) -> pd.DataFrame:
     """Compute the day-level features of a day panel.
 
-    Training and forecasting share this call: a future day is a row whose `sales` is NaN. The last
-    known days look ahead into the plan, so pass both together, as `features_with_plan` does.
+    Training and forecasting share this function. A future day is a row whose `sales` is NaN. The
+    last past days look ahead into the plan, so pass past and planned days together, as
+    `features_with_plan` does.
 
     Args:
         days: Day panel, optionally with `plan_assumed`. It should begin `CONTEXT_DAYS` before
@@ -246,7 +248,7 @@ def _holiday_codes(days: pd.DataFrame) -> npt.NDArray[np.int64]:
     if codes.isna().any():
         unknown = days.loc[codes.isna(), "state_holiday"].iloc[0]
         raise ValueError(
-            f"unknown state holiday {unknown!r}; known: {', '.join(STATE_HOLIDAY_CODES)}"
+            f"unknown state holiday {unknown!r}; use one of {', '.join(STATE_HOLIDAY_CODES)}"
         )
     out: npt.NDArray[np.int64] = np.asarray(codes, np.int64)
     return out
@@ -320,7 +322,7 @@ def _counters(
 
 
 def _days_to_christmas(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-    """Count the days to the next 25 December; 0 on it."""
+    """Count the days to the next 25 December (0 on that day)."""
     year = dates.astype("datetime64[Y]")
     this_year = _christmas_day(year)
     next_year = _christmas_day(year + 1)

@@ -53,5 +53,5 @@ class Panel:
         )
 
     def days_between(self, after: Dates, until: Dates) -> npt.NDArray[np.bool_]:
-        """Mark rows with known sales after one date and up to another, both given by store."""
+        """Mark the rows with sales after one date and up to another, each date given by store."""
         return ~np.isnan(self.y) & (self.day > after[self.store]) & (self.day <= until[self.store])

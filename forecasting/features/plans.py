@@ -51,12 +51,12 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame, by_date: pd.Serie
     """Fill missing promos from the same day of earlier promo cycles, newest cycle first.
 
     Args:
-        days: Store, date and `promo`, NaN where it is not planned.
-        promos: Known promos of the past and of the plan: store, date, promo.
+        days: Store, date and `promo`, which is NaN where no promo is planned.
+        promos: Promos of the past and of the plan: store, date, promo.
         by_date: Promo of most stores by date, for days that a store lacks in a cycle.
 
     Returns:
-        The promo of each row of `days`; 0 where no cycle tells.
+        The promo of each row of `days`; 0 where no earlier cycle has that day.
     """
     promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
     if not np.isnan(promo).any():
@@ -83,10 +83,10 @@ def complete_plan(
 
     Args:
         history_days: Day panel up to the origins; the last 56 days are enough.
-        planned_days: Known plans with store, date and any of open, promo, state_holiday and
+        planned_days: Plans with store, date and any of open, promo, state_holiday and
             school_holiday; missing values are allowed. A plan without `open` counts as open.
             Rows up to a store's origin are ignored.
-        origins: Origin (last known day) by store.
+        origins: Origin (last day whose sales are known) by store.
         horizon: Days ahead.
 
     Returns:
@@ -138,9 +138,9 @@ def features_with_plan(
 ) -> pd.DataFrame:
     """Compute the features of the past and of the `horizon` days after each store's origin.
 
-    Past and future days are computed together, so that the last known days look ahead into the
-    plan as earlier days do. The plan is completed beyond the horizon, so that its last days have
-    a look-ahead too.
+    Past and future days are computed together, so that the last past days look ahead into the plan
+    as earlier days do. The plan is completed beyond the horizon, so that the horizon's last days
+    have a look-ahead too.
 
     Args:
         history_days: Day panel; rows after a store's origin are ignored.
@@ -149,8 +149,8 @@ def features_with_plan(
         horizon: Days ahead.
 
     Returns:
-        Rows of `day_features` up to `horizon` days after
-        each store's origin; the days after it have no `log_sales`.
+        Rows of `day_features` up to `horizon` days after each store's origin. Days after the
+        origin have no `log_sales`.
     """
     origins = pd.to_datetime(origins)
     future = complete_plan(history_days, planned_days, origins, horizon + LOOKAHEAD_DAYS)
@@ -169,7 +169,7 @@ def future_features(
     """Compute the features of only the `horizon` days after each store's origin.
 
     Args:
-        history_days: Day panel up to the origins; `CONTEXT_DAYS` of it are enough.
+        history_days: Day panel up to the origins; its last `CONTEXT_DAYS` days are enough.
         planned_days: As for `complete_plan`.
         origins: Origin by store.
         horizon: Days ahead.

@@ -1,8 +1,8 @@
 """The design matrix of the linear models: regressors of log sales from day-level features.
 
 Every regressor depends on one feature row alone, so a row has the same regressors as history and
-as a planned day. To add one, name it in `DESIGN_COLUMNS` and write it in a `_put_…` function.
-The features themselves are computed in `features/daily.py`.
+as a planned day. To add a regressor, name it in `DESIGN_COLUMNS` and write it in a `_put_…`
+function. The features themselves are computed in `features/daily.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 
 Matrix = npt.NDArray[np.float32]
 
-#: Writes the values of one regressor, by its name.
+#: Function that writes the values of one regressor, by its name.
 _Put = Callable[[str, npt.NDArray[Any] | float], None]
 #: Feature columns as arrays, by name.
 _Columns = dict[str, npt.NDArray[Any]]
@@ -103,7 +103,7 @@ def design_matrix(features: pd.DataFrame) -> Matrix:
     """Expand feature rows into regressors of log sales.
 
     Args:
-        features: Result of `day_features`, any rows of it.
+        features: Any rows of the result of `day_features`.
 
     Returns:
         Array (float32) of shape (rows, len(`DESIGN_COLUMNS`)).
@@ -253,6 +253,6 @@ def _put_christmas(put: _Put, column: _Columns, calendar: _Calendar) -> None:
 def _put_bins(
     put: _Put, prefix: str, bins: Iterable[tuple[int, int]], days: npt.NDArray[Any]
 ) -> None:
-    """Write one regressor per bin: 1 where `days` lies in it, both ends included."""
+    """Write one regressor per bin: 1 where `days` lies in the bin, both ends included."""
     for low, high in bins:
         put(f"{prefix}_{low}_{high}", (days >= low) & (days <= high))

@@ -1,4 +1,4 @@
-"""Models: the linear ones of each store, the pooled one, the trees, and the seasonal naive.
+"""Models: a linear model per store, the pooled model with its trees, and the seasonal naive.
 
 Callers compose them through `forecasting/pipeline.py`.
 """

@@ -1,4 +1,4 @@
-"""Inputs of the pooled LightGBM: what is known at an origin about a later day.
+"""Inputs of the pooled LightGBM for a day, as known at an earlier origin.
 
 These functions summarize sales up to an origin and read none after it. Training (from many past
 origins) and forecasting (from the newest) share them. Features that need no origin live in
@@ -23,11 +23,11 @@ from forecasting.models.store_fit import LEVEL_DAYS, StoreFit, linear_terms, rec
 LEVEL_WINDOWS = (7, 14, 28, 56, 112)
 #: Window over which residuals are averaged by store, weekday and promo.
 KIND_DAYS = 84
-#: Lag of the residuals a year ago, in days: 52 weeks keep the weekday.
+#: Lag of the residuals a year ago, in days. 52 weeks keep the weekday.
 YEAR_DAYS = 364
 #: Days on each side over which those residuals are averaged.
 YEAR_SIDES = (3, 10)
-#: Days of residuals that are needed: a year, its sides and the weeks before it.
+#: Days of residuals that the inputs need: a year, its sides and the weeks before it.
 RESIDUAL_DAYS = YEAR_DAYS + 36
 #: Bound to which residuals are clipped before they are averaged (log units).
 RESIDUAL_BOUND = 0.5
@@ -243,7 +243,7 @@ def stack_inputs(
 def _levels(
     panel: Panel, residuals: Residuals, rows: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Average recent residuals by store; by store and weekday, promo, and both."""
+    """Average recent residuals by store, and by store with weekday, with promo and with both."""
     n, store = len(panel.stores), panel.store[rows]
     end = residuals.value.shape[1]
     windows = np.array(LEVEL_WINDOWS)
@@ -271,7 +271,7 @@ def _levels(
 def _year_ago(
     residuals: Residuals, store: npt.NDArray[np.int64], step: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Average each store's residuals around the same day a year ago, and the weeks before it."""
+    """Average each store's residuals a year ago, around the same day and before the origin."""
     end = residuals.value.shape[1]
     ago = end - 1 + np.arange(int(step.max(initial=0)) + 1) - YEAR_DAYS
     values: dict[str, npt.NDArray[Any]] = {}

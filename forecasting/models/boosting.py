@@ -19,21 +19,21 @@ import numpy.typing as npt
 from forecasting.arrays import Array
 from forecasting.models.at_origin import STACK_INPUTS
 
-#: Days between training origins (the promo cycle), and their largest number.
+#: Days between training origins (the promo cycle), and the largest number of origins.
 ORIGIN_STEP_DAYS = 14
 MAX_ORIGINS = 36
 #: Days of history that a training origin needs. With less than a year the linear models have not
 #: seen the season, and their errors do not repeat.
 ORIGIN_HISTORY_DAYS = 365
-#: Span of the training origins, in days, below which the trees' correction has weight 0, and from
-#: which it has `FULL_WEIGHT`; linear in between.
+#: Spans of the training origins, in days. Below the first span, the trees' correction has weight 0.
+#: From the second span on, it has `FULL_WEIGHT`. In between, the weight grows linearly.
 SPAN_DAYS = (90, 180)
 FULL_WEIGHT = 0.8
-#: Largest number of training rows; more change the accuracy by less than its noise.
+#: Largest number of training rows. More rows change the accuracy by less than its noise.
 MAX_ROWS = 500_000
 #: Trees of each booster.
 DEFAULT_TREES = 300
-#: Leaves of each of the boosters that are averaged; each has a seed of its own.
+#: Leaves of each of the averaged boosters. Each booster has a seed of its own.
 LEAVES = (63, 31)
 
 
@@ -63,7 +63,7 @@ def own_errors(error: Array, day: npt.NDArray[np.datetime64]) -> Array:
 
     Args:
         error: Log errors, shape (rows,).
-        day: The day of each, of any number of origins.
+        day: Day of each error; the errors may come from several origins.
     """
     _, index = np.unique(day, return_inverse=True)
     common = np.bincount(index, error) / np.bincount(index)

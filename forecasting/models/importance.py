@@ -19,7 +19,7 @@ def linear_importance(model: PooledModel) -> pd.Series:
 
     Returns:
         Standard deviation of each regressor's effect over past days, in log units (0.1 is about
-        10 % of sales), by regressor, largest first; the intercept has none.
+        10 % of sales), by regressor, largest first, without the intercept.
     """
     means = np.stack([population.mean for population in model.populations])
     coefficients = np.array(HALF_LIFE_WEIGHTS) @ means

@@ -31,7 +31,7 @@ NOISE_PRIOR_DAYS = 50.0
 _JITTER = 1e-7
 #: Stores whose equations are solved together; their matrices fit in the processor's cache.
 _BLOCK_STORES = 16
-#: Variance of log sales that the pooled start assumes, before any is estimated.
+#: Variance of log sales that the first estimate of the population assumes.
 _START_NOISE = 0.01
 
 
@@ -130,7 +130,7 @@ def posterior(
 def shrunk_coefficients(
     moments: Moments, population: Population, noise: Array | None = None
 ) -> Array:
-    """Estimate every store's coefficients, without their covariances: see `posterior`."""
+    """Estimate every store's coefficients as `posterior` does, without their covariances."""
     coefficients = np.empty_like(moments.moment)
 
     def solve(a: Array, b: Array, part: slice) -> None:
@@ -193,7 +193,7 @@ def default_population(
         spread: Standard deviation of every other coefficient between stores.
         level: Standard deviation of the intercept between stores.
         reach: Prior standard deviation of the pooled coefficients themselves, one for all or
-            shape (p,). It keeps coefficients near zero that a short history does not determine.
+            shape (p,). It keeps a coefficient near zero if a short history does not determine it.
     """
     p = moments.gram.shape[1]
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)

@@ -1,7 +1,7 @@
-"""Forecasts from past origins, and the calibration on them.
+"""Forecasts from past origins, and the calibration that is learned from their errors.
 
-Fitting the models that forecast lives in `training.py`; the calibration itself, as a function of
-residuals, lives in `forecasting/calibration.py`.
+`training.py` fits the models that make these forecasts. `forecasting/calibration.py` computes a
+calibration from residuals.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from forecasting.scoring import bias, coverage, rmspe, wape
 
 @dataclass(frozen=True)
 class LookBack:
-    """Forecasts of the linear models from a past origin, with what was sold.
+    """Forecasts of the linear models from a past origin, with the actual sales.
 
     Attributes:
         origin: The past origin.
         day: Day of each row.
         x: Inputs of the trees; no columns for the recipe `ridge`.
         log_point: Log forecast of each row.
-        log_actual: Log of what was sold.
+        log_actual: Log of the actual sales of each row.
         scale: Residual scale of each row's store, as known at the origin.
         kinds: Result of `day_kinds`.
     """
@@ -67,7 +67,10 @@ class LookBack:
 def look_back(
     panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
 ) -> LookBack:
-    """Forecast all known days within the horizon of a past origin with the linear models."""
+    """Forecast from a past origin with the linear models.
+
+    The result covers the days within the horizon that have sales.
+    """
     n = len(panel.stores)
     within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
     rows = np.flatnonzero(within & (fit.n_days > 0)[panel.store])
@@ -109,7 +112,15 @@ def _measures(
 def calibrate_on(
     held_out: list[LookBack], log_points: list[Array]
 ) -> tuple[Calibration, dict[str, float], tuple[dict[str, Any], ...]]:
-    """Calibrate on past origins, and measure their forecasts, together and one by one."""
+    """Calibrate on past origins, then score the forecasts of all of them and of each one.
+
+    Args:
+        held_out: Forecasts from the origins to calibrate on.
+        log_points: Log forecasts of each origin, corrected by the trees for the recipe `stack`.
+
+    Returns:
+        The calibration, the scores over all origins, and the scores of each origin.
+    """
     if not held_out:
         return Calibration.default(), {}, ()
     log_actual = np.concatenate([part.log_actual for part in held_out])

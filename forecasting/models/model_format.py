@@ -1,6 +1,6 @@
 """The format of stored pooled models: a fingerprint of everything that their bytes depend on.
 
-Nothing else lives here, so that a sensor can read it without importing the training code.
+Nothing else lives here, so that a sensor can read the format without importing the training code.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ def _fingerprint() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-#: This version of the code reads only models of this format; others have to be trained again.
+#: This version of the code reads only models of this format. Other models must be trained again.
 MODEL_FORMAT = _fingerprint()

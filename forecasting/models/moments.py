@@ -11,7 +11,7 @@ from forecasting.arrays import Dates
 from forecasting.features.panel import Panel
 from forecasting.models.linear import Moments
 
-#: Half-lives, in days, of the weights of past days; a forecast averages the models of all.
+#: Half-lives, in days, of the weights of past days. A forecast averages one model per half-life.
 HALF_LIVES = (150.0, 400.0, 1000.0)
 
 #: Weight of each half-life in the average.

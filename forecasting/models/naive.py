@@ -13,14 +13,14 @@ def seasonal_naive(
 
     Args:
         days: Day panel; only days up to each store's origin are read.
-        origins: Origin (last known day) by store.
+        origins: Origin (last day whose sales are known) by store.
         horizon: Days to forecast.
         season: Days that are repeated; 14 is the promo cycle.
 
     Returns:
-        One row per store and day: store, origin, date, horizon, point. If the day a season ago
-        had no sales (a holiday), an earlier season counts, up to four of them; then NaN. This
-        baseline is stronger than plain repetition.
+        One row per store and day: store, origin, date, horizon, point. If the same day of the last
+        season had no sales, for instance on a holiday, up to three earlier seasons are tried. The
+        point is NaN if none has sales. This baseline is stronger than plain repetition.
     """
     stores = origins.index.to_numpy()
     origin = pd.to_datetime(origins).to_numpy("datetime64[D]")

@@ -1,6 +1,6 @@
 """The pooled model: what all stores share, its calibration, and its bytes.
 
-Fitting one lives in `training.py`, the version of its bytes in `model_format.py`.
+It is fitted in `training.py`. The version of its bytes is in `model_format.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Recipe = Literal["ridge", "stack"]
 
 #: Days ahead that forecasts reach by default: six weeks, as in Kaggle's competition.
 DEFAULT_HORIZON = 42
-#: Days of history that a store needs before trees correct its forecasts, and a past origin before
-#: it is calibrated on.
+#: Days of history that a store needs before trees correct its forecasts, and that a past origin
+#: needs before the calibration uses it.
 MIN_HISTORY_DAYS = 90
 
 
@@ -44,8 +44,8 @@ class PooledModel:
         population_scale: Standard deviation of a log forecast for a store without history.
         calibration: Positions of the quantiles.
         boosters: Trees that correct the linear models, in LightGBM's text form; none for `ridge`.
-        stack_weight: Weight of their correction.
-        stack_offset: Their mean correction of the chain, which is subtracted (log units).
+        stack_weight: Weight of the trees' correction.
+        stack_offset: The trees' mean correction over the chain, which is subtracted (log units).
         metrics: Accuracy on the calibration origins (`rmspe`, `wape`, `bias`, ...).
         by_origin: `metrics` of each calibration origin, oldest first, with `origin` (ISO date).
     """
@@ -92,14 +92,14 @@ class PooledModel:
         """Read what `to_bytes` wrote.
 
         Raises:
-            ValueError: The bytes are no pooled model, or one in another format.
+            ValueError: The bytes are no pooled model, or a pooled model in another format.
         """
         try:
             content: dict[str, Any] = json.loads(zlib.decompress(data))
         except (zlib.error, ValueError) as error:
             raise ValueError("these bytes are no pooled model") from error
         if content.get("format") != MODEL_FORMAT:
-            raise ValueError("the pooled model was made by another version: train it again")
+            raise ValueError("another version of the code made the pooled model: train it again")
         p = len(DESIGN_COLUMNS)
         return cls(
             recipe=content["recipe"],

@@ -1,4 +1,4 @@
-"""Per-store linear models as arrays: fit them from sums, apply them to rows.
+"""Per-store linear models as arrays, fitted from sums and applied to rows.
 
 Frames of store models, as the database holds them, live in `store_models.py`.
 """
@@ -26,13 +26,13 @@ from forecasting.models.linear import (
 LEVEL_DAYS = 28
 #: Days with residual 0 that are added to that mean.
 LEVEL_PRIOR_DAYS = 8.0
-#: Stores that the population is estimated from; more have no measurable effect.
+#: Stores that the population is estimated from. More stores have no measurable effect.
 POPULATION_STORES = 300
 #: Prior standard deviation of the pooled coefficients and of the yearly trend (log units).
 COEFFICIENT_REACH = 0.2
 TREND_REACH = 0.05
 #: Factor on a store's noise variance. Errors of neighbouring days are correlated, so they carry
-#: less information than independent ones. Chosen among 1, 2, 3 and 6.
+#: less information than independent errors. The factor was chosen among 1, 2, 3 and 6.
 NOISE_INFLATION = 3.0
 
 
@@ -66,7 +66,7 @@ def estimate_populations(
         moments: Sums of all stores, one for each half-life.
         start: Populations of an earlier origin to start from.
         iterations: Steps of expectation-maximization.
-        seed: Chooses the sample of stores.
+        seed: Seed of the sample of stores.
     """
     seen = np.flatnonzero(moments[0].weight > 0)
     if len(seen) > POPULATION_STORES:
@@ -100,10 +100,10 @@ def fit_arrays(
 
     Args:
         stores: Store ids, increasing.
-        moments: Their sums, one for each half-life.
-        populations: What to shrink to, one for each half-life.
-        typical: Result of `typical_square` for the chain; a store's error scale is averaged over
-            these days.
+        moments: The stores' sums, one for each half-life.
+        populations: Populations to shrink to, one for each half-life.
+        typical: Result of `typical_square` for the chain. A store's error scale is an average over
+            the days behind it.
         n_days: Days of sales of each store.
     """
     coefficients = []
@@ -114,7 +114,7 @@ def fit_arrays(
         inflated = NOISE_INFLATION * noise
         if k == middle:
             fitted, covariance = posterior(part, population, inflated)
-            # The noise, and the uncertainty of the coefficients on days like the past ones.
+            # The scale adds the coefficients' uncertainty on days like past days to the noise.
             scale = np.sqrt(noise + np.einsum("ij,sji->s", typical, covariance))
         else:
             fitted = shrunk_coefficients(part, population, inflated)
@@ -125,7 +125,7 @@ def fit_arrays(
 def linear_terms(
     x: npt.NDArray[np.floating], store: npt.NDArray[np.int64], coefficients: Array
 ) -> Array:
-    """Apply each row's store's coefficients.
+    """Multiply each row's regressors by the coefficients of its store.
 
     Args:
         x: Regressors, shape (rows, p).

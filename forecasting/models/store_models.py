@@ -72,16 +72,15 @@ def fit_stores(
     """Fit every store's linear models on its days up to its origin.
 
     Args:
-        features: Feature rows of `day_features`; rows after
-            a store's origin are ignored.
+        features: Feature rows of `day_features`; rows after a store's origin are ignored.
         pooled: The model to shrink to; without one, the population is estimated from `features`.
         origin: One last day for all stores, or a Series of last days by store id.
 
     Returns:
-        One row per store with sales up to its origin, perhaps none: store (int32),
-        trained_until (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of
-        half-lives × regressors floats, one half-life after the other), residual_scale (float64,
-        log units).
+        One row per store with sales up to its origin: store (int32), trained_until
+        (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of half-lives ×
+        regressors floats, one half-life after the other), residual_scale (float64, log units).
+        The frame is empty if no store has sales.
 
     Raises:
         ValueError: A store has no origin, or the pooled model was trained later than an origin.
@@ -116,7 +115,7 @@ def coefficients_of(store_models: pd.DataFrame) -> Array:
     """Return the coefficients of a frame of store models, shape (stores, half-lives, regressors).
 
     Raises:
-        ValueError: They belong to the regressors of another version.
+        ValueError: The coefficients belong to the regressors of another version.
     """
     p = len(DESIGN_COLUMNS)
     shape = (len(store_models), len(HALF_LIVES), p)
@@ -132,7 +131,7 @@ def coefficients_of(store_models: pd.DataFrame) -> Array:
 def store_fit(
     store_models: pd.DataFrame, pooled: PooledModel | None, stores: npt.NDArray[np.int32]
 ) -> StoreFit:
-    """Align models with stores; a store without one gets the population's mean.
+    """Align models with stores; a store without a model gets the population's mean.
 
     Args:
         store_models: Result of `fit_stores`.

@@ -1,7 +1,7 @@
 """Training of the pooled model: the population of coefficients, the trees and the calibration.
 
-The fitted model and its bytes live in `pooled.py`, its forecasts from past origins in
-`lookback.py`, the trees themselves in `boosting.py`.
+The fitted model and its bytes live in `pooled.py`, the forecasts from past origins in
+`lookback.py`, and the trees themselves in `boosting.py`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 
-#: Computes the trees' corrections of rows of inputs, shape (rows,).
+#: Function that computes the trees' corrections of rows of inputs, shape (rows,).
 Correct = Callable[[npt.NDArray[np.float32]], Array]
 
 #: Largest number of stores that a pooled model is trained on.
 TRAINING_STORES = 1_500
 #: Past origins that quantiles are calibrated on.
 CALIBRATION_ORIGINS = 6
-#: Days of history that calibration origins need as soon as `MIN_FULL_ORIGINS` of them have it.
-#: With less than a year the linear models have not seen the season ahead, and their errors do not
-#: predict later ones.
+#: Days of history that calibration origins need as soon as `MIN_FULL_ORIGINS` of them have as many.
+#: With less than a year, the linear models have not seen the season ahead, and their errors do not
+#: predict later errors.
 FULL_HISTORY_DAYS = 365
 MIN_FULL_ORIGINS = 3
 
@@ -55,7 +55,7 @@ class TrainingOptions(TypedDict, total=False):
 
     Attributes:
         trees: Trees of each booster of the stack (default `DEFAULT_TREES`).
-        seed: Seed of every random choice (default 0). Same data and seed, same model.
+        seed: Seed of every random choice (default 0). The same data and seed give the same model.
         threads: Threads for LightGBM (default 2); fewer are faster on a busy machine.
         progress: Called with a line of text as the work goes on.
     """
@@ -74,7 +74,7 @@ def training_stores(stores: Sequence[int], seed: int = 0) -> list[int]:
 
     Args:
         stores: All stores.
-        seed: Chooses the sample.
+        seed: Seed of the sample.
 
     Returns:
         Stores, ascending.
@@ -90,8 +90,8 @@ def past_origins(
 ) -> tuple[list[np.datetime64], list[np.datetime64]]:
     """List the past origins to calibrate on and those to train trees on, oldest first.
 
-    The whole horizon of a calibration origin lies in the past. Of a training origin, the part
-    that lies in the past is used.
+    The whole horizon of a calibration origin lies in the past. The horizon of a training origin may
+    reach into the future; only its past days are used.
     """
     newest = -(-horizon // ORIGIN_STEP_DAYS)
     grid = [origin - k * ORIGIN_STEP_DAYS for k in range(1, newest + MAX_ORIGINS)]
@@ -142,15 +142,15 @@ def stack_offset(
 
     Trees are trained on errors without the part that all stores share, so they cannot predict
     that part. Their mean correction over the chain only shows that inputs have shifted since
-    training, and is subtracted. The plan of the horizon may be unknown, so the days a year before
-    stand in: they have the same weekdays, and nearly the same season, promos and holidays.
+    training, and is subtracted. The plan of the horizon may be unknown, so the days a year earlier
+    stand in for it. They have the same weekdays, and nearly the same season, promos and holidays.
 
     Args:
         panel: The panel up to the origin.
         fit: Models fitted at the origin, for the panel's stores.
         origin: The newest origin.
         horizon: Days ahead.
-        correct: Computes the trees' corrections.
+        correct: Function that computes the trees' corrections.
     """
     n = len(panel.stores)
     recent = panel.frame[panel.day > origin - RESIDUAL_DAYS]
@@ -185,7 +185,7 @@ def fit_pooled(
 
     Args:
         features: Feature rows of all stores; rows after `origin` are ignored.
-        origin: Last day that may be seen.
+        origin: Last day whose sales may be used.
         horizon: Days ahead to calibrate for.
         recipe: `ridge` takes seconds; `stack` adds LightGBM and takes minutes. With less than
             about a year and a half of history, `stack` falls back to the linear models.
@@ -264,7 +264,7 @@ def _fit_linear(
         end: The newest origin.
         horizon: Days ahead.
         recipe: The recipe that the forecasts are for.
-        seed: Chooses the sample of stores.
+        seed: Seed of the sample of stores.
         say: Called with a line of text as the work goes on.
 
     Returns:
@@ -274,7 +274,7 @@ def _fit_linear(
     populations: tuple[Population, ...] | None = None
     looks: list[LookBack] = []
     for k, origin in enumerate(past, start=1):
-        say(f"looking back from {origin} ({k} of {len(past)})")
+        say(f"forecasting from past origin {origin} ({k} of {len(past)})")
         moments = rolling.advance(origin)
         populations = estimate_populations(
             moments, start=populations, iterations=12 if populations is None else 3, seed=seed
@@ -314,7 +314,7 @@ def _fit_trees(
 
     Args:
         panel: The panel up to the newest origin.
-        fit: Fits the stores at the newest origin.
+        fit: Function that fits the stores at the newest origin.
         held_out: Forecasts from the calibration origins.
         learned: Forecasts from the training origins.
         end: The newest origin.
@@ -329,14 +329,14 @@ def _fit_trees(
     trees, seed = options.get("trees", DEFAULT_TREES), options.get("seed", 0)
     log_points = [look.log_point for look in held_out]
     if held_out:
-        say(f"trees that have seen nothing after {held_out[0].origin}, to calibrate with")
+        say(f"fitting trees on days up to {held_out[0].origin}, for the calibration")
         boosters, weight = _boosters(learned, held_out[0].origin, trees, seed, threads)
         for k, look in enumerate(held_out):
             if len(look.day) == 0:
                 continue
             correction = stack_correction(boosters, look.x, threads=threads)
             log_points[k] = look.log_point + weight * (correction - correction.mean())
-    say("trees on all rows")
+    say("fitting trees on all days")
     boosters, weight = _boosters(learned, end, trees, seed, threads)
     if not boosters:
         return log_points, _Trees()

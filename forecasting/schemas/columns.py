@@ -36,7 +36,11 @@ _MODEL_VERSION = Column(
 _EVENT = (
     Column("stream_id", "smallint", "The topic or file that the event came from."),
     Column("topic_partition", "integer", "The event's topic-partition."),
-    Column("kafka_offset", "bigint", "The event's offset in it; for a file, the row number."),
+    Column(
+        "kafka_offset",
+        "bigint",
+        "The event's offset in its topic-partition; for a file, the row number.",
+    ),
     Column(
         "event_time",
         "timestamp with time zone",
@@ -104,7 +108,7 @@ _FEATURES = (
 _STORE_MODELS = (
     _STORE,
     Column("trained_until", "date", "The last day that the model has seen."),
-    Column("n_days", "integer", "Days of sales that it was fitted on."),
+    Column("n_days", "integer", "Days of sales that the model was fitted on."),
     Column("coefficients", "double precision[]", "Coefficients, concatenated by half-life."),
     Column("residual_scale", "double precision", "Standard deviation of a log forecast's error."),
 )
@@ -122,7 +126,7 @@ _FORECASTS = (
         Column(
             quantile_column(level),
             "double precision",
-            f"Sales stay below with probability {level:g}.",
+            f"Sales are below this value with probability {level:g}.",
         )
         for level in QUANTILES
     ),
@@ -133,7 +137,7 @@ _FORECASTS = (
 TABLES: dict[str, tuple[Column, ...]] = {
     "raw_sales": (
         *_EVENT,
-        Column("ingest_time", "timestamp with time zone", "When it was stored."),
+        Column("ingest_time", "timestamp with time zone", "When the event was stored."),
         *_DAY,
     ),
     "cleaned_sales": (
@@ -147,19 +151,19 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "features": (*_FEATURES, _WRITTEN),
     "pooled_models": (
         Column("version", "text", "The version that forecasts refer to."),
-        Column("period_start", "date", "First day of the period that it was trained for."),
-        Column("trained_until", "date", "The last day that it has seen."),
-        Column("created_at", "timestamp with time zone", "When it was stored."),
+        Column("period_start", "date", "First day of the period that the model was trained for."),
+        Column("trained_until", "date", "The last day that the model has seen."),
+        Column("created_at", "timestamp with time zone", "When the model was stored."),
         Column("recipe", "text", "ridge, or stack with LightGBM on top."),
-        Column("mlflow_run_id", "text", "The MLflow run that logged it."),
-        Column("metrics", "jsonb", "Its accuracy on past origins."),
+        Column("mlflow_run_id", "text", "The MLflow run that logged the model."),
+        Column("metrics", "jsonb", "The model's accuracy on past origins."),
         Column("model", "bytea", "The model itself, compressed JSON."),
-        Column("format", "text", "Fingerprint of the code that can read it."),
-        Column("mlflow_version", "text", "Its version in the registered model sales-forecast."),
+        Column("format", "text", "Fingerprint of the code that can read the model."),
+        Column("mlflow_version", "text", "The version in MLflow's model sales-forecast."),
     ),
     "models": (
         *_STORE_MODELS,
-        Column("period_start", "date", "First day of the period that it serves."),
+        Column("period_start", "date", "First day of the period that the model serves."),
         Column("pooled_version", "text", "Version of the pooled model that it was shrunk to."),
         _WRITTEN,
     ),

@@ -61,7 +61,7 @@ DAYS = pa.DataFrameSchema(
     ],
     unique=["store", "date"],
     name="days",
-    description="The day panel: what is known of a store on a day.",
+    description="The day panel: the sales and the plan of a store on a day.",
 )
 
 FEATURES = pa.DataFrameSchema(

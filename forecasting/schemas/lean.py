@@ -1,4 +1,4 @@
-"""Import of pandera without PySpark, which would add a second to it.
+"""Import of pandera without PySpark, which would make the import a second longer.
 
 Import `pa` from here; the schemas live in `frames.py`.
 """
