@@ -10,7 +10,10 @@ from forecasting.features.daily import day_features
 
 
 def make_days(stores: int = 12, n_days: int = 420, seed: int = 0) -> pd.DataFrame:
-    """Make a day panel: weekday, promo and level effects that differ by store, and noise."""
+    """Make a day panel with noise, in which stores differ by their level and promo effect.
+
+    All stores sell the same share more on Mondays.
+    """
     generator = np.random.default_rng(seed)
     dates = pd.date_range("2014-01-06", periods=n_days, freq="D")
     frames = []
@@ -43,11 +46,11 @@ def make_days(stores: int = 12, n_days: int = 420, seed: int = 0) -> pd.DataFram
 
 @pytest.fixture(scope="session")
 def days() -> pd.DataFrame:
-    """A dozen stores over fourteen months."""
+    """The day panel of a dozen stores over fourteen months."""
     return make_days()
 
 
 @pytest.fixture(scope="session")
 def features(days: pd.DataFrame) -> pd.DataFrame:
-    """Their features."""
+    """The features of those stores and days."""
     return day_features(days)

@@ -1,4 +1,4 @@
-"""Calibration: what it learns from past forecasts, and what it takes for chance."""
+"""Tests of calibration: which past errors it learns from, and which it takes for chance."""
 
 from __future__ import annotations
 

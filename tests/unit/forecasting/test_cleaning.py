@@ -1,4 +1,4 @@
-"""Which event wins does not depend on the order of arrival."""
+"""Tests of cleaning: the winning event does not depend on the order of arrival."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def test_a_plan_never_replaces_a_sale() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_EVENT, max_size=20), st.lists(st.integers(0, 19), max_size=5), st.data())
 def test_topic_partitions_and_duplicates_change_no_cleaned_day(
-    events: list[dict[str, object]], doubled: list[int], data: st.DataObject
+    events: list[dict[str, object]], duplicated: list[int], data: st.DataObject
 ) -> None:
     once = _frame(events)
-    # An event has one time, however often the producer sends it and wherever it lands.
+    # A duplicate has the same event time, even if it lands in another topic-partition.
     once["event_time"] += pd.to_timedelta(np.arange(len(once)), "ms")
-    again = once.iloc[[k for k in doubled if k < len(once)]]
+    again = once.iloc[[k for k in duplicated if k < len(once)]]
     sent = pd.concat([once, again]).iloc[data.draw(st.permutations(range(len(once) + len(again))))]
     landed = data.draw(st.lists(st.integers(0, 3), min_size=len(sent), max_size=len(sent)))
     sent = sent.assign(topic_partition=landed, kafka_offset=range(len(sent)))

@@ -1,4 +1,4 @@
-"""The parts of a forecast add up to it."""
+"""Tests of explanations: the parts of a forecast add up to the forecast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forecasts: no leakage, ordered quantiles, sensible behaviour where history is thin."""
+"""Tests of forecasts: no leakage, ordered quantiles, sensible forecasts with little history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HORIZON = 42
 def run(
     days: pd.DataFrame, origin: pd.Timestamp = ORIGIN, **options: object
 ) -> tuple[pd.DataFrame, PooledModel]:
-    """Do what the assets do, on all days, with nothing cut off by hand."""
+    """Forecast as the assets do, from all days; the code itself must ignore later sales."""
     features = day_features(days)
     pooled = fit_pooled(features, origin=origin.date(), horizon=HORIZON)
     models = fit_stores(features, pooled, origin=origin.date())
@@ -158,7 +158,7 @@ def test_a_month_with_few_days(days: pd.DataFrame) -> None:
     assert opened["mean"].between(500, 50_000).all()
 
 
-def test_nothing_to_train_on_is_said(days: pd.DataFrame) -> None:
+def test_a_training_without_sales_is_refused(days: pd.DataFrame) -> None:
     features = day_features(days)
     with pytest.raises(ValueError, match="no sales up to"):
         fit_pooled(features, origin=pd.Timestamp("2013-01-01").date())

@@ -1,4 +1,4 @@
-"""Error measures on numbers worked out by hand."""
+"""Tests of the error measures on numbers worked out by hand."""
 
 from __future__ import annotations
 

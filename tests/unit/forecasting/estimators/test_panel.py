@@ -1,4 +1,4 @@
-"""The whole stack as a global sktime forecaster."""
+"""Tests of `SalesForecaster`, the sktime forecaster for a panel of stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORIGIN = pd.Timestamp("2015-01-16")
 def panel(days: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     indexed = days.set_index(["store", "date"])
     x = indexed[list(PLAN_COLUMNS)].copy()
-    # sktime takes numbers only.
+    # Holiday codes are text. sktime accepts text in a column of Python objects.
     x["state_holiday"] = x["state_holiday"].astype(object)
     return indexed[["sales"]], x
 
@@ -42,7 +42,7 @@ def test_predict_quantiles_and_interval(
     np.testing.assert_allclose(interval.to_numpy(), quantiles.to_numpy()[:, [0, 2]], rtol=1e-9)
 
 
-def test_a_missing_plan_is_said(panel: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_a_plan_without_a_column_is_refused(panel: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     y, x = panel
     with pytest.raises(ValueError, match="state_holiday"):
         SalesForecaster(recipe="ridge").fit(y, X=x[["open", "promo"]])

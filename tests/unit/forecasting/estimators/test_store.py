@@ -1,4 +1,4 @@
-"""The per-store forecaster keeps sktime's contract and equals the pipeline's forecast."""
+"""Tests of the per-store forecaster: it keeps sktime's contract and forecasts as the pipeline."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_store_gets_the_forecast_of_the_pipeline(days: pd.DataFrame) -> None:
     x = one[list(PLAN_COLUMNS)]
     known = one.index <= origin
     forecaster = StoreRidgeForecaster(pooled=pooled).fit(one.loc[known, "sales"], X=x[known])
-    # The whole plan is given, so that the last days see what follows them.
+    # The plan reaches beyond the horizon, so that the horizon's last days have their look-ahead.
     got = forecaster.predict(fh=list(range(1, 15)), X=x[~known])
     levels = [0.1, 0.5, 0.975]
     quantiles = forecaster.predict_quantiles(fh=list(range(1, 15)), X=x[~known], alpha=levels)
@@ -51,7 +51,7 @@ def test_a_store_gets_the_forecast_of_the_pipeline(days: pd.DataFrame) -> None:
     np.testing.assert_allclose(quantiles.to_numpy(), expected[columns].to_numpy(), rtol=1e-6)
 
 
-def test_a_known_seasonal_series_is_continued() -> None:
+def test_a_seasonal_series_is_continued() -> None:
     t = np.arange(140)
     y = pd.Series(100 * np.exp(0.1 * (t % 7)))
     forecaster = StoreRidgeForecaster(spread=3.0).fit(y.iloc[:126])

@@ -1,4 +1,4 @@
-"""Measures from sums equal those from rows; the verdict says what is wrong in words."""
+"""Tests of accuracy: measures from sums equal measures from rows, and verdicts give reasons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ ROWS = 500
 
 
 def _sums(actual: np.ndarray, width: float = 0.2, level: float = 1.0) -> dict[str, Any]:
-    """Sums of forecasts at `level` times the truth, with intervals of `width` around 1."""
+    """Return sums of forecasts at `level` times the actual sales, with intervals of `width`.
+
+    The 95 % interval reaches from `1 - width` to `1 + width` times the median.
+    """
     generator = np.random.default_rng(4)
     median = actual * level * np.exp(generator.normal(0, 0.1, len(actual)))
     sold = actual > 0

@@ -1,4 +1,4 @@
-"""Recipes are compared on days that neither was trained on, and the better one wins."""
+"""Tests of comparisons: recipes are scored on days after their training, and the better wins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HORIZON = 42
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, date, pd.Timestamp]]:
-    """Every training as recipe, origin, newest day that was handed over; `stack` is `ridge` off."""
+    """The recipe, origin and newest day of each training; `stack` is a `ridge` made worse."""
     calls: list[tuple[str, date, pd.Timestamp]] = []
 
     def fit(features: pd.DataFrame, *, origin: date, recipe: str, **others: object) -> PooledModel:
@@ -65,7 +65,7 @@ def test_at_a_tie_the_recipe_that_serves_stays(
         assert outcome is not None and outcome.champion == recipes[0]
 
 
-def test_what_comes_after_changes_nothing(
+def test_sales_after_the_last_day_change_nothing(
     features: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COMPARISON_ORIGINS", 1)
@@ -80,6 +80,6 @@ def test_what_comes_after_changes_nothing(
     assert errors(later) == errors(features)
 
 
-def test_a_short_history_is_no_ground_to_compare_on(features: pd.DataFrame) -> None:
+def test_a_short_history_gives_no_comparison(features: pd.DataFrame) -> None:
     assert compare_recipes(features, until=date(2014, 4, 1), recipes=("ridge", "stack")) is None
     assert compare_recipes(features.head(0), until=UNTIL, recipes=("ridge", "stack")) is None

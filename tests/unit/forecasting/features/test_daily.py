@@ -1,4 +1,4 @@
-"""Day-level features: bounded context, the same for past and planned days."""
+"""Tests of day-level features: their context is bounded, and past and planned days agree."""
 
 from __future__ import annotations
 

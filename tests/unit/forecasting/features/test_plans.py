@@ -1,4 +1,4 @@
-"""What is assumed where nothing was planned."""
+"""Tests of plans, and of the openings and promos that are assumed on days without a plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_unknown_future_repeats_weekdays_and_promo_cycle() -> None:
     assert (truth["promo"] == truth["promo_plan"]).all()
 
 
-def test_a_known_plan_is_taken_and_a_missing_open_means_open() -> None:
+def test_a_plan_is_followed_and_a_missing_open_means_open() -> None:
     days = make_days(stores=2, n_days=150)
     sunday = ORIGIN + pd.Timedelta(days=7)
     known = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""The linear models' design matrix, on days whose regressors are known."""
+"""Tests of the linear models' design matrix, on days whose regressors are worked out by hand."""
 
 from __future__ import annotations
 

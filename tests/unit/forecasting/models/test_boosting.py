@@ -1,4 +1,4 @@
-"""The stack: no leakage, the same inputs for training and forecasting, the same bytes twice."""
+"""Tests of the stack: no leakage, equal inputs in training and forecasting, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_training_and_forecasting_see_the_same_inputs(long_days: pd.DataFrame) -
     assert RESIDUAL_DAYS >= 392
 
 
-def test_the_offset_is_what_trees_say_of_all_stores_on_the_coming_days(
+def test_the_offset_is_the_mean_correction_of_all_stores_over_the_horizon(
     long_days: pd.DataFrame,
 ) -> None:
     whole = Panel.of(day_features(long_days))
@@ -153,7 +153,7 @@ def test_the_offset_is_what_trees_say_of_all_stores_on_the_coming_days(
         np.testing.assert_allclose(offset, real[:, column].mean(), rtol=1e-5, err_msg=name)
 
 
-def test_the_offset_is_taken_off(long_days: pd.DataFrame, pooled: PooledModel) -> None:
+def test_the_offset_is_subtracted(long_days: pd.DataFrame, pooled: PooledModel) -> None:
     lower = replace(pooled, stack_offset=pooled.stack_offset + 0.1)
     with_more, as_it_is = _forecast(long_days, lower), _forecast(long_days, pooled)
     sold = as_it_is["open"] == 1

@@ -1,4 +1,4 @@
-"""The closed form against a naive computation."""
+"""Tests of the closed form against a naive computation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_posterior_equals_augmented_least_squares() -> None:
     moments = Moments.zeros(1, 4)
     moments.add(0, x[:10], y[:10], w[:10])
     moments.add(0, x[10:], y[10:], w[10:])
-    # The oracle: whitened prior rows below the weighted data rows, solved by least squares.
+    # The oracle appends the whitened prior to the weighted data and solves by least squares.
     root = np.linalg.cholesky(np.linalg.inv(population.covariance)).T
     scale = np.sqrt(w / population.noise)
     rows = np.vstack([x * scale[:, None], root])

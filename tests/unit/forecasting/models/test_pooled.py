@@ -1,4 +1,4 @@
-"""A stored pooled model is read by the code that it fits, and by no other."""
+"""Tests of stored pooled models: this code reads only models of its own format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns that the UI shows are those of the frames."""
+"""Tests of the columns: the UI, the frames and the lineage agree."""
 
 import pytest
 from pandera.pandas import DataFrameSchema
@@ -28,7 +28,7 @@ def test_every_column_says_what_it_is() -> None:
             assert len(column.description) > 10, (table, column.name)
 
 
-def test_lineage_names_columns_that_there_are() -> None:
+def test_lineage_names_existing_columns() -> None:
     def columns(asset: str) -> set[str]:
         return {column.name for column in TABLES[ASSET_TABLES[asset]]}
 

@@ -1,4 +1,4 @@
-"""Schemas accept the library's frames and name what is wrong in others."""
+"""Tests of the schemas: they accept the library's frames, and name the fault of other frames."""
 
 from __future__ import annotations
 
