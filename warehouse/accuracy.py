@@ -1,7 +1,7 @@
 """Scores of forecasts against sales, computed in PostgreSQL.
 
-Measures from these sums, and the bounds of what is usual, live in
-`forecasting/evaluation/accuracy.py`.
+The scores are sums. `forecasting/evaluation/accuracy.py` computes measures from them, and holds the
+bounds of usual accuracy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ import pandas as pd
 from forecasting.evaluation.accuracy import SUMS
 from warehouse.connection import Transaction
 
-#: Longest horizon that the settings allow, in days. No older origin can have forecast a day.
+#: Longest horizon that the settings allow, in days. No forecast's origin lies further in the past.
 LONGEST_HORIZON_DAYS = 366
 
 #: SELECT list that sums every column of `SUMS`.
 _TOTALS = ", ".join(f"sum({name})::float8 AS {name}" for name in SUMS)
 
-#: Common end of the scoring statements. It follows a `wanted` query that lists what to score;
-#: `{matches}` joins that with forecasts and sales.
+#: Common end of the scoring statements. It follows a query `wanted` that lists what to score.
+#: `{matches}` joins this list with forecasts and sales.
 _SCORE = """
 ), in_force AS (
     -- Of several issues from one origin, the last one counts.
@@ -81,8 +81,8 @@ def replace_days(transaction: Transaction, first_days: Mapping[int, date]) -> pd
     """Score all forecasts of some stores' days, issued and backtest, and replace earlier scores.
 
     Args:
-        transaction: The open transaction; hold the asset's lock.
-        first_days: Earliest day to score by store; later known days are scored too.
+        transaction: The open transaction, which holds the asset's lock.
+        first_days: Earliest day to score by store; later days with sales are scored too.
 
     Returns:
         One row per store and date with a forecast: store, date, rows, and `SUMS` (float64).
@@ -110,13 +110,13 @@ def replace_backtests(
     """Score the backtests of some stores and origins on the days whose sales are known.
 
     Args:
-        transaction: The open transaction; hold the asset's lock.
+        transaction: The open transaction, which holds the asset's lock.
         stores: The stores to replace.
         first_origin: The first origin to replace.
         last_origin: The last origin to replace.
 
     Returns:
-        One row per store and origin with a known day: store, origin, rows, and `SUMS`.
+        One row per store and origin with a scored day: store, origin, rows, and `SUMS`.
     """
     parameters = (list(stores), first_origin, last_origin)
     transaction.execute(
@@ -137,7 +137,7 @@ def newest_day(transaction: Transaction) -> date | None:
 
 
 def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
-    """Return the sums over all days from one on, by kind and week of lead time.
+    """Return the sums over all days since a day, by kind and week of lead time.
 
     Returns:
         Rows with kind, lead_week, days (distinct days), and `SUMS`, ordered by kind and week.
@@ -156,7 +156,7 @@ def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
 
 
 def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:
-    """Return the sums over a pooled model's issued forecasts from a day on.
+    """Return the sums over a pooled model's issued forecasts for all days since a day.
 
     Returns:
         `SUMS`, and days (distinct days).

@@ -11,11 +11,11 @@ from typing import Any
 
 from warehouse.connection import Transaction
 
-#: Condition on changes that a refresh may claim. A store that failed waits for its next try.
+#: Condition on changes that a refresh may claim. A failed store's change waits for its next try.
 DUE = "done_at IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())"
 
-#: Wait before a failed store's first retry. It doubles with each retry: every one costs a run, and
-#: usually a person has to fix the store's data first.
+#: Wait before a failed store's first retry. The wait doubles with each retry, because every retry
+#: costs a run, and usually a person has to fix the store's data first.
 FIRST_STORE_WAIT = timedelta(seconds=10)
 
 #: Longest wait before a failed store is tried again.
@@ -97,14 +97,14 @@ def open_changes(transaction: Transaction) -> OpenChanges | None:
 
 
 def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
-    """Claim every open change for a refresh, and record the offsets that it will have seen.
+    """Claim the changes that are due for a refresh, and record the offsets that it includes.
 
-    A change that an earlier refresh claimed and never closed is still open: that run failed.
-    A store that waits for its next try is claimed at once when it has another change.
+    A change that an earlier refresh claimed but did not close is still open, because that refresh
+    failed. If a store waits for its next try and has another change, both are claimed at once.
 
     Args:
         transaction: The open transaction.
-        refresh_id: The Dagster run that refreshes; a retry of the same run claims again.
+        refresh_id: The Dagster run of the refresh. A retry of the same run claims again.
     """
     transaction.execute(
         f"""
@@ -207,7 +207,7 @@ def claimed_by(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
 
 
 def note_failed(transaction: Transaction, refresh_id: str, failed: Mapping[int, str]) -> None:
-    """Record the stores that failed in a refresh, and why; the first reason of each is kept."""
+    """Record the stores that failed in a refresh, and why; a store keeps its first reason."""
     transaction.execute(
         "UPDATE sales.refreshes SET failed = $2::text::jsonb || failed WHERE refresh_id = $1",
         (refresh_id, json.dumps(failed)),
@@ -235,7 +235,7 @@ def close(
 ) -> None:
     """Close a refresh's changes, in the transaction that commits its forecasts.
 
-    Each failed store is reopened as a change of its own that keeps the time of the original.
+    Each failed store gets a new open change of its own, which keeps the time of the original.
     """
     transaction.execute(
         """
@@ -273,7 +273,8 @@ def close(
 def unscored(transaction: Transaction) -> list[str]:
     """Return the finished refreshes whose days have not been scored yet.
 
-    Usually only the running refresh is among them. One that was killed before it scored is too.
+    Usually this is the running refresh alone. A refresh that was killed before it scored is among
+    them too.
     """
     rows = transaction.rows(
         """
@@ -285,7 +286,7 @@ def unscored(transaction: Transaction) -> list[str]:
 
 
 def first_days(transaction: Transaction, refresh_ids: Sequence[str]) -> dict[int, date]:
-    """Return each store's earliest day whose sales or plan changed, as refreshes claimed it."""
+    """Return each store's earliest changed day (sales or plan) among refreshes' claimed changes."""
     rows = transaction.rows(
         """
         SELECT t.store, min(t.first_day) AS first_day
@@ -322,7 +323,7 @@ def note_champion(transaction: Transaction) -> None:
 
 
 def note_timing(transaction: Transaction, refresh_id: str, asset: str, seconds: float) -> None:
-    """Record how long an asset took in a refresh."""
+    """Record the seconds that an asset took in a refresh."""
     transaction.execute(
         """
         UPDATE sales.refreshes SET timings = timings || jsonb_build_object($2::text, $3::float8)
@@ -340,7 +341,8 @@ def overdue(transaction: Transaction, minutes: float) -> list[dict[str, Any]]:
         minutes: How long a change may be open.
 
     Returns:
-        Rows with store, first_day, made_at (of the oldest change) and error (None unless failed).
+        Rows with store, first_day, made_at (of the oldest change) and error (None unless the store
+        failed).
     """
     return transaction.rows(
         """

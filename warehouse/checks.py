@@ -43,7 +43,7 @@ def unbalanced(transaction: Transaction) -> list[str]:
 
 
 def ledger_totals(transaction: Transaction) -> dict[str, int]:
-    """Count the events taken, stored and quarantined, over all streams."""
+    """Count the stored events, the quarantined events and their total, over all streams."""
     (row,) = transaction.rows(
         """
         SELECT coalesce(sum(stored), 0)::int8 AS stored,
@@ -59,8 +59,9 @@ def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
     """Return the newest days that the store models of each period have seen.
 
     Returns:
-        Rows with period_start, stores (count), trained_until, pooled_until (of their pooled
-        models) and later_pooled (whether one of those has seen a later day than its store model).
+        Rows with period_start, stores (count), trained_until, pooled_until (the newest day that
+        their pooled models have seen) and later_pooled (whether a pooled model has seen a later day
+        than a store model that was shrunk to it).
     """
     return transaction.rows(
         """
@@ -74,7 +75,7 @@ def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
 
 
 def stores_behind(transaction: Transaction) -> tuple[date | None, list[dict[str, Any]]]:
-    """Return the newest origin in force, and the stores whose newest origin is earlier."""
+    """Return the newest origin of the current forecasts, and the stores with an earlier origin."""
     rows = transaction.rows(
         """
         SELECT store, max(origin) AS origin FROM sales.current_forecasts

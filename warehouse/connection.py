@@ -1,7 +1,8 @@
 """Connections and transactions of the sales database.
 
-Rows travel as Arrow (ADBC). A frame is written by binary COPY in the transaction that also
-deletes and locks, so a replace is atomic. Statements live in the modules of their tables.
+Rows travel as Arrow (ADBC). Binary COPY writes a frame in the same transaction that takes the locks
+and deletes the old rows, so replacing rows is atomic. The statements on a group of tables live in
+the module of that group.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from warehouse.errors import UnreachableError
 #: Schema of all tables.
 SCHEMA = "sales"
 
-#: How long a transaction waits for a lock before it fails; longer than any replace takes.
+#: Time that a transaction waits for a lock before it fails. No replacement of rows takes as long.
 LOCK_TIMEOUT = "120s"
 
 #: Errors that no row caused: the server is unreachable, full or timed out.
@@ -64,7 +65,7 @@ class Transaction:
 
         Args:
             table: A table of the sales schema.
-            rows: Columns of the table; the others take their defaults.
+            rows: The rows. Columns of the table that the rows lack get their defaults.
 
         Returns:
             The number of rows written.
@@ -95,7 +96,10 @@ class Transaction:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Undo only the block when it raises; an error in `SERVERS_FAULT` ends the transaction."""
+        """Undo only the block's statements when the block raises.
+
+        Errors in `SERVERS_FAULT` undo nothing here, because they concern the whole transaction.
+        """
         self.execute("SAVEPOINT part")
         try:
             yield
@@ -107,7 +111,10 @@ class Transaction:
         self.execute("RELEASE SAVEPOINT part")
 
     def lock(self, *names: str) -> None:
-        """Take advisory locks until the transaction ends, in sorted order to avoid deadlocks."""
+        """Acquire advisory locks, which PostgreSQL releases when the transaction ends.
+
+        The locks are acquired in sorted order, so that calls with the same names cannot deadlock.
+        """
         for name in sorted(names):
             self.execute("SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))", (SCHEMA, name))
 
@@ -144,9 +151,10 @@ class Warehouse:
 
 @cache
 def _pool(url: str) -> QueuePool:
-    """Return the pool of a database; it keeps one connection open between transactions.
+    """Return the pool of a database, which keeps one connection open between transactions.
 
-    Every new ADBC connection reads PostgreSQL's type catalogue. Clones share it.
+    Its connections are clones of one ADBC connection, because clones share PostgreSQL's type
+    catalogue. An ADBC connection that is no clone reads the catalogue again.
     """
     source = adbc.connect(url, autocommit=True)
     return QueuePool(source.adbc_clone, pool_size=1, max_overflow=-1)
@@ -159,7 +167,7 @@ def _connection(url: str) -> Any:
         UnreachableError: PostgreSQL does not answer.
     """
     error: Exception | None = None
-    # The server may have closed a kept connection; the second try opens a new one.
+    # The server may have closed the connection that the pool kept. The second try opens a new one.
     for _ in range(2):
         try:
             connection = _pool(url).connect()

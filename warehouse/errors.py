@@ -1,4 +1,4 @@
-"""Errors of the sales database and of rows on their way into it."""
+"""Errors of the sales database, and of rows that cannot be loaded into it."""
 
 
 class WarehouseError(Exception):
@@ -10,7 +10,7 @@ class LoadError(WarehouseError):
 
 
 class UnreachableError(WarehouseError):
-    """PostgreSQL does not answer, or refuses the role."""
+    """PostgreSQL does not answer, or it refuses the role."""
 
 
 class ModelError(WarehouseError):

@@ -1,4 +1,4 @@
-"""Forecasts from the stored models: the database in, forecasts out.
+"""Forecasts from the models and the sales that the database holds.
 
 A `Forecaster` reads everything that forecasts of some stores from one origin depend on. The
 `forecasts` asset, the trace and what-if scenarios all forecast through it. Statements live in the
@@ -30,7 +30,7 @@ from warehouse.models import PooledVersion
 
 #: Computes rows from the feature rows of any number of stores.
 RowFunction = Callable[[pd.DataFrame], pd.DataFrame]
-#: Applies a `RowFunction` to rows: in this process, or on executors for groups of stores.
+#: Applies a `RowFunction` to rows, either in this process or on executors for groups of stores.
 Runner = Callable[[RowFunction, pd.DataFrame], pd.DataFrame]
 
 
@@ -41,16 +41,16 @@ def run_here(function: RowFunction, rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Forecaster:
-    """Stored models of some stores and what they may know at one origin.
+    """Stored models of some stores, and the data that they may use at one origin.
 
     Attributes:
-        origin: Last day whose sales are seen.
+        origin: Last day whose sales are used.
         version: The pooled model that the store models were shrunk to; None before the first.
-        pooled: The same, deserialized.
+        pooled: The pooled model, deserialized.
         store_models: The stores' models, one row per store.
         days: Day panel up to the origin.
         history: Feature rows up to the origin, as far back as a forecast looks.
-        future: Feature rows of the horizon, from the plan in force.
+        future: Feature rows of the horizon, from the current plan.
     """
 
     origin: date
@@ -77,11 +77,11 @@ class Forecaster:
         Args:
             transaction: The open transaction.
             store_models: Rows of `models.store_models` that share one pooled version.
-            origin: Last day whose sales may be seen.
+            origin: Last day whose sales may be used.
             horizon: Days ahead.
-            plan: Rows of the day panel without sales; they replace the stored plan of their store
-                and date. Nothing is written.
-            history_days: Days of feature rows to read; by default what the model looks back on.
+            plan: Rows of the day panel without sales. They replace the stored plan of their stores
+                and dates in the forecast; nothing is written.
+            history_days: Days of feature rows to read; by default the days that the models need.
 
         Raises:
             ModelError: A store's model has seen days after the origin, or this version of the
@@ -98,7 +98,7 @@ class Forecaster:
         history = sales.features(
             transaction, origin, stores, since=origin - timedelta(days=history_days)
         )
-        # Computed for all stores together: a day without a plan takes the promo of most stores.
+        # All stores are computed together, because a day without a plan takes most stores' promo.
         future = future_features(
             past,
             stored_plan if plan is None else _replaced(stored_plan, plan),
@@ -114,7 +114,7 @@ class Forecaster:
 
         Args:
             error_measure: The error measure that `point` minimizes.
-            run: Where to compute.
+            run: Runs the computation, by default in this process.
 
         Returns:
             The frame that `forecasting.prediction.forecast` describes.
@@ -157,10 +157,10 @@ def forecast(
 
     Args:
         transaction: The open transaction of a role that may read.
-        stores: The stores. One without a model up to the origin is left out.
-        origin: Last day whose sales may be seen.
-        plan: Rows of the day panel without sales that replace the stored plan of their store and
-            date, for a what-if; by default the stored plan alone.
+        stores: The stores. A store without a model up to the origin is left out.
+        origin: Last day whose sales may be used.
+        plan: For a what-if, rows of the day panel without sales that replace the stored plan of
+            their stores and dates. By default, the stored plan is used.
         horizon: Days ahead.
         error_measure: The error measure that `point` minimizes.
 
@@ -183,7 +183,7 @@ class ForecastBatch:
     """Forecasts that share an origin and a pooled model.
 
     Attributes:
-        origin: Last day that was seen.
+        origin: Last day whose sales were used.
         version: The pooled model's version; None before the first.
         issued: Stores whose forecasts were issued; those of all others are backtests.
         rows: The forecasts.
@@ -212,19 +212,19 @@ def write_period(
     """Forecast stores from their origins in a period, and write the forecasts.
 
     Args:
-        transaction: The open transaction; hold the period's lock.
-        stores: The stores. One without sales or without a model in the period gets no forecast.
+        transaction: The open transaction, which holds the period's lock.
+        stores: The stores. A store without sales or a model in the period gets no forecast.
         period: First and last day of the period.
         run_id: The Dagster run that the rows name.
-        until: Last day that may be seen, in the period.
-        issue: Append the forecasts of stores whose newest day is their origin to the issued ones.
-            All other forecasts replace the period's backtests.
+        until: Last day of the period whose sales may be used.
+        issue: Whether to issue the forecasts of stores whose newest day is their origin. All other
+            forecasts replace the period's backtests.
         horizon: Days ahead.
         error_measure: The error measure that `point` minimizes.
-        run: Where to compute.
+        run: Runs the computation, by default in this process.
 
     Returns:
-        What was written, one batch per origin and pooled model.
+        The written forecasts, one batch per origin and pooled model.
 
     Raises:
         ModelError: A store's model has seen days after the origin, or this version of the code
@@ -256,10 +256,10 @@ def fit(
 
     Args:
         transaction: The open transaction.
-        version: The pooled model to shrink to; None estimates what the stores share from
-            themselves.
-        origins: Last day that each store's model may see.
-        run: Where to compute.
+        version: The pooled model to shrink to. If None, the population is estimated from these
+            stores alone.
+        origins: Last day that each store's model may use.
+        run: Runs the computation, by default in this process.
 
     Returns:
         The frame of `fit_stores` with `pooled_version`.
@@ -298,7 +298,7 @@ def _write(
     period: tuple[date, date],
     run_id: str,
 ) -> None:
-    """Append issued forecasts; replace the backtests of all stores that were not issued."""
+    """Append the issued forecasts, and replace the backtests of all other stores."""
     replaced, backtests = set(stores), []
     for batch in batches:
         is_issued = batch.rows["store"].isin(batch.issued)

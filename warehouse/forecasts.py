@@ -1,6 +1,6 @@
-"""Statements that write forecasts: issued ones are appended, backtests are replaced.
+"""Statements that write forecasts, by appending issued forecasts and replacing backtests.
 
-Computing them lives in `forecaster.py`; reading one back lives in `trace.py`.
+Forecasts are computed in `forecaster.py`. `trace.py` reads a forecast back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from warehouse.connection import Transaction
 def issue(
     transaction: Transaction, rows: pd.DataFrame, refresh_id: str, model_version: str | None
 ) -> int:
-    """Append issued forecasts; the newest issue of a store is in force."""
+    """Append issued forecasts; a store's newest issue becomes its current forecast."""
     return transaction.insert(
         "forecasts",
         rows.assign(kind="issued", refresh_id=refresh_id, model_version=model_version),
@@ -58,7 +58,7 @@ def replace_backtest(
     """Replace the backtests of some stores whose origin lies in a period.
 
     Args:
-        transaction: The open transaction; hold the period's lock.
+        transaction: The open transaction, which holds the period's lock.
         rows: The new backtests, with their `model_version`; None when there are none.
         stores: The stores to replace.
         period: First and last day of the origins to replace.

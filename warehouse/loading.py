@@ -51,7 +51,7 @@ def load(
     calendar: tuple[date, date | None],
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Loaded:
-    """Load stores, sales and planned days in one transaction; the same content loads once.
+    """Load stores, sales and planned days in one transaction; equal sales load only once.
 
     Args:
         warehouse: The database.
@@ -59,7 +59,7 @@ def load(
         sales: One row per store and day with sales, with `DAY_COLUMNS`.
         plans: One row per store and planned day, with `PLANNED_DAY_COLUMNS`; `open` may be missing.
         as_of: The event time of the rows; by default each row's own date.
-        calendar: First and last day that the partitions cover; a last day of None is open-ended.
+        calendar: First and last day that the partitions cover; None means that there is no end.
         on_rows: Called with the number of sales rows written so far in this call.
 
     Raises:
@@ -92,7 +92,7 @@ def load(
 
 
 def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.DataFrame:
-    """Return the planned days: those of test.csv, and the held-back days of train.csv.
+    """Return the planned days: all days of test.csv, and the held-back days of train.csv.
 
     Args:
         train: Days with sales.
@@ -105,7 +105,7 @@ def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.
 
 
 def content_hash(sales: pd.DataFrame) -> str:
-    """Return the SHA-256 of the rows in their order, whatever the file's name or compression."""
+    """Return the SHA-256 of the rows in their order; a file's name and compression don't matter."""
     digest = hashlib.sha256()
     for name in DAY_COLUMNS:
         column = sales[name]
@@ -120,16 +120,16 @@ def content_hash(sales: pd.DataFrame) -> str:
 
 
 def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> int:
-    """Store planned days unless a later plan is known, and record what that makes stale.
+    """Store planned days unless a later plan is stored, and record the change of their stores.
 
     Args:
         transaction: The open transaction.
-        plans: store, date, open, promo, state_holiday, school_holiday, event_time.
-        note: Whether to add a change for what the plans make stale. A refresh passes False, since
-            it works on the events that the plans came from.
+        plans: Columns store, date, open, promo, state_holiday, school_holiday, event_time.
+        note: Whether to add a change for the stores whose plans differ. A refresh passes False,
+            because it already handles the events that brought the plans.
 
     Returns:
-        The number of days whose plan differs from what was known.
+        The number of days whose plan is new or differs from the stored one.
     """
     if plans.empty:
         return 0
@@ -271,7 +271,7 @@ def _event_times(dates: pd.Series, as_of: datetime | None) -> pd.Series:
 
 
 def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:
-    # A planned day lies ahead. An event sent today must still be able to replace its plan.
+    # A planned day lies ahead. An event that is sent today must be able to replace the day's plan.
     times, now = _event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
     times = times.where(times <= now, now)
     return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)

@@ -1,6 +1,6 @@
 """Statements on pooled models, which never change, and on the stores' coefficients by period.
 
-Fitting models lives in `forecasting/models`; forecasting with stored ones lives in `forecaster.py`.
+Models are fitted in `forecasting/models`. Stored models forecast in `forecaster.py`.
 """
 
 import json
@@ -34,9 +34,9 @@ class Champion:
     """The pooled model that serves, without the model itself.
 
     Attributes:
-        version: Its version.
-        recipe: How it was made.
-        metrics: Its accuracy on past origins, by name.
+        version: The model's version.
+        recipe: The model's recipe.
+        metrics: The model's accuracy on past origins, by name.
     """
 
     version: str
@@ -102,7 +102,7 @@ def pooled_for(transaction: Transaction, origin: date) -> PooledVersion | None:
 
 
 def champion(transaction: Transaction) -> Champion | None:
-    """Return what is known of the newest readable pooled model; None before the first.
+    """Return the newest readable pooled model without its bytes; None before the first.
 
     The model itself, several megabytes with trees, is not read.
     """
@@ -149,10 +149,10 @@ def by_pooled_version(
 
     Args:
         transaction: The open transaction.
-        origins: Last day that each store's model may see.
+        origins: Last day that each store's model may use.
 
     Yields:
-        A pooled model, or None for stores without one, and the origins of its stores.
+        A pooled model (None for stores that no pooled model serves), and its stores' origins.
     """
     groups: dict[str | None, dict[int, date]] = {}
     versions: dict[str | None, PooledVersion | None] = {}
@@ -233,7 +233,7 @@ def store_models(
 
 
 def store_models_at(transaction: Transaction, stores: Sequence[int], origin: date) -> pd.DataFrame:
-    """Return the newest model of each store that saw nothing after an origin."""
+    """Return the newest model of each store among those that have seen no day after an origin."""
     return transaction.frame(
         """
         SELECT DISTINCT ON (store)

@@ -1,14 +1,14 @@
 """Deletion of rows past their retention.
 
-This role may not delete by itself. It calls functions that belong to the owner of the schema; they
-live in `migrations/versions`.
+The assets' role may not delete these rows itself. It calls functions that belong to the owner of
+the schema. The functions live in `migrations/versions/0006_retention.py`.
 """
 
 from warehouse.connection import Transaction
 
 
 def remove_superseded_events(transaction: Transaction, days: int) -> int:
-    """Delete superseded events of old days; return how many.
+    """Delete superseded events of old days; return the number of events.
 
     Args:
         transaction: The open transaction.
@@ -18,7 +18,7 @@ def remove_superseded_events(transaction: Transaction, days: int) -> int:
 
 
 def remove_old_origins(transaction: Transaction, days: int) -> int:
-    """Delete issued forecasts from old origins; return how many rows.
+    """Delete issued forecasts from old origins; return the number of rows.
 
     A store's newest origin is always kept.
 

@@ -39,7 +39,7 @@ def raw_events(
         stores: The stores to read.
         first_day: The first day.
         last_day: The last day.
-        plans_until: The last day of plans; by default `last_day`.
+        plans_until: The last day for plans; by default `last_day`.
     """
     return transaction.frame(
         """
@@ -87,7 +87,7 @@ def newest_days(
     """
     if table not in ("raw_sales", "cleaned_sales"):
         raise ValueError(f"table is {table!r}; raw_sales or cleaned_sales expected")
-    # Nearly every store has sales in the last weeks. Earlier months are read only for the others.
+    # Nearly every store has sales in the last weeks. Only the other stores need earlier days.
     newest: dict[int, date] = {}
     missing = list(stores)
     last = transaction.value(
@@ -124,7 +124,7 @@ def replace_days(
     """Replace the rows of some stores and days in a table.
 
     Args:
-        transaction: The open transaction; hold the periods' locks.
+        transaction: The open transaction, which holds the periods' locks.
         table: `cleaned_sales` or `features`.
         rows: All rows of those stores and days.
         stores: The stores to replace.
@@ -159,8 +159,9 @@ def day_panel(
         sales_until: Last day whose sales and customers are read; later days have their plan only.
 
     Returns:
-        One row per store and known day: store, date, day_of_week, sales and customers (NaN where
-        not known), open, promo, state_holiday, school_holiday; sorted by store and date.
+        One row per store and day with sales or a plan: store, date, day_of_week, sales and
+        customers (NaN where unknown), open, promo, state_holiday, school_holiday; sorted by store
+        and date.
     """
     return transaction.frame(
         """
@@ -206,12 +207,12 @@ def known_plan(
 def known_at(
     transaction: Transaction, stores: Sequence[int], origin: date, horizon: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the past days and the plan that are needed to compute features for the horizon.
+    """Return the past days and the plan from which the features of the horizon are computed.
 
     Args:
         transaction: The open transaction.
         stores: The stores to read.
-        origin: Last day whose sales may be seen.
+        origin: Last day whose sales may be used.
         horizon: Days ahead.
 
     Returns:

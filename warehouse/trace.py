@@ -1,4 +1,4 @@
-"""Lineage of a forecast: its row, the refresh that wrote it, and the offsets seen by then.
+"""Lineage of a forecast: its row, the refresh that wrote it, and the offsets that it includes.
 
 The effects of its regressors live in `forecasting/explanation.py`.
 """
@@ -18,9 +18,9 @@ class Refresh:
 
     Attributes:
         started_at: When it claimed its changes.
-        finished_at: When its forecasts were in force.
+        finished_at: When its forecasts became current.
         changes: Number of changes that it claimed.
-        next_offsets: First offset not yet seen, by (topic, topic id, topic-partition).
+        next_offsets: First offset that it does not include, by (topic, topic id, topic-partition).
     """
 
     started_at: datetime
@@ -32,7 +32,7 @@ class Refresh:
 def forecast(
     transaction: Transaction, store: int, day: date, origin: date | None = None
 ) -> dict[str, Any]:
-    """Return the forecast of a store and day: an issued one before a backtest, the newest first.
+    """Return the newest forecast of a store and day, preferring issued forecasts to backtests.
 
     Args:
         transaction: The open transaction.
@@ -44,7 +44,7 @@ def forecast(
         The row of `forecasts`.
 
     Raises:
-        NotFoundError: There is none; the message says which exist.
+        NotFoundError: There is no such forecast; the message says which forecasts exist.
     """
     rows = transaction.rows(
         """

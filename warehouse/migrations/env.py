@@ -1,4 +1,4 @@
-"""Entry point of Alembic: runs the migrations as the owner of the sales schema.
+"""Entry point of Alembic, which runs the migrations as the owner of the sales schema.
 
 The migrations themselves live in `versions`.
 """
@@ -26,7 +26,7 @@ def run() -> None:
         )
     engine = create_engine(url)
     with engine.begin() as connection:
-        # One migration at a time: two starting stacks would otherwise race for the version table.
+        # Without this lock, two starting stacks would race for the version table.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('sales.migrations'))"))
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         context.configure(connection=connection, version_table_schema=SCHEMA)

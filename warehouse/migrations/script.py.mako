@@ -9,10 +9,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     ${downgrades if downgrades else "pass"}

@@ -1,7 +1,7 @@
-"""The stream's side: streams, offsets, raw sales, quarantine, changes, and what it must know.
+"""The stream's tables: streams, offsets, raw sales, quarantine, changes, stores and planned days.
 
-Tables that grow for ever are range-partitioned by month, so that a partition of the asset graph
-reads and replaces one child table, and so that retention drops tables instead of rows.
+The raw sales grow for ever, so they are range-partitioned by month: a month of the asset graph
+reads one child table.
 """
 
 from alembic import op
@@ -175,10 +175,10 @@ DROP TABLE sales.planned_days, sales.stores, sales.changes, sales.quarantined_ev
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)

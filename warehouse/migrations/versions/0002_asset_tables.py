@@ -1,4 +1,4 @@
-"""The assets' side: cleaned sales, features, models, forecasts, and refreshes."""
+"""The assets' tables: cleaned sales, features, models, forecasts, and refreshes."""
 
 from alembic import op
 
@@ -179,10 +179,10 @@ DROP TABLE sales.forecasts, sales.refreshes, sales.models, sales.pooled_models,
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)

@@ -1,4 +1,4 @@
-"""Accuracy: forecasts against what happened, by lead time."""
+"""Accuracy: forecasts compared with the actual sales, by lead time."""
 
 from alembic import op
 
@@ -72,10 +72,10 @@ DROP TABLE sales.forecast_accuracy;
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)

@@ -1,4 +1,4 @@
-"""Pooled models know the format of their bytes, and their place in MLflow's registry."""
+"""Columns of pooled models for the format of their bytes and their version in MLflow's registry."""
 
 from alembic import op
 
@@ -25,10 +25,10 @@ ALTER TABLE sales.pooled_models DROP COLUMN format, DROP COLUMN mlflow_version;
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)

@@ -1,4 +1,4 @@
-"""A store that fails in a refresh stays open by itself, with its reason and its next try."""
+"""Isolation of failed stores, each with an open change of its own, its error and its next try."""
 
 from alembic import op
 
@@ -27,10 +27,10 @@ ALTER TABLE sales.changes DROP COLUMN tries, DROP COLUMN not_before, DROP COLUMN
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)

@@ -1,7 +1,8 @@
-"""Retention: superseded events and issued forecasts of old origins may go, by these rules alone.
+"""Retention: two functions that delete superseded events and issued forecasts from old origins.
 
-The assets' role can delete neither: it may call two functions of the owner, which refuse what is
-young and keep what counts.
+The assets' role may not delete these rows itself. It may call the functions, which run with the
+rights of their owner. They refuse a retention of less than 366 days. They never delete the event
+that counts for a day, nor the forecasts from a store's newest origin.
 """
 
 from alembic import op
@@ -92,10 +93,10 @@ DROP TABLE sales.removed_events;
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)
