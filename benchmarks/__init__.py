@@ -1,7 +1,7 @@
-"""Benchmarks, each beside its peers or an earlier state in one run; `make help` lists them.
+"""Benchmarks that measure this project and its peers in one run; `make help` lists them.
 
-No benchmark trains a challenger, unless FORECAST_CHALLENGER names one: it would share the cores
-with what is measured.
+A benchmark trains a challenger only if FORECAST_CHALLENGER names one or if the training is part of
+what it measures. Otherwise the training would share the cores with the measured work.
 """
 
 import os
@@ -10,5 +10,5 @@ from forecasting.threads import limit_blas_threads
 from local_stack.environment import NO_CHALLENGER
 
 limit_blas_threads()
-# Services inherit what the stack's own contract does not name.
+# Services inherit the variables that the stack's own contract does not name.
 os.environ.setdefault(*NO_CHALLENGER)

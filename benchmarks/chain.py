@@ -1,6 +1,6 @@
-"""A running stack with a chain of stores: its history is forecast, and more days can be sent.
+"""A running stack with a chain of stores that has its first forecasts and more days to send.
 
-What is measured on it is in `benchmarks.freshness` and `benchmarks.pages`.
+The measurements on it are in `benchmarks.freshness`, `benchmarks.idle` and `benchmarks.pages`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from streaming_job.producer import produce
 #: The last day of made-up sales.
 LAST_DAY = date(2015, 6, 19)
 POLL_SECONDS = 0.05
-#: How long to wait for anything before the benchmark fails.
+#: Seconds to wait for a condition before the benchmark fails.
 PATIENCE_SECONDS = 900.0
 
 _UNFINISHED_REFRESHES = """
@@ -63,7 +63,7 @@ class Chain:
         return time.time()
 
     def send_alone(self, rows: pd.DataFrame) -> float:
-        """Send events once no refresh runs; return when the last one was acknowledged."""
+        """Send events once no refresh runs; return the time of the last acknowledgement."""
         self.wait(self.is_idle, "the end of the previous refresh")
         return self.send(rows)
 
@@ -76,7 +76,7 @@ class Chain:
         """Wait for a condition.
 
         Raises:
-            SystemExit: It did not hold within `PATIENCE_SECONDS`.
+            SystemExit: The condition did not hold within `PATIENCE_SECONDS`.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not done():
@@ -89,7 +89,10 @@ class Chain:
         return not self.report.progress().open_changes
 
     def is_idle(self) -> bool:
-        """Return whether no refresh runs; its work after the forecasts would slow the next day."""
+        """Return whether no refresh runs.
+
+        A refresh still works after its forecasts, which would slow down the next day's refresh.
+        """
         results = self.dagster(_UNFINISHED_REFRESHES)["runsOrError"]["results"]
         return not results
 
@@ -114,7 +117,7 @@ def forecast_chain(
         stores: Number of made-up stores.
         history_days: Number of made-up days that are history.
         live_days: Number of days that can be sent.
-        folder: Where to work.
+        folder: Folder for the stack and the data.
     """
     if data is None:
         data = folder / "data"

@@ -1,6 +1,6 @@
-"""Helpers of several benchmarks: a scratch folder, a run over a range, a line of output.
+"""Helpers of several benchmarks: a scratch folder, the tags of a run, and a line of output.
 
-A whole running chain of stores is in `benchmarks.chain`.
+A running stack with a chain of stores is in `benchmarks.chain`.
 """
 
 import tempfile

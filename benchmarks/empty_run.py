@@ -1,7 +1,7 @@
-"""A code location with one job that does nothing: what a run costs before it computes anything.
+"""A code location with one empty job, which shows what a run costs before it computes anything.
 
-Its sensor requests one run after the other. `benchmarks.freshness` starts a daemon on this module
-and measures the runs; nothing else uses it.
+Its sensor requests one run after the other. Only `benchmarks.freshness` uses this module. It starts
+a daemon on the module and measures the runs.
 """
 
 import dagster as dg
@@ -24,7 +24,7 @@ def empty() -> None:
 
 @dg.sensor(job=empty, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
 def one_after_another(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Request a run when the one before has ended."""
+    """Request a run when the previous run has ended."""
     instance = context.instance
     unfinished = dg.RunsFilter(job_name=JOB, statuses=NOT_FINISHED_STATUSES)
     if instance.get_runs_count(unfinished):

@@ -50,7 +50,7 @@ Forecast = Callable[[pd.DataFrame, Window], pd.DataFrame]
 
 
 def ours(recipe: Literal["ridge", "stack"]) -> Forecast:
-    """Return the forecaster of this system with one of its recipes."""
+    """Return this system's forecaster with one of the recipes."""
 
     def run(days: pd.DataFrame, window: Window) -> pd.DataFrame:
         out = forecast_window(days, window, recipe=recipe, threads=THREADS)
@@ -98,7 +98,7 @@ def mlforecast(days: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 
 def autoets(days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Forecast with AutoETS (7-day season); a store's weekday median replaces its closed days."""
+    """Forecast with AutoETS (7-day season), with weekday medians in place of closed days."""
     from statsforecast import StatsForecast
     from statsforecast.models import AutoETS
 
@@ -171,7 +171,7 @@ FORECASTERS: tuple[tuple[str, Forecast, str | None, bool], ...] = (
 
 
 def _measure(name: str, days: pd.DataFrame, window: Window, pipe: Any) -> None:
-    """Run one forecaster; send its forecasts, seconds and peak MB through the pipe."""
+    """Run one forecaster; send the forecasts, the seconds and the peak MB through the pipe."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     forecaster = next(run for label, run, _, _ in FORECASTERS if label == name)
@@ -188,7 +188,7 @@ def in_a_process(
     """Run one forecaster in a separate process, to measure its peak memory alone.
 
     Returns:
-        Its forecasts, its seconds and its peak memory in MB.
+        The forecasts, the seconds that they took, and the peak memory in MB.
 
     Raises:
         RuntimeError: The process ended without a result.
@@ -239,7 +239,7 @@ ABLATION_EVERY = 3
 
 
 def ablation(days: pd.DataFrame, windows: list[Window]) -> pd.DataFrame:
-    """Measure the mean WAPE of the linear model, whole and without each of its parts.
+    """Measure the mean WAPE of the whole linear model, and of the model without each of its parts.
 
     Args:
         days: Day panel.
@@ -315,7 +315,7 @@ def _without_parts(
     rows: npt.NDArray[np.int64],
     terms: npt.NDArray[np.float64],
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Leave out the level, all half-lives but one, or the stores' coefficients; forecast rows."""
+    """Forecast rows without the level, with one half-life, or without the stores' coefficients."""
     from forecasting.models.at_origin import ridge_terms
     from forecasting.models.moments import HALF_LIFE_WEIGHTS
     from forecasting.models.store_fit import linear_terms
@@ -376,7 +376,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--end", type=pd.Timestamp, default=pd.Timestamp("2015-06-19"))
     parser.add_argument("--only", help="comma-separated prefixes of forecaster names")
     parser.add_argument(
-        "--ablation", action="store_true", help="instead, score the linear model without its parts"
+        "--ablation",
+        action="store_true",
+        help="score the linear model without each of its parts instead",
     )
     options = parser.parse_args(arguments)
     days = read_days(options.data)

@@ -1,10 +1,10 @@
-"""Freshness: seconds from a day's last event to the forecasts that have seen it, day after day.
+"""Freshness: the seconds from a day's last event to the forecasts that include the day's sales.
 
 `python -m benchmarks.freshness --days 20` starts the whole stack on made-up sales of 1,115 stores
 (or on Kaggle's files in `--data`) and sends one day after the other. Then it corrects single stores
-and sends ten days at once. Then it sends a few more days on Dagster's stock settings, with the same
-assets and the same data, and at the end a few while a challenger is trained. The last line is one
-JSON object.
+and sends ten days at once. Then it sends more days on Dagster's stock settings, with the same
+assets and the same data. At the end, it sends more days while a challenger is trained. The last
+line is one JSON object.
 
 The durations:
 
@@ -60,14 +60,14 @@ _RUNS = """
 
 @dataclass(frozen=True)
 class DayTimes:
-    """How long one refresh took to make forecasts visible.
+    """Seconds that one refresh took to make forecasts visible, in total and by part.
 
     Attributes:
         total: Seconds from the acknowledgement to the commit of the forecasts.
-        stream: Seconds until the last event was in PostgreSQL.
-        sensor: Seconds from there until the sensor's run was created.
-        start: Seconds from there until the run claimed its changes.
-        assets: Asset -> its seconds.
+        stream: Seconds from the acknowledgement until the last event was in PostgreSQL.
+        sensor: Seconds from then until the sensor's run was created.
+        start: Seconds from then until the run claimed its changes.
+        assets: Asset -> seconds that it took.
     """
 
     total: float
@@ -101,7 +101,7 @@ class Measurements:
 
 
 def measure_days(chain: Chain, days: list[date], label: str) -> list[DayTimes]:
-    """Send one day after the other; return the times of each."""
+    """Send one day after the other; return the times of each day."""
     times = []
     for day in days:
         acknowledged = chain.send_alone(chain.plan.rows_of(day))
@@ -113,7 +113,7 @@ def measure_days(chain: Chain, days: list[date], label: str) -> list[DayTimes]:
 
 
 def measure_corrections(chain: Chain, day: date) -> list[float]:
-    """Correct one store's sales of a day, then another's; return seconds to new forecasts."""
+    """Correct a day's sales of one store after the other; return the seconds to new forecasts."""
     rows = chain.plan.rows_of(day)
     rows = rows[rows["Sales"] > 0]
     seconds = []
@@ -136,7 +136,7 @@ def _measure_correction(chain: Chain, row: pd.DataFrame) -> float:
 
 
 def measure_burst(chain: Chain, days: list[date]) -> int:
-    """Send several days at once; return how many refreshes they took."""
+    """Send several days at once; return the number of refreshes that they took."""
     before = _count_refreshes(chain)
     acknowledged = chain.send(pd.concat([chain.plan.rows_of(day) for day in days]))
     chain.wait_for_forecasts(days[-1])
@@ -147,10 +147,10 @@ def measure_burst(chain: Chain, days: list[date]) -> int:
 
 
 def measure_beside_training(chain: Chain, days: list[date]) -> list[DayTimes]:
-    """Send days while a challenger is trained; return the times of those that ended before it did.
+    """Send days while a challenger is trained; return the times of days that ended before it.
 
     Raises:
-        SystemExit: The training ended before a single day did.
+        SystemExit: The training ended before the forecasts of the first day.
     """
 
     def is_training() -> bool:
@@ -165,7 +165,9 @@ def measure_beside_training(chain: Chain, days: list[date]) -> list[DayTimes]:
             break
         times += seconds
     if not times:
-        raise SystemExit("the challenger's training ended before a day's forecasts did")
+        raise SystemExit(
+            "the challenger's training ended before the first day's forecasts: use more stores"
+        )
     return times
 
 
@@ -200,9 +202,9 @@ def _newest_refresh(chain: Chain, acknowledged: float) -> DayTimes:
 
     Args:
         chain: The chain.
-        acknowledged: When Kafka had the last event (epoch seconds).
+        acknowledged: When Kafka acknowledged the last event (epoch seconds).
     """
-    # The polling is coarser than what it waits for, so the database's own times count.
+    # The polling is too coarse to measure with, so the times come from the database.
     refresh = chain.row(
         "SELECT refresh_id, started_at, finished_at, timings FROM sales.refreshes "
         "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"

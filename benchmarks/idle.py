@@ -1,4 +1,4 @@
-"""What a running stack costs while nothing happens: processor time and memory, by service.
+"""The processor time and the memory of a running stack while nothing happens, by service.
 
 `python -m benchmarks.idle` starts the whole stack on 60 made-up stores, waits until the first
 refresh, training and forecasts have finished, then samples the process tree of every service for
@@ -22,7 +22,7 @@ from local_stack.http import graphql
 from local_stack.stack import Stack
 
 HISTORY_DAYS = 800
-#: Days kept back as live ones; they are never sent.
+#: Days that are kept back as live days; they are never sent.
 LIVE_DAYS = 1
 #: Seconds without any run before the stack counts as idle: longer than every sensor's interval.
 QUIET_SECONDS = 75.0
@@ -44,7 +44,7 @@ def process_tree(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(tree: list[psutil.Process]) -> float:
-    """Return the processor time of a tree so far, with that of descendants that have ended.
+    """Return the processor time of a tree so far, including descendants that have ended.
 
     The kernel adds a process's time to its parent's `children` counters once the parent has
     waited for it, so short-lived processes between two samples are not lost.
@@ -60,7 +60,7 @@ def cpu_seconds(tree: list[psutil.Process]) -> float:
 
 
 def memory_bytes(tree: list[psutil.Process]) -> int:
-    """Return a tree's proportional memory: pages that several processes share count once."""
+    """Return a tree's proportional memory, in which pages that processes share count once."""
     total = 0
     for process in tree:
         try:
@@ -95,7 +95,7 @@ def sample(pids: Mapping[str, int], seconds: float) -> dict[str, dict[str, float
 
     Args:
         pids: Service -> its main process.
-        seconds: How long.
+        seconds: How long to sample.
 
     Returns:
         Service -> `cpu_cores` (mean), `memory_mb` (mean) and `processes` (at the end).

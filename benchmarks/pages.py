@@ -1,10 +1,10 @@
-"""Opening times of Dagster's pages for a whole chain, in a browser.
+"""Seconds that Dagster's pages of a whole chain take to open in a browser.
 
 `python -m benchmarks.pages` starts the whole stack on made-up sales of 1,115 stores over 31 months
-(34,565 partitions per asset). In headless Chromium it opens an asset's partitions and the lineage:
-with an empty cache and again, while nothing runs, while refreshes run, and right after them. A page
-is open when it shows the number of partitions, or the last asset of the lineage. The last line is
-one JSON object.
+(34,565 partitions per asset). In headless Chromium it opens the page of an asset's partitions and
+the page of the lineage. It opens them with an empty cache, again while nothing runs, while
+refreshes run, and right after them. A page is open when it shows the number of partitions, or the
+last asset of the lineage. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ASSET = "cleaned_sales"
-#: Days before the live ones. Sales begin on 1 January 2013; with the planned days, 31 months.
+#: Days before the live days. Sales begin on 1 January 2013; with the planned days, the calendar has
+#: 31 months.
 HISTORY_DAYS = 897
 #: Days that are sent, with one refresh each.
 DAYS = 3
-#: How often a page is opened again while nothing runs.
+#: Number of times that a page is opened again while nothing runs.
 AGAIN = 5
 PATIENCE_MS = 60_000
 
@@ -72,7 +73,7 @@ class Pages:
     """The pages to open, with the text that shows that they are open."""
 
     def __init__(self, chain: Chain) -> None:
-        """Look up how many partitions there are.
+        """Look up the number of partitions.
 
         Args:
             chain: A chain with its first forecasts.

@@ -1,10 +1,10 @@
 """The cost of Dagster's records: milliseconds per materialization of one run over a range.
 
 `python -m benchmarks.partitions` runs four assets that compute nothing, on Dagster's PostgreSQL
-storage, over 1,115, 11,150 and 34,565 partitions (1, 10 and 31 months of 1,115 stores). It runs
-them in two ways: "here" reports partitions as this project does, with its two batching settings;
-"stock" is what an asset does by default, without them. Runs of more than `--stock-limit`
-partitions leave the stock way out, because it takes too long. The last line is one JSON object.
+storage, over 1,115, 11,150 and 34,565 partitions (1, 10 and 31 months of 1,115 stores). It runs the
+assets in two ways. "here" reports partitions as this project does, with two batching settings.
+"stock" reports them as an asset does by default, without these settings. Above `--stock-limit`
+partitions, the stock way is left out, because it takes too long. The last line is one JSON object.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WAYS = ("here", "stock")
 
 
 def definitions(way: str) -> Any:
-    """Return four assets in a row, by month and store, in one job."""
+    """Return one job with a chain of four assets, partitioned by month and store."""
     from forecast_assets.defs.asset_options import ROWLESS
     from forecast_assets.defs.reporting import output_without_partitions, report
     from forecast_assets.defs.row_counts import ROW_COUNT
@@ -86,7 +86,7 @@ def run_once(way: str, months: int) -> dict[str, float]:
 
 
 def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
-    """Run every way in a process and a database of its own; return the JSON object."""
+    """Run each way with a process and a database of its own; return the JSON object."""
     results: dict[tuple[str, int], dict[str, float]] = {}
     say(f"{ASSETS} assets, one run; {os.cpu_count()} cores")
     say(f"{'partitions':>10} {'way':6} {'seconds':>8} {'ms per materialization':>23}")
@@ -109,7 +109,7 @@ def compare(stock_limit: int, folder: Path) -> dict[str, Any]:
 
 
 def _run_apart(way: str, months: int, folder: Path) -> dict[str, float]:
-    """Run one way in a process and a database of its own."""
+    """Run one way with a process and a database of its own."""
     from forecast_assets.settings import DAGSTER_BATCHING
 
     with Stack.temporary(folder, {"postgres"}) as stack:

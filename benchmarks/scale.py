@@ -5,8 +5,9 @@ Dagster's PostgreSQL storage. Each step runs in a separate process, so that its 
 are measured alone. At the end it measures the size of the sales database. The last line is one JSON
 object.
 
-`python -m benchmarks.scale --backtest [DATA]` measures one run over twelve months of 1,115 stores
-instead, on made-up sales or on Kaggle's files. Its pooled model is trained before those months.
+`python -m benchmarks.scale --backtest [DATA]` measures one backtest over twelve months of 1,115
+stores instead, on made-up sales or on Kaggle's files. The pooled model is trained before the twelve
+months.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _load_one_more_day(folder: Path) -> None:
 
 
 def steps(stores: int, folder: Path) -> dict[str, Callable[[], None]]:
-    """Return the steps by name, in order; `MEASURED` lists the ones that are reported."""
+    """Return the steps by name, in order; `MEASURED` lists the steps that are reported."""
     last = f"|{stores}"
     return {
         "partitions": lambda: _add_partitions(stores),
@@ -255,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--factors", type=int, nargs="*", default=list(FACTORS))
     parser.add_argument(
-        "--backtest", nargs="?", const="", metavar="DATA", help="instead, twelve months in one run"
+        "--backtest", nargs="?", const="", metavar="DATA", help="backtest twelve months instead"
     )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--stores", type=int, help=argparse.SUPPRESS)

@@ -1,11 +1,11 @@
 """The embedded stack on Dagster's stock settings, for a comparison in the same run.
 
-"Stock" is `dagster.yaml` with two of its entries taken out, the storage and the run launcher, so
-that dagster-postgres's own storage and Dagster's default launcher take their places; and both event
-settings at Dagster's defaults. Everything else stays: assets, data, services, run queue, sensors.
+"Stock" means three differences: dagster-postgres's own storage, Dagster's default run launcher, and
+both event settings at Dagster's defaults. All else stays the same: the rest of `dagster.yaml`, the
+assets, the data, the services, the run queue and the sensors.
 
-`benchmarks.freshness` measures both. The cost of the event settings alone is in
-`benchmarks.partitions`.
+`benchmarks.freshness` measures this project's settings and the stock settings.
+`benchmarks.partitions` measures the cost of the event settings alone.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from local_stack.processes import Command, Record
 from local_stack.stack import SERVICES, Stack
 from local_stack.stream import NAME as STREAM
 
-#: Dagster's own defaults. They must be set: the assets' definitions fill in what is absent.
+#: Dagster's own defaults. They must be set, because the assets' definitions set absent variables.
 STOCK_EVENT_SETTINGS = {
     "DAGSTER_EVENT_BATCH_SIZE": "0",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "false",
@@ -45,7 +45,7 @@ class StockDagster(Dagster):
     """The embedded Dagster with an instance of stock settings."""
 
     def prepare(self) -> None:
-        """Write the instance's settings in place of the link to the repository's."""
+        """Write the instance's settings in place of the link to the repository's `dagster.yaml`."""
         self.home.mkdir(parents=True, exist_ok=True)
         file = self.home / "dagster.yaml"
         file.unlink(missing_ok=True)
@@ -53,14 +53,14 @@ class StockDagster(Dagster):
 
 
 class SwitchableStack(Stack):
-    """A stack that can restart its Dagster on other settings and keep its data."""
+    """A stack that can restart Dagster's services on other settings and keep the data."""
 
     #: Variables that differ from the contract's.
     overrides: Mapping[str, str] = MappingProxyType({})
 
     @property
     def environment(self) -> dict[str, str]:
-        """The contract's variables, with the settings in force."""
+        """The contract's variables, with the current overrides."""
         return super().environment | self.overrides
 
     def switch_to_stock(self) -> None:
@@ -80,7 +80,7 @@ class SwitchableStack(Stack):
         self.start_services(SERVICES)
 
     def start_empty_runs(self) -> Record:
-        """Replace the daemon with one that requests empty runs, one after the other."""
+        """Replace the daemon by another that requests empty runs, one after the other."""
         self.stop_service(DAEMON)
         return self.processes.start(
             Command(

@@ -21,7 +21,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run the comparison, or with `--way` one way in this process."""
+    """Compare the ways, or run only the one that `--way` names in this process."""
     arguments = _arguments()
     if arguments.way:
         result = run_way(arguments.way, arguments.events)

@@ -22,9 +22,9 @@ from local_stack.stack import Stack
 
 #: Events per batch of the latency measurement: a day of every store.
 LATENCY_BATCH = STORES
-#: Batches before the measured ones: they wait for Spark to start and to compile.
+#: Batches that are sent before the measured ones, while Spark starts and compiles.
 LATENCY_WARM_UP = 3
-#: The peers' ratios in the JSON object, by the way that each divides by.
+#: Ratio in the JSON object -> the way whose rate it divides by.
 _RATIOS = {
     "vs_noop": "noop",
     "vs_spark_jdbc": "jdbc_tuned",
@@ -56,8 +56,8 @@ class Bench:
         """Create a database and return the environment of a process that fills it.
 
         Args:
-            name: The database's name. The stream uses its own role; the peers need more rights,
-                so they use the owner's.
+            name: The database's name. The stream uses its own role. The peers need more rights, so
+                they use the owner's role.
             topic: The topic to read.
         """
         self.stack.postgres.create_sales_database(name)
@@ -84,7 +84,7 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
     """Run every way in turn on one stack.
 
     Args:
-        events: The number of events that each way takes.
+        events: The number of events that each way ingests.
         ways: Names in `WAYS`.
         latency_batches: Batches of the latency measurement; 0 leaves it out.
 
@@ -110,7 +110,7 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
 
 
 def _run_in_process(way: str, events: int, environment: dict[str, str]) -> dict[str, float] | None:
-    """Return a way's figures, or None (and say why) if it fails."""
+    """Return a way's figures; if it fails, print the reason and return None."""
     completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.ingest", "--way", way, "--events", str(events)],
         env=environment,
@@ -119,7 +119,7 @@ def _run_in_process(way: str, events: int, environment: dict[str, str]) -> dict[
         check=False,
     )
     if completed.returncode:
-        say(f"{way}: failed: {completed.stderr.strip().splitlines()[-1:]}")
+        say(f"{way} failed: {completed.stderr.strip().splitlines()[-1:]}")
         return None
     figures: dict[str, float] = json.loads(completed.stdout.strip().splitlines()[-1])
     return figures
@@ -170,7 +170,7 @@ def _wait_until_stored(
     while connection.execute(stored).fetchone() != (events,):
         time.sleep(0.02)
         if process.poll() is not None:
-            raise SystemExit("the stream ended by itself")
+            raise SystemExit("the stream ended before it had stored all events")
 
 
 def _summary(events: int, results: Results, latencies: list[float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The ways that are a plain consumer in one process: poll, parse, write, commit offsets."""
+"""The ways that use a plain consumer, which polls, parses, writes and commits in one process."""
 
 import json
 import time
@@ -20,7 +20,7 @@ def consumer_way(way: str, settings: Any, events: int) -> dict[str, float]:
     Args:
         way: `sqlalchemy` or `psycopg_copy`.
         settings: The stream's settings.
-        events: The number of events to take.
+        events: The number of events to write.
     """
     from kafka import KafkaConsumer
 

@@ -1,4 +1,4 @@
-"""Flink's installation, command and SQL script; `processes` runs them.
+"""Flink's installation, its command and its SQL script, which `processes.py` runs.
 
 Flink is installed from the Python package of its Java libraries, in a separate virtual environment.
 Its connectors come from Maven Central. Its SQL client runs the query in one process.

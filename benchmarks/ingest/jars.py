@@ -1,4 +1,4 @@
-"""The peers' jars, fetched once by the Ivy that PySpark ships. Flink itself is in `flink`."""
+"""The peers' jars, which PySpark's Ivy fetches once. Flink itself is installed in `flink.py`."""
 
 import subprocess
 from pathlib import Path
@@ -21,7 +21,7 @@ def peer_jars(way: str) -> Path:
     """Return the jar or the folder of jars that a way needs; fetch them if they are missing.
 
     Raises:
-        subprocess.CalledProcessError: They cannot be fetched; `stderr` says why.
+        subprocess.CalledProcessError: Ivy cannot fetch the jars; `stderr` says why.
     """
     if way.startswith("jdbc"):
         folder = _fetch(JARS / "bench-jdbc", [_JDBC_DRIVER])
@@ -40,7 +40,7 @@ def _fetch(folder: Path, coordinates: list[Coordinates]) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     spark_jars = Path(pyspark.__file__).parent / "jars"
-    # Maven's "runtime" and "master": no sources, no optional parts that contradict each other.
+    # Maven's "runtime" and "master" leave out sources, and optional parts that exclude each other.
     dependencies = "".join(
         f'<dependency org="{organisation}" name="{module}" rev="{version}" '
         'conf="default->runtime,master"/>'

@@ -1,6 +1,6 @@
 """The ways that run as separate processes: Kafka Connect and Flink.
 
-They are measured by watching their table fill.
+They are timed by counting the rows of their table while they run.
 """
 
 import json
@@ -107,7 +107,9 @@ def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
     try:
         home = flink.install(JARS / "flink")
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"skipped: Flink could not be installed: {error.stderr[-300:]}") from error
+        raise SystemExit(
+            f"skipped because Flink's installation failed: {error.stderr[-300:]}"
+        ) from error
     drain.ensure_monthly_tables(settings)
     folder = Path(tempfile.mkdtemp(prefix="flink-"))
     command = flink.command(home, jars, settings, folder)
@@ -117,7 +119,7 @@ def flink_way(settings: Any, events: int, jars: Path) -> dict[str, float]:
 def _run(
     command: list[str], folder: Path, settings: Any, table: str, events: int
 ) -> dict[str, float]:
-    """Start a process, time how fast it fills its table, and kill it."""
+    """Start a process, time how fast it fills a table, and kill it."""
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -150,7 +152,7 @@ def _watch(
     """Wait until a table holds all events.
 
     Returns:
-        Time and number of rows after the first step, and at the end.
+        Time and number of rows at the end of the first step, and time and number at the end.
     """
     cold: tuple[float, int] | None = None
     deadline = time.monotonic() + PATIENCE_SECONDS

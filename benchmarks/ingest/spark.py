@@ -1,4 +1,4 @@
-"""The ways that are a Spark query: this stream, its ceiling, and Spark's own JDBC writer."""
+"""The ways that run a Spark query: this stream, its ceiling, and Spark's own JDBC writer."""
 
 import os
 import time
@@ -72,7 +72,7 @@ def _start(way: str, spark: Any, start: Any, settings: Any) -> Any:
 
 
 def _validated(frame: Any, calendar: Any) -> Any:
-    """Return events validated as the stream validates them, for sinks that do not."""
+    """Return events validated as by the stream, for sinks that do not validate."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     from streaming_job import transform

@@ -1,4 +1,4 @@
-"""The ways from Kafka to PostgreSQL by name, and the process that runs one of them."""
+"""The ways from Kafka to PostgreSQL by name, and the function that runs one of them."""
 
 from benchmarks.ingest.consumers import consumer_way
 from benchmarks.ingest.jars import peer_jars
@@ -6,10 +6,10 @@ from benchmarks.ingest.processes import connect_way, flink_way
 from benchmarks.ingest.spark import spark_way
 from benchmarks.ingest.workload import STEPS
 
-#: Events for the row-wise consumers at most: their rate does not depend on the number.
+#: Largest number of events for the row-wise consumers, whose rate does not depend on the number.
 CONSUMER_LIMIT = 200_000
 
-#: Every way with its guarantee, in the order of their runs.
+#: Way -> its guarantee, in the order in which the ways run.
 WAYS = {
     "noop": "writes nothing: the ceiling of any Spark sink",
     "exactly_once": "exactly once",
@@ -27,7 +27,7 @@ def run_way(way: str, events: int) -> dict[str, float]:
     """Run one way in this process, with the settings of the environment.
 
     Returns:
-        `warm` (events a second), `cold_s` and `total_s` (seconds).
+        `warm` (events per second), `cold_s` and `total_s` (seconds).
     """
     from streaming_job.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""The events that every way ingests, and the number of steps in which it is measured."""
+"""The benchmark's events, and the number of steps in which each way of `ways.py` ingests them."""
 
 from datetime import date
 
