@@ -1,4 +1,4 @@
-"""Kills things while the stream works, and holds the tables against what Kafka holds.
+"""Faults injected into a working stream, and the comparison of its tables with Kafka's events.
 
-`python -m tests.faults --rounds N --seed S` is the long run; `test_faults.py` a short selection.
+`python -m tests.faults --rounds N --seed S` is the long run; `test_faults.py` is a short selection.
 """

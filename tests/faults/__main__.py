@@ -1,7 +1,8 @@
-"""The long run: `python -m tests.faults --rounds N --seed S`, a fault (or a pair) a round.
+"""Many rounds of faults: `python -m tests.faults --rounds N --seed S` injects one or two per round.
 
-One stack stays up. Each round sends events, strikes at a random moment, waits until the stream has
-caught up, and checks. The last line is one JSON object.
+One stack runs through all rounds. Each round sends events, injects its faults at random moments,
+waits until the stream has caught up, and checks that every event was stored or quarantined once.
+The last line of the output is one JSON object.
 """
 
 import argparse
@@ -19,35 +20,38 @@ from local_stack.stack import Stack
 from tests.faults.faults import FAULTS, KILLS, SAFE_IN_PAIRS
 from tests.faults.world import Sender, World, new_world, seeded
 
+#: Rounds on one topic and database. Each round checks all of their events, so fewer are faster.
 ROUNDS_A_WORLD = 25
-"""A fresh topic and database after so many rounds: the check reads all events each round."""
 EVENTS = 2_000
 PER_SECOND = 500.0
+#: Share of rounds with two faults.
 PAIRS = 0.3
-"""The share of rounds with two faults."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round measured."""
+    """Measurements of one round.
+
+    Attributes:
+        latency: Seconds from the acknowledgement of a small batch to its commit, before the fault.
+        recovery: Seconds from the end of the fault until the stream has caught up; see `play`.
+    """
 
     latency: float
-    """Seconds from acknowledged to committed for a small batch, before the fault."""
     recovery: float
-    """See `play`."""
 
 
 def play(
     world: World, seed: int, names: list[str], outage: float, events: int = EVENTS
 ) -> tuple[float, int]:
-    """One round.
+    """Run one round.
 
     Returns:
-        Seconds from the fault's end until all that was sent before it is in the tables, and how
-        many events were held against the tables.
+        Seconds from the end of the faults until the tables hold all events sent by then, and the
+        number of events that were compared with the tables.
 
     Raises:
-        AssertionError: An event is lost, doubled or changed, or the stream does not recover.
+        AssertionError: An event is lost, duplicated or changed, or the stream does not recover.
     """
     rng = seeded(seed)
     sender = Sender(world, rng.randrange(2**31), events, PER_SECOND)
@@ -73,7 +77,7 @@ def play(
 def _strike_at_once(
     world: World, seed: int, names: list[str], moments: list[float], sender: Sender, outage: float
 ) -> None:
-    """Lets kills overlap: one part may die while another is still coming back."""
+    """Inject kills at the same time, so that one part may die while another still restarts."""
 
     def strike(name: str, moment: float) -> None:
         time.sleep(moment)
@@ -85,13 +89,16 @@ def _strike_at_once(
 
 
 def main() -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--outage", type=float, default=30.0, help="seconds that something is away")
+    parser.add_argument("--outage", type=float, default=30.0, help="seconds of an outage")
     parser.add_argument(
-        "--only", choices=sorted(FAULTS), action="append", help="given again: in turn"
+        "--only",
+        choices=sorted(FAULTS),
+        action="append",
+        help="inject this fault alone; repeat the option to take several faults in turn",
     )
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -113,7 +120,7 @@ def main() -> int:
                     try:
                         latency = world.healthy_latency(seed)
                         recovery, checked = play(world, seed, names, arguments.outage)
-                    except Exception as error:  # named with its round before it ends the run
+                    except Exception as error:  # report the round before the run ends
                         say(f"{label} (round's seed {seed}) FAILED")
                         say(f"{type(error).__name__}: {error}"[:2_000])
                         say(world.log.read_text()[-6_000:])
@@ -123,7 +130,7 @@ def main() -> int:
                     rounds.append(Round(latency, recovery))
                     say(
                         f"{label}: healthy latency {latency:.2f} s, recovered in "
-                        f"{recovery:.1f} s, {checked} events right "
+                        f"{recovery:.1f} s, {checked} events as expected "
                         f"[{time.monotonic() - began:.0f} s]"
                     )
     stack.remove_data()
@@ -132,7 +139,7 @@ def main() -> int:
 
 
 def choose(rng: Random, number: int, only: list[str] | None) -> list[str]:
-    """The faults of a round: one, or two that can go together."""
+    """Choose the faults of a round: one, or two that may be combined."""
     if only:
         return [only[number % len(only)]]
     if rng.random() < PAIRS:
@@ -141,7 +148,7 @@ def choose(rng: Random, number: int, only: list[str] | None) -> list[str]:
 
 
 def summary(seed: int, rounds: list[Round], seconds: float) -> dict[str, float]:
-    """What the run measured, for its last line."""
+    """Summarize the run for the last line of its output."""
     latencies = sorted(done.latency for done in rounds)
     recoveries = sorted(done.recovery for done in rounds)
     return {
@@ -160,7 +167,7 @@ def summary(seed: int, rounds: list[Round], seconds: float) -> dict[str, float]:
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
+    """Print a line without buffering."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

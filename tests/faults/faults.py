@@ -1,4 +1,7 @@
-"""The faults: each strikes a world while events flow, and leaves it able to recover."""
+"""The faults. Each function injects one fault into a world while events flow.
+
+The world can recover from every fault.
+"""
 
 import json
 import shutil
@@ -23,23 +26,24 @@ from tests.faults.world import (
     kill_group,
 )
 
+#: Arguments: the world, the random generator, the sender, and the seconds of an outage.
 Fault = Callable[[World, Random, Sender, float], None]
-"""Arguments: the world, randomness, the sender, how many seconds something is away."""
 
+#: Exit code of a stream that cannot go on before a person decides something.
 REFUSED = 3
+#: Number of events that keep the stream busy during a fault, even if the sender has ended.
 SOME = 300
-"""Events for the stream to work on, whatever the sender still does."""
 
 
 def driver_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for the Spark driver, its Java and its Python workers."""
+    """Kill the Spark driver with its Java process and its Python workers."""
     with world.stream_lock:
         world.kill_stream()
         world.start_stream()
 
 
 def java_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for the Java process alone: the Python driver must end, not hang."""
+    """Kill the Java process alone; the Python driver must end and not hang."""
     with world.stream_lock:
         eventually(lambda: bool(_java(world)), 60, "Spark's Java process")
         for process in _java(world):
@@ -58,7 +62,7 @@ def _java(world: World) -> list[psutil.Process]:
 
 
 def _wait_for_a_copy(world: World) -> None:
-    """Returns while a task of the sink works in PostgreSQL, or after some seconds without one."""
+    """Wait until a task of the sink works in PostgreSQL, but at most some seconds."""
     working = (
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name = 'streaming_job_sink' AND state <> 'idle'"
@@ -71,7 +75,7 @@ def _wait_for_a_copy(world: World) -> None:
 
 
 def worker_killed_in_copy(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for Spark's Python workers while one of them copies."""
+    """Kill Spark's Python workers while one of them copies."""
     _wait_for_a_copy(world)
     for worker in world.python_workers():
         with suppress(psutil.NoSuchProcess):
@@ -79,7 +83,7 @@ def worker_killed_in_copy(world: World, rng: Random, sender: Sender, outage: flo
 
 
 def worker_frozen(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Spark's Python workers hang while one of them copies, for longer than PostgreSQL waits."""
+    """Suspend Spark's Python workers during a copy, for longer than PostgreSQL waits for them."""
     world.send(rng.randrange(2**31), SOME)
     _wait_for_a_copy(world)
     workers = world.python_workers()
@@ -93,33 +97,33 @@ def worker_frozen(world: World, rng: Random, sender: Sender, outage: float) -> N
 
 
 def postmaster_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for PostgreSQL."""
+    """Kill PostgreSQL and restart it."""
     world.stack.kill_service("postgres")
     time.sleep(rng.uniform(0, outage / 10))
     world.stack.restart_service("postgres")
 
 
 def broker_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for the broker."""
+    """Kill the broker and restart it."""
     world.stack.kill_service("kafka")
     time.sleep(rng.uniform(0, outage / 10))
     world.stack.restart_service("kafka")
 
 
 def producer_killed(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Signal 9 for the producer: what the broker acknowledged stays, the rest is there or not."""
+    """Kill the producer. Kafka keeps the acknowledged events; the others may be there or not."""
     sender.kill()
     assert sender.process.returncode != 0 or len(sender.acknowledged()) == sender.count
 
 
 def checkpoints_deleted(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The checkpoint folder goes while the stream runs."""
+    """Delete the checkpoint folder while the stream runs."""
     shutil.rmtree(world.settings.spark_stream_checkpoints_path, ignore_errors=True)
 
 
 def _copy_checkpoints(world: World) -> Path:
     copy = world.folder / f"checkpoints-{time.time_ns()}"
-    # The running query removes its temporary files while they are copied.
+    # The running query may remove its temporary files during the copy.
     with suppress(shutil.Error):
         shutil.copytree(world.settings.spark_stream_checkpoints_path, copy)
     return copy
@@ -131,14 +135,14 @@ def _put_back(world: World, copy: Path) -> None:
 
 
 def checkpoints_older(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The checkpoint folder is put back as it was before the last events were taken."""
+    """Restore the checkpoint folder to its state before the last events were stored."""
     copy = _copy_checkpoints(world)
     before = world.taken()
     # The sender may have ended.
     world.send(rng.randrange(2**31), SOME)
-    eventually(lambda: world.taken() != before, 60, "events to be taken")
+    eventually(lambda: world.taken() != before, 60, "events to be stored")
     if rng.random() < 0.5:
-        # Under the running query.
+        # The query keeps running while its folder is replaced.
         _put_back(world, copy)
         return
     world.kill_stream()
@@ -147,7 +151,7 @@ def checkpoints_older(world: World, rng: Random, sender: Sender, outage: float) 
 
 
 def checkpoints_newer(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The checkpoint folder knows of events that a restored database has lost."""
+    """Restore an older database, so that the checkpoint folder is ahead of the ledger."""
     _wait_for_stored_events(world)
     world.kill_stream()
     copy = _copy_checkpoints(world)
@@ -157,21 +161,21 @@ def checkpoints_newer(world: World, rng: Random, sender: Sender, outage: float) 
 
 
 def database_restored(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The database goes back in time under the running stream, as a restored backup would."""
+    """Put the database back in time under the running stream, as a restored backup would."""
     _wait_for_stored_events(world)
     _rewind(world)
 
 
 def _wait_for_stored_events(world: World) -> None:
-    """With nothing taken there is nothing to go back over."""
+    """Wait until the tables hold enough events to remove some of them."""
     stored = "SELECT coalesce(sum(stored), 0) FROM sales.stream_offsets"
-    eventually(lambda: world.query(stored)[0][0] > 300, 90, "events to be taken")
+    eventually(lambda: world.query(stored)[0][0] > 300, 90, "events to be stored")
 
 
 def _rewind(world: World) -> None:
-    """Takes the last third of what was taken out of the tables again.
+    """Remove the last third of the events from the tables, and move the ledger back.
 
-    Not what retention has deleted since: it would not come again.
+    Events that retention has deleted from Kafka stay, because the stream could not read them again.
     """
     rewind = """
         DO $$
@@ -217,12 +221,12 @@ def _rewind(world: World) -> None:
 
 
 def second_stream(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Another stream on the same topic, with the same checkpoint folder, for some time."""
+    """Run another stream on the same topic and the same checkpoint folder for some time."""
     log = world.folder / f"second-{time.time_ns()}.log"
     other = world.spawn_stream(world.environment, log)
     try:
         eventually(lambda: RUNNING in log.read_text(), 120, "a second stream")
-        # The sender has long ended by now: something for the two to quarrel over.
+        # The sender has ended by now. Both streams compete for these events.
         for _ in range(4):
             world.send(rng.randrange(2**31), 400)
             time.sleep(rng.uniform(0, 2))
@@ -232,21 +236,21 @@ def second_stream(world: World, rng: Random, sender: Sender, outage: float) -> N
 
 
 def postgres_unreachable(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """PostgreSQL is away for some time."""
+    """Stop PostgreSQL for some time."""
     world.stack.stop_service("postgres")
     time.sleep(outage)
     world.stack.restart_service("postgres")
 
 
 def broker_away(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The broker is away for some time."""
+    """Stop the broker for some time."""
     world.stack.stop_service("kafka")
     time.sleep(outage)
     world.stack.restart_service("kafka")
 
 
 def no_connections(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """PostgreSQL has no connection left for the stream."""
+    """Refuse the stream's role any connection to PostgreSQL for some time."""
     world.send(rng.randrange(2**31), SOME)
     with world.superuser() as connection:
         connection.execute("ALTER ROLE sales_stream CONNECTION LIMIT 0")
@@ -258,7 +262,7 @@ def no_connections(world: World, rng: Random, sender: Sender, outage: float) -> 
 
 
 def table_locked(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Someone holds a lock on the target table for longer than the stream waits."""
+    """Hold a lock on the target table for longer than the stream waits for it."""
     with world.superuser() as connection, connection.transaction():
         connection.execute("LOCK TABLE sales.raw_sales IN ACCESS EXCLUSIVE MODE")
         world.send(rng.randrange(2**31), SOME)
@@ -266,9 +270,9 @@ def table_locked(world: World, rng: Random, sender: Sender, outage: float) -> No
 
 
 def _failing(world: World, rng: Random, code: str, seconds: float, chance: float) -> None:
-    """PostgreSQL raises an error that cannot be brought about from outside.
+    """Let PostgreSQL raise an error that cannot be caused from outside.
 
-    A sequence counts the times: unlike a row, it is not rolled back.
+    A sequence records the errors, because its value is not rolled back.
     """
     with world.superuser() as connection:
         connection.execute("CREATE SEQUENCE IF NOT EXISTS sales.failures")
@@ -299,17 +303,17 @@ AT_THE_END = "AFTER UPDATE ON sales.stream_offsets"
 
 
 def disk_full(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """PostgreSQL reports a full disk to every transaction, in its COPY or at its very end."""
+    """Report a full disk to every transaction, either in its COPY or at its end."""
     _failing(world, rng, "53100", outage / 3, 1)
 
 
 def serialization_failures(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Every other transaction fails to serialize, in its COPY or at its very end."""
+    """Let half of the transactions, at random, fail to serialize in their COPY or at their end."""
     _failing(world, rng, "40001", outage / 3, 0.5)
 
 
 def partitions_added(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The topic gets another topic-partition."""
+    """Add a topic-partition to the topic."""
     with world.admin() as admin:
         (topic,) = admin.describe_topics([world.topic])
         count = len(topic["partitions"]) + 1
@@ -318,7 +322,7 @@ def partitions_added(world: World, rng: Random, sender: Sender, outage: float) -
 
 
 def transactions(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """A transactional producer commits and aborts: markers and aborted events leave gaps."""
+    """Send committed and aborted transactions, whose markers and aborted events leave gaps."""
     producer = KafkaProducer(
         bootstrap_servers=world.settings.kafka_bootstrap_servers,
         transactional_id=f"faults-{rng.randrange(10**9)}",
@@ -341,7 +345,7 @@ def transactions(world: World, rng: Random, sender: Sender, outage: float) -> No
 
 
 def retention(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """Retention deletes events that the stream has not read: counted by name."""
+    """Let retention delete events that the stream has not read; the ledger counts them."""
     world.kill_stream()
     for partition in sorted(rng.sample(range(4), rng.choice([1, 2]))):
         world.send(rng.randrange(2**31), SOME, partition)
@@ -350,7 +354,7 @@ def retention(world: World, rng: Random, sender: Sender, outage: float) -> None:
 
 
 def topic_recreated(world: World, rng: Random, sender: Sender, outage: float) -> None:
-    """The topic is made anew under its name: refused, and taken once a person accepts it."""
+    """Recreate the topic. The stream refuses the new topic until a person accepts it."""
     sender.kill()
     world.wait_until_taken(world.ends())
     world.note_events()
@@ -396,6 +400,7 @@ FAULTS: dict[str, Fault] = {
         topic_recreated,
     )
 }
+#: Faults that may be injected at the same time.
 KILLS = (
     "driver_killed",
     "java_killed",
@@ -405,6 +410,5 @@ KILLS = (
     "producer_killed",
     "checkpoints_deleted",
 )
-"""These may strike at the same time."""
+#: Faults that may follow each other without a pause.
 SAFE_IN_PAIRS = (*KILLS, "partitions_added", "transactions")
-"""These may follow each other at once."""

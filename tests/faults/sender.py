@@ -1,6 +1,6 @@
-"""Sends made-up events at a steady pace from a process of its own, so that it can be killed.
+"""A process that sends made-up events at a steady pace, and that a fault can kill.
 
-It writes down which of its events the broker has acknowledged, before it does anything else.
+It records each acknowledgement of the broker in a file at once.
 """
 
 import json
@@ -23,7 +23,7 @@ Pair = tuple[bytes, bytes | None]
 
 
 def events(seed: int, count: int) -> Iterator[Pair]:
-    """Mostly good events, some bad ones: keys and values, always the same for a seed."""
+    """Yield the keys and values of mostly valid events; equal seeds give equal events."""
     rng = random.Random(seed)  # noqa: S311 - made-up events
     for _ in range(count):
         tokens = mutations.good_tokens(rng)
@@ -42,7 +42,7 @@ def paced(pairs: Iterator[Pair], per_second: float) -> Iterator[Pair]:
 
 
 def recording(path: Path) -> type[KafkaProducer]:
-    """A producer that appends the number of each acknowledged event to a file, unbuffered."""
+    """Return a producer class that writes each acknowledged event's number to a file at once."""
     file = path.open("ab", buffering=0)
 
     class Recording(KafkaProducer):  # type: ignore[misc]
@@ -58,9 +58,13 @@ def recording(path: Path) -> type[KafkaProducer]:
 
 
 def main() -> None:
-    """Arguments: bootstrap servers, topic, seed, count, events per second, file for the acks."""
+    """Send the events that the command line describes.
+
+    Its arguments are the bootstrap servers, the topic, the seed, the number of events, the events
+    per second, and the file for acknowledgements.
+    """
     servers, topic, seed, count, pace, acknowledged = sys.argv[1:]
-    # The product's own way of sending, with its settings; only watched.
+    # The events go through the product's own `send`, so that its settings are tested.
     with mock.patch.object(producer, "KafkaProducer", recording(Path(acknowledged))):
         producer.send(
             paced(events(int(seed), int(count)), float(pace)),

@@ -1,4 +1,4 @@
-"""A short selection of faults on one running stream, with the check after each."""
+"""A short selection of faults on one running stream, with a check after each fault."""
 
 from collections.abc import Iterator
 from pathlib import Path

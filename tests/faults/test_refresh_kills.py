@@ -1,7 +1,8 @@
-"""Kills in the middle of a refresh or a backfill: the tables end as those of an undisturbed run.
+"""Tests that kill processes in the middle of a refresh or a backfill.
 
-Each run is held where the test wants it by the lock of an asset's month, is struck there, and
-let go. No stream runs: its faults are the other tests' here, and what it writes is loaded.
+Afterwards, the tables must equal those of an undisturbed run. The lock of an asset's month stops
+each run at a chosen place. The test injects the fault there and then releases the lock. No stream
+runs, because the other tests of this package cover its faults. The loader writes its rows instead.
 """
 
 import os
@@ -44,8 +45,8 @@ HISTORY_UNTIL = END - timedelta(days=6)
 CALENDAR = (date(2014, 4, 1), date(2015, 8, 31))
 PERIOD = date(2015, 6, 1)
 
+#: Seconds that a refresh may take after a fault, including the waits before its retries.
 REFRESHED_SECONDS = 120.0
-"""What a refresh may take after a fault, with the waits before it is tried again."""
 
 BACKFILLED = (date(2015, 3, 1), date(2015, 4, 1))
 
@@ -63,7 +64,7 @@ TABLES = {
 
 @dataclass
 class Disturbed:
-    """A stack whose Dagster refreshes one database, and a copy that is refreshed in peace."""
+    """A stack whose Dagster refreshes one database, and a copy that is refreshed undisturbed."""
 
     stack: Stack
     folder: Path
@@ -108,7 +109,7 @@ def load(warehouse: Warehouse, folder: Path, first: date, last: date) -> None:
 
 @contextmanager
 def in_this_process(url: str, workdir: Path) -> Iterator[Callable[..., None]]:
-    """A function that runs a job here, with a Dagster instance that remembers nothing."""
+    """Yield a function that runs a job in this process, with an ephemeral Dagster instance."""
     from forecast_assets.definitions import defs
 
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
@@ -150,7 +151,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disturbed]:
                 run(job)
         stack.postgres.create_sales_database("peaceful", template="sales")
         with stack.postgres.admin_connection() as admin:
-            # A copied sequence goes back when the server is killed, until a checkpoint.
+            # Without a checkpoint, a killed server would reset the sequences of the copy.
             admin.execute("CHECKPOINT")
         stack.start_services({WEBSERVER, DAEMON})
         graphql = stack.dagster.graphql_url()
@@ -174,13 +175,13 @@ def held_at(
     period: date = PERIOD,
     begin: Callable[[], None] | None = None,
 ) -> Iterator[int]:
-    """Holds a run in the middle of an asset; gives the number of its process.
+    """Stop a run in the middle of an asset; yield the id of the run's process.
 
     Args:
         world: The stack.
         asset: The asset.
         period: The month of the asset.
-        begin: What makes the run begin; by default a new day, for a refresh.
+        begin: Function that causes the run; by default it loads a day, which causes a refresh.
     """
     key = "hashtext(%s), hashtext(%s)"
     held = psycopg.connect(world.stack.postgres.url("sales_assets", "sales"), autocommit=True)
@@ -190,7 +191,7 @@ def held_at(
         found: list[int] = []
 
         def waits() -> bool:
-            # The reader does not see others' addresses.
+            # Only the superuser sees the addresses of other roles' connections.
             with world.stack.postgres.admin_connection("sales") as admin:
                 found[:] = [
                     port
@@ -206,7 +207,7 @@ def held_at(
             connection.pid
             for connection in psutil.net_connections("tcp4")
             if connection.laddr.port == found[0] and connection.pid is not None
-            # The server's end of the connection has the same two ports, the other way round.
+            # The server's end of the connection has this port as its remote one.
         }
         yield pid
     finally:
@@ -214,13 +215,13 @@ def held_at(
 
 
 def run_killed(world: Disturbed) -> None:
-    """Signal 9 for the process of the run."""
+    """Kill the process of the run."""
     with held_at(world, "features") as pid:
         os.kill(pid, signal.SIGKILL)
 
 
 def dagster_killed(world: Disturbed) -> None:
-    """Signal 9 for the daemon and the webserver: the run goes on, the next ones need them."""
+    """Kill the daemon and the webserver. The run goes on, but later runs need both services."""
     with held_at(world, "store_models"):
         for service in (DAEMON, WEBSERVER):
             world.stack.kill_service(service)
@@ -228,7 +229,7 @@ def dagster_killed(world: Disturbed) -> None:
 
 
 def postgres_killed(world: Disturbed) -> None:
-    """Signal 9 for PostgreSQL, under the run, the daemon and the webserver."""
+    """Kill PostgreSQL while the run, the daemon and the webserver use it."""
     with held_at(world, "forecasts"):
         world.stack.kill_service(POSTGRES)
         time.sleep(2)
@@ -236,7 +237,7 @@ def postgres_killed(world: Disturbed) -> None:
 
 
 def machine_killed(world: Disturbed) -> None:
-    """Signal 9 for all of Dagster at once, the run and its code server included."""
+    """Kill all of Dagster at once, including the run and its code server."""
     with held_at(world, "cleaned_sales") as pid:
         mine = [psutil.Process(pid)]
         for service in (DAEMON, WEBSERVER):
@@ -343,7 +344,7 @@ def test_a_refresh_survives(
 
 @pytest.mark.timeout(600)
 def test_a_backfill_survives_the_kill_of_a_run(disturbed: Disturbed, tmp_path: Path) -> None:
-    """The run is begun again by itself, and does not fail the backfill."""
+    """Dagster restarts the killed run, and the backfill does not fail."""
     dagster = disturbed.stack.dagster
     keys = [f"{month}|{store}" for month in BACKFILLED for store in range(1, STORES + 1)]
     begun: list[Backfill] = []
@@ -373,7 +374,7 @@ def assert_undisturbed(disturbed: Disturbed) -> None:
 
 
 def read(warehouse: Warehouse, query: str) -> pd.DataFrame:
-    """The rows of a query, without what says when and by which run they were written."""
+    """Return the rows of a query without the columns that name the run and the time of writing."""
     with warehouse.transaction() as transaction:
         rows = transaction.frame(query)
     return rows.drop(columns=["written_at", "refresh_id", "stream_id"], errors="ignore")
@@ -400,8 +401,8 @@ def test_connections_stay_far_below_their_bounds(disturbed: Disturbed) -> None:
     assert sum(peak.values()) <= postgres.MAX_CONNECTIONS / 2, peak
 
 
-def test_the_event_log_is_as_small_as_retention_reckons(disturbed: Disturbed) -> None:
-    """A materialization's own rows; what a run writes once weighs more with few stores."""
+def test_the_event_log_is_as_small_as_retention_assumes(disturbed: Disturbed) -> None:
+    """Count only rows of materializations, because with few stores a run's other rows dominate."""
     with disturbed.stack.postgres.admin_connection("dagster") as admin:
         row = admin.execute(
             "SELECT count(*), sum(pg_column_size(e)) + count(*) * ("

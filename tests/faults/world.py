@@ -1,4 +1,4 @@
-"""A stack with a stream and a sender that faults can be let loose on, and the check afterwards."""
+"""A stack with a stream and a sender for the faults to strike, and the check afterwards."""
 
 import os
 import random
@@ -43,7 +43,8 @@ ROW = (
     "state_holiday",
     "school_holiday",
 )
-# Small, so that every fault meets several batches, and hung tasks are evicted within the round.
+# These values are small, so that a fault affects several batches, and PostgreSQL evicts a hung task
+# within the round.
 LOCK_TIMEOUT_SECONDS = 5
 IDLE_TIMEOUT_SECONDS = 15
 STREAM_SETTINGS = {
@@ -60,7 +61,7 @@ Offsets = dict[int, int]
 
 
 class Sender:
-    """A process that sends events, and what the broker acknowledged of them."""
+    """A process that sends events, and its record of the broker's acknowledgements."""
 
     def __init__(self, world: "World", seed: int, count: int, per_second: float) -> None:
         self.seed = seed
@@ -88,7 +89,7 @@ class Sender:
     def acknowledged(self) -> set[int]:
         if not self.acknowledgements.exists():
             return set()
-        # A line that signal 9 cut short names no event.
+        # A kill may cut the last line short; such a line names no event.
         return {int(line) for line in self.acknowledgements.read_bytes().split(b"\n")[:-1]}
 
     def wait(self, seconds: float) -> None:
@@ -103,18 +104,29 @@ class Sender:
 
 @dataclass
 class Held:
-    """What a topic is known to hold, or to have held."""
+    """The harness's record of a topic.
+
+    Attributes:
+        uuid: The topic's id.
+        values: Topic-partition and offset -> value of each event that Kafka held.
+        expected: Topic-partition and offset -> row that the tables must hold. Events that retention
+            deleted before the stream read them are not expected.
+        read_to: Offset up to which the harness has read each topic-partition.
+        deleted_to: Offset up to which retention has deleted each topic-partition.
+        expired: Number of events that were deleted unread, by topic-partition.
+        acknowledged: Values of the acknowledged events.
+        perhaps: Values of events whose sender ended before the broker's answer. Kafka holds each of
+            them once or not at all.
+    """
 
     uuid: str
     values: dict[tuple[int, int], bytes | None] = field(default_factory=dict)
     expected: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-    """The rows that the tables must hold: all but what was deleted unread."""
     read_to: Offsets = field(default_factory=dict)
     deleted_to: Offsets = field(default_factory=dict)
     expired: Counter[int] = field(default_factory=Counter)
     acknowledged: Counter[bytes | None] = field(default_factory=Counter)
     perhaps: Counter[bytes | None] = field(default_factory=Counter)
-    """Sent, but killed or failed before the broker's answer: there once or not at all."""
 
 
 class World:
@@ -137,7 +149,7 @@ class World:
                 "SALES_CALENDAR_END": mutations.LAST.isoformat(),
             },
         )
-        # Marked as the stack's, so that its watchdog ends the stream when the harness is killed.
+        # The stack's watchdog ends processes with this marker when the harness is killed.
         marker = {MARKER: str(stack.folder)}
         self.environment = environment | STREAM_SETTINGS | marker
         names = StreamSettings.model_fields
@@ -145,12 +157,12 @@ class World:
             **{name: environment[name.upper()] for name in names if name.upper() in environment},
         )
         self.stream: subprocess.Popen[bytes] | None = None
+        #: Held to kill or start the stream, because two faults may do so at once.
         self.stream_lock = threading.RLock()
-        """Two faults at once may both kill or start the stream."""
         self.log = folder / "stream.log"
         self.held = Held(self._topic_now().uuid)
+        #: Records of deleted topics of the same name. Their events stay in the tables.
         self.former: list[Held] = []
-        """Topics of the same name that were deleted: what the stream took of them stays."""
         self.execute(
             "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
             f"SELECT number, 'a', 'a', 0 FROM generate_series(1, {STORES}) number"
@@ -191,7 +203,7 @@ class World:
         eventually(lambda: RUNNING in self.log.read_text(), seconds, "the stream to run")
 
     def wait_until_healthy(self) -> None:
-        """The first batch of a stream costs more than the others: it is not to be measured."""
+        """Wait for the stream and its first batch, which is too slow to be measured."""
         self.wait_until_running()
         self.healthy_latency(seed=0)
 
@@ -202,13 +214,13 @@ class World:
                 self.stream = None
 
     def assert_stream_is_alive(self) -> None:
-        """Whatever happened to its neighbours, the stream must not have ended by itself."""
+        """Assert that no fault of another service has ended the stream."""
         assert self.stream is not None
         code = self.stream.poll()
         assert code is None, f"the stream ended by itself with exit code {code}"
 
     def python_workers(self) -> list[psutil.Process]:
-        """Spark's Python workers: what the daemon has forked."""
+        """Return Spark's Python workers, which are the children of PySpark's daemon."""
         try:
             family = self.stream_family()
             daemons = {process.pid for process in family if "pyspark.daemon" in _words(process)}
@@ -217,7 +229,7 @@ class World:
             return []
 
     def stream_family(self) -> list[psutil.Process]:
-        """The processes that the stream's driver has started."""
+        """Return the processes that the stream's driver has started."""
         with self.stream_lock:
             if self.stream is None or self.stream.poll() is not None:
                 return []
@@ -251,7 +263,7 @@ class World:
         return kafka_client.describe_topic(self.settings.kafka_bootstrap_servers, self.topic)
 
     def ends(self) -> Offsets:
-        """The end of each topic-partition; waits for a broker that is coming back."""
+        """Return the end of each topic-partition; wait for a broker that restarts."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -265,7 +277,7 @@ class World:
                 time.sleep(0.2)
 
     def recreate_topic(self) -> None:
-        """Deletes the topic and makes another of the same name; what was taken must stay."""
+        """Delete the topic and create another of the same name; the tables must keep its events."""
         self.stack.kafka.delete_topic(self.topic)
         eventually(self._create_topic_again, 60, "the old topic to go")
         self.former.append(self.held)
@@ -276,16 +288,16 @@ class World:
         self.stack.kafka.create_topic(self.topic)
         try:
             return self._topic_now().uuid != self.held.uuid
-        except StreamError:  # between the two
+        except StreamError:  # neither topic exists at this moment
             return False
 
     def delete_unread(self, partition: int) -> None:
-        """Retention takes all that a topic-partition holds; the stream must be down.
+        """Delete all events of a topic-partition, as retention does, while no stream runs.
 
-        What it had not read is expected as expired from now on, offset by offset.
+        The check then expects the ledger to count each unread offset as expired.
         """
         assert self.stream is None
-        # PostgreSQL may still be at the last commit of a stream that was killed.
+        # PostgreSQL may still commit the last transaction of the killed stream.
         eventually(self._sink_is_gone, 30, "the killed stream's transactions to end")
         self.note_events()
         end = self.held.read_to[partition]
@@ -308,7 +320,7 @@ class World:
     # Events --------------------------------------------------------------------------------------
 
     def send(self, seed: int, count: int, partition: int | None = None) -> None:
-        """Sends events at once and returns when all are acknowledged."""
+        """Send events without pauses; return when all of them are acknowledged."""
         pairs = list(sender.events(seed, count))
         producer.send(
             pairs,
@@ -319,7 +331,7 @@ class World:
         self.held.acknowledged.update(value for _, value in pairs)
 
     def account(self, ended: Sender) -> None:
-        """Notes what a sender that has ended must and may have left in Kafka."""
+        """Record the events that Kafka must hold and may hold from a sender that has ended."""
         acknowledged = ended.acknowledged()
         complete = ended.process.wait() == 0
         assert not complete or len(acknowledged) == ended.count, "the sender lost acknowledgements"
@@ -330,7 +342,7 @@ class World:
                 ended.held.perhaps[value] += 1
 
     def healthy_latency(self, seed: int) -> float:
-        """Seconds from the broker's acknowledgement of a small batch to its commit."""
+        """Return the seconds from the broker's acknowledgement of a small batch to its commit."""
         pairs = list(sender.events(seed, HEALTHY_EVENTS))
         handled = "SELECT coalesce(sum(stored + quarantined), 0) FROM sales.stream_offsets"
         with (
@@ -356,7 +368,7 @@ class World:
             return time.monotonic() - acknowledged
 
     def taken(self) -> Offsets:
-        """The ledger's next offset of each topic-partition."""
+        """Return the ledger's next offset of each topic-partition."""
         return dict(
             self.query(
                 "SELECT topic_partition, next_offset FROM sales.stream_offsets o "
@@ -366,7 +378,7 @@ class World:
         )
 
     def wait_until_taken(self, ends: Offsets, seconds: float = CAUGHT_UP_SECONDS) -> float:
-        """Waits until the ledger has reached the offsets; returns the seconds that it took."""
+        """Wait until the ledger has reached the offsets; return the seconds of the wait."""
         began = time.monotonic()
         stood_still_since, last = began, None
         while True:
@@ -379,17 +391,18 @@ class World:
                 now = time.monotonic()
                 if taken != last:
                     stood_still_since, last = now, taken
-                # Markers and aborted events at the end are not taken: nothing tells a stream that
-                # waits behind them from one that works, but what Kafka holds there.
+                # The ledger does not pass markers and aborted events at a topic-partition's end. A
+                # stream that waits before them looks like one that works, so Kafka is asked
+                # whether an event follows.
                 elif now - stood_still_since > 1 and not any(
                     self._has_event(partition, taken.get(partition, 0), end)
                     for partition, end in behind.items()
                 ):
                     return stood_still_since - began
             except (psycopg.OperationalError, StreamError):
-                last = None  # PostgreSQL or Kafka is still coming back
+                last = None  # PostgreSQL or Kafka still restarts
             assert time.monotonic() < began + seconds, (
-                f"waited {seconds:.0f} s for the stream to catch up: {ends}, taken {last}"
+                f"waited {seconds:.0f} s for the stream to reach {ends}; the ledger has {last}"
             )
             time.sleep(0.05)
 
@@ -404,10 +417,13 @@ class World:
     # The check -----------------------------------------------------------------------------------
 
     def check(self) -> int:
-        """Holds what was sent against Kafka, and that against the tables; returns the events held.
+        """Compare the sent events with Kafka, and Kafka's events with the tables.
+
+        Returns:
+            The number of events that were compared with the tables.
 
         Raises:
-            AssertionError: An event is lost, doubled, changed, or judged differently.
+            AssertionError: An event is lost, duplicated, changed, or judged differently.
         """
         audit = deep_audit(self.settings)
         assert audit.faults == [], audit.faults
@@ -417,7 +433,9 @@ class World:
             lost = held.acknowledged - in_kafka
             assert not lost, f"{lost.total()} acknowledged events are not in Kafka"
             strange = in_kafka - held.acknowledged - held.perhaps
-            assert not strange, f"{strange.total()} events are in Kafka once too often: {strange}"
+            assert not strange, (
+                f"Kafka holds {strange.total()} more events than were sent: {strange}"
+            )
             self._check_tables(held)
         return sum(len(held.expected) for held in (*self.former, self.held))
 
@@ -450,7 +468,7 @@ class World:
         assert expired == dict(held.expired), (expired, held.expired)
 
     def note_events(self) -> None:
-        """Reads what Kafka holds since the last reading, before a fault can delete it."""
+        """Read the events that Kafka holds since the last call, before a fault can delete them."""
         with kafka_client.open_consumer(self.settings.kafka_bootstrap_servers) as consumer:
             places = [
                 TopicPartition(self.topic, partition) for partition in self._topic_now().partitions
@@ -497,7 +515,7 @@ def eventually(
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Signal 9 for a process of ours and all that it started."""
+    """Kill a process of the harness and all processes of its group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)

@@ -1,4 +1,4 @@
-"""Produced events become refreshed forecasts: the whole stack, its faults, its command lines."""
+"""Tests of the whole stack: events become forecasts, faults lose nothing, command lines work."""
 
 import json
 import os
@@ -40,7 +40,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass
 class Running:
-    """A stack with everything up, the data that it plays, and what has been sent so far."""
+    """A stack with all services running, its data, and the number of events sent so far."""
 
     stack: Stack
     plan: DataPlan
@@ -79,9 +79,10 @@ def wait(done: Callable[[], bool], what: str, seconds: float = 240) -> None:
 
 
 def project_in(folder: Path) -> Path:
-    """The repository's root without its `.env`, which may be that of a stack of its user's.
+    """Create a folder with links to the repository's files, but without its `.env`.
 
-    Dagster's command lines look for both where they are started.
+    Dagster's command lines read the project's settings and `.env` from the folder in which they
+    start. The repository's `.env` may belong to a stack that the developer runs.
     """
     folder.mkdir()
     for path in paths.REPOSITORY.iterdir():
@@ -148,7 +149,7 @@ mutation { reloadRepositoryLocation(repositoryLocationName: "forecast_assets") {
 
 
 def code_process(stack: Stack) -> int:
-    """The process that runs the code, under the one that stands in front of it."""
+    """Return the process that has loaded the code: the newest child of the code server's proxy."""
     import psutil
 
     server = stack.processes.find(CODE_SERVER)
@@ -223,7 +224,7 @@ def test_a_refresh_names_the_offsets_and_the_model_that_it_saw(running: Running)
         )
         return refresh
 
-    # Forecasts end a refresh; their accuracy is noted after that.
+    # A refresh is finished with its forecasts; the timing of their accuracy is recorded later.
     wait(lambda: set(newest()["timings"]) == assets, "the timings of all assets")
     refresh = newest()
     taken = sum(entry["next_offset"] for entry in refresh["offsets"] if entry["topic"] == TOPIC)
@@ -300,7 +301,9 @@ def test_a_range_of_months_and_stores_is_one_run(running: Running) -> None:
     assert [(row["origin"], row["store"]) for row in rows] == asked
 
 
-def test_a_backfill_of_scattered_stores_takes_a_run_for_each_gap(running: Running) -> None:
+def test_a_backfill_of_scattered_stores_takes_a_run_for_each_unbroken_range(
+    running: Running,
+) -> None:
     stores = (1, 2, 4, 5)
     backfill = Backfill.launch(
         running.stack.dagster.graphql_url(),
@@ -363,8 +366,9 @@ def test_live_days_were_held_against_their_forecasts(running: Running) -> None:
     wait(lambda: any(row["last_day"] == days[4] for row in by_lead()), f"{days[4]} to be scored")
     (row,) = by_lead()
     assert row["lead_week"] == 1
-    # Known days: five from the history's last day, four, two and one from live ones; whether the
-    # second live day was forecast from depends on when the stream was killed.
+    # The history's last day is the origin of five scored days. The first, third and fourth live
+    # days are the origins of four, two and one. Whether the second live day is an origin too, of
+    # three scored days, depends on the moment at which the stream was killed.
     assert row["forecasts"] in (STORES * 12, STORES * 15)
     assert 0 < float(str(row["wape"])) < 0.5
 
@@ -380,7 +384,7 @@ _LOGS = """
 
 
 def test_a_refreshs_page_is_free_of_noise(running: Running) -> None:
-    """Each step says its counts, whatever they are; nothing warns, and no library chatters."""
+    """Each step logs its number of rows. There are no warnings and no messages of libraries."""
     url = running.stack.dagster.graphql_url()
     runs = graphql(url, _LOGS)["runsOrError"]["results"]
     assert runs

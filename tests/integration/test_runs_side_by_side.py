@@ -1,4 +1,4 @@
-"""Runs over the same partitions take turns, runs over others do not wait: by PostgreSQL's locks."""
+"""Tests of PostgreSQL's locks: runs over the same partitions take turns, and others do not wait."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ SECONDS = 120.0
 
 @contextmanager
 def holding(database: dict[str, str], name: str) -> Iterator[Callable[[], int]]:
-    """Holds a lock of the assets; the function says how many runs wait for one."""
+    """Hold an assets' lock; yield a function that returns the number of runs waiting for a lock."""
     with psycopg.connect(database["FORECAST_DATABASE_URL"], autocommit=True) as held:
         held.execute("SELECT pg_advisory_lock(hashtext(%s), hashtext(%s))", (SCHEMA, name))
 
@@ -35,7 +35,7 @@ def holding(database: dict[str, str], name: str) -> Iterator[Callable[[], int]]:
 
 
 class Beside(threading.Thread):
-    """A run beside the test's own, with a Dagster instance of its own."""
+    """A run in a thread of its own, with a separate Dagster instance."""
 
     def __init__(self, chain: Chain, work: Callable[[Chain], object]) -> None:
         super().__init__(daemon=True)
@@ -47,7 +47,7 @@ class Beside(threading.Thread):
         try:
             with dg.DagsterInstance.ephemeral() as instance:
                 self._work(Chain(self._chain.warehouse, instance, self._chain.folder))
-        except BaseException as error:  # shown by the test's own thread
+        except BaseException as error:  # `end` raises it in the test's thread
             self.error = error
 
     def end(self) -> None:
@@ -112,7 +112,7 @@ def test_a_long_backfill_of_old_months_does_not_hold_up_a_refresh(
         chain.refresh()
         newest = chain.frame("SELECT DISTINCT origin FROM sales.current_forecasts")
         assert newest["origin"].tolist() == [pd.Timestamp(2015, 6, 13)]
-        assert waiting() == 1, "the backfill is in the middle of its months still"
+        assert waiting() == 1, "the backfill should still wait in the middle of its months"
         assert backfill.is_alive()
     backfill.end()
     backtests = chain.frame("SELECT DISTINCT origin FROM sales.forecasts_backtest")

@@ -1,4 +1,4 @@
-"""A backfill as Dagster's UI launches it, through the webserver's GraphQL."""
+"""A backfill that is launched as Dagster's UI does, through the webserver's GraphQL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from local_stack.http import graphql
 
+#: Assets that a backtest materializes.
 ASSETS = ("cleaned_sales", "features", "store_models", "forecasts", "forecast_accuracy")
-"""What a backtest materializes."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Backfill:
 
     @classmethod
     def launch(cls, url: str, keys: Sequence[str]) -> Backfill:
-        """Does what the button of the UI's dialogue does.
+        """Launch a backfill as the button of the UI's dialogue does.
 
         Args:
             url: The webserver's GraphQL endpoint.
@@ -45,7 +45,7 @@ class Backfill:
         return cls(url, answer["backfillId"])
 
     def state(self) -> str:
-        """As Dagster names it: REQUESTED, COMPLETED_SUCCESS, …"""
+        """Return Dagster's name of the state, such as REQUESTED or COMPLETED_SUCCESS."""
         state: str = graphql(
             self.url,
             f"""{{ partitionBackfillOrError(backfillId: "{self.number}") {{
@@ -54,11 +54,11 @@ class Backfill:
         return state
 
     def is_over(self) -> bool:
-        """Whether no more runs come."""
+        """Return whether the backfill launches no more runs."""
         return self.state().startswith(("COMPLETED", "FAILED", "CANCELED"))
 
     def runs(self) -> Counter[str]:
-        """How many runs it took, by how they ended."""
+        """Return the number of the backfill's runs by status."""
         runs = graphql(
             self.url,
             f"""{{ runsOrError(filter: {{tags: [
@@ -69,7 +69,7 @@ class Backfill:
 
 
 def store_partitions(url: str) -> list[str]:
-    """The stores that `forecasts` has partitions of."""
+    """Return the stores for which `forecasts` has partitions."""
     dimensions = graphql(
         url,
         """{ assetNodeOrError(assetKey: {path: ["forecasts"]}) { ... on AssetNode {

@@ -1,4 +1,4 @@
-"""The asset graph over a sales database, in the test's own process."""
+"""The asset graph over a sales database, run in the test's process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STORES = 6
 #: Every issued forecast.
 ISSUED = "SELECT * FROM sales.forecasts_issued ORDER BY refresh_id, store, date"
 END = date(2015, 6, 19)
+#: A bounded calendar of twenty months. Its last month comes after the last month with sales.
 CALENDAR = (date(2014, 1, 1), date(2015, 8, 31))
-"""A bounded calendar: twenty months, so that the last one with sales is not the calendar's."""
 
 
 class Chain:
-    """A sales database, the graph over it, and what a test does to both."""
+    """A sales database and the asset graph over it, with the actions of tests."""
 
     def __init__(self, warehouse: Warehouse, instance: dg.DagsterInstance, folder: Path) -> None:
         from forecast_assets.definitions import defs
@@ -96,7 +96,7 @@ class Chain:
         assert result.success
 
     def materialized(self, run_id: str) -> dict[str, dict[str, int]]:
-        """Asset -> partition -> rows, as a run reported them."""
+        """Return asset -> partition -> number of rows, as a run reported them."""
         found: dict[str, dict[str, int]] = {}
         records = self.instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -117,7 +117,7 @@ class Chain:
 def chain_on(
     database: dict[str, str], folder: Path, mlflow_uri: str, workdir: Path
 ) -> Iterator[Chain]:
-    """The graph over a database, with an instance of its own."""
+    """Yield the graph over a database, with a Dagster instance of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORECAST_DATABASE_URL", database["FORECAST_DATABASE_URL"])
         patch.setenv("SALES_CALENDAR_START", str(CALENDAR[0]))

@@ -1,11 +1,11 @@
-"""What a fresh process has loaded after some code: every run pays for its imports."""
+"""The modules that a piece of code imports in a fresh process. Every run pays for its imports."""
 
 import subprocess
 import sys
 
 
 def loaded_by(code: str, *names: str) -> list[str]:
-    """Which of some modules a statement makes a fresh process load."""
+    """Return those of the named modules that a statement loads in a fresh process."""
     told = f"import sys; {code}; print(*[name for name in {names!r} if name in sys.modules])"
     output = subprocess.run(
         [sys.executable, "-c", told], capture_output=True, text=True, check=True

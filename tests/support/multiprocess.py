@@ -1,4 +1,4 @@
-"""The refresh with an executor that it does not support: Dagster starts a process per step."""
+"""The refresh with an executor that it does not support, which starts a process per step."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import forecast_assets
 
 
 def refresh_in_processes() -> dg.JobDefinition:
-    """The refresh job, in a module so that each step's process can load it."""
+    """Return the refresh job; each step's process loads this function from the module."""
     folder = Path(forecast_assets.__file__).parent
     loaded = dg.load_from_defs_folder(path_within_project=folder)
     executor = dg.Definitions(executor=dg.multiprocess_executor)

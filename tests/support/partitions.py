@@ -1,4 +1,4 @@
-"""A rectangle of partitions of which a run computes a few, for tests of what is reported."""
+"""A range of partitions of which a run computes a few, for tests of the reported partitions."""
 
 import dagster as dg
 
