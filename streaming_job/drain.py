@@ -1,4 +1,7 @@
-"""The bounded drain: store what the topic holds now, then end. `run` is the always-on way."""
+"""The bounded drain, which stores what the topic holds now and then ends.
+
+The always-on stream lives in `run.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from streaming_job.failures import translate_errors
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
-#: Days after today for which monthly tables exist if the calendar has no end. An open-ended
-#: calendar advances while the stream runs, so its tables are created a month ahead.
+#: Days after today for which monthly tables exist if the calendar has no end. Today advances while
+#: the stream runs, so there is a month of tables more than the days that events may carry.
 OPEN_CALENDAR_TABLE_DAYS = transform.OPEN_CALENDAR_DAYS + 31
 
 
@@ -20,7 +23,7 @@ def ensure_monthly_tables(settings: StreamSettings) -> None:
     """Create the monthly tables of the whole calendar.
 
     Raises:
-        StreamError: PostgreSQL does not answer, or refuses.
+        StreamError: PostgreSQL does not answer, or refuses the stream's role.
     """
     last = settings.sales_calendar_end or date.today() + timedelta(days=OPEN_CALENDAR_TABLE_DAYS)
     with ledger.connect(settings.database_url) as connection:
@@ -37,8 +40,8 @@ def drain(
 
     Args:
         settings: The stream's settings.
-        spark: A running session that has `session.spark_config`. Without it, the call starts a
-            session and stops it again.
+        spark: A running session with the settings of `session.spark_config`. By default, this
+            function starts a session and stops it at the end.
         accept_recreated_topic: See `source.plan_start`.
 
     Returns:

@@ -20,7 +20,7 @@ def exposition(progress: Progress | None, starts: int) -> str:
 
     Args:
         progress: Without it, the text holds `stream_starts_total` only.
-        starts: How often the query was started from the ledger.
+        starts: Number of times that the query was started from the ledger.
     """
     lines = _header("stream_starts_total", "counter", "Starts of the query from the ledger.")
     lines.append(f"stream_starts_total {starts}")
@@ -58,16 +58,16 @@ def _header(name: str, kind: str, text: str) -> list[str]:
 
 
 class MetricsServer:
-    """An HTTP server of the newest metrics at http://127.0.0.1:<port>/metrics."""
+    """An HTTP server that publishes the newest metrics at http://127.0.0.1:<port>/metrics."""
 
     def __init__(self, port: int) -> None:
         """Bind the port and serve from a thread.
 
         Args:
-            port: 0 takes a free one.
+            port: The port; 0 selects a free one.
 
         Raises:
-            SettingsError: The port is taken.
+            SettingsError: The server cannot bind the port.
         """
         self._text = exposition(None, 0)
         metrics = self
@@ -89,8 +89,8 @@ class MetricsServer:
             self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
         except OSError as error:
             raise SettingsError(
-                f"port {port} for metrics is taken ({error.strerror}): set STREAM_METRICS_PORT "
-                "to another, or leave it empty"
+                f"cannot serve metrics on port {port} ({error.strerror}): set STREAM_METRICS_PORT "
+                "to a free port, or leave it empty to serve none"
             ) from error
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

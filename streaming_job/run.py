@@ -100,7 +100,7 @@ class Supervisor:
         accept_recreated_topic: Applies to the first start only.
         progress_seconds: Seconds between two reports.
         stopping: Set it to stop after the running batch.
-        starts: How often the query was started from the ledger.
+        starts: Number of times that the query was started from the ledger.
     """
 
     settings: StreamSettings

@@ -1,4 +1,4 @@
-"""What a task needs to know, and its way through Spark's string options."""
+"""The options of the sink's tasks, and their conversion to and from Spark's string options."""
 
 from __future__ import annotations
 
