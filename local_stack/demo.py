@@ -1,4 +1,4 @@
-"""The demo: everything from nothing, then live days one after another.
+"""A demo that starts the whole stack on a fresh database and then plays one live day at a time.
 
 Its summary is in `demo_summary.py`; the stack of `make up` is in `background.py`.
 """
@@ -33,7 +33,7 @@ from local_stack.steps import (
 
 #: Seconds that the first refresh and training may take.
 FIRST_FORECASTS_SECONDS = 600.0
-#: Seconds that a live day may take, to PostgreSQL and from there to forecasts.
+#: Seconds that each wait of a live day may take: first for PostgreSQL, then for the forecasts.
 DAY_SECONDS = 300.0
 
 
@@ -46,10 +46,10 @@ def run_demo(data: Path | None, once: bool, console: Console) -> bool:
         console: Where to print progress.
 
     Returns:
-        Whether everything that had to happen did.
+        True if the summary found no fault.
 
     Raises:
-        StackError: Something the user can mend is in the way.
+        StackError: The demo cannot run or continue; the message says what to do.
     """
     environment.refuse_foreign_dotenv(paths.DOTENV)
     if once:
@@ -95,7 +95,7 @@ def clear_away(folder: Path, console: Console) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Keep a second Ctrl-C from cutting the stopping short."""
+    """Ignore Ctrl-C and termination signals, so that they do not interrupt the shutdown."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
@@ -148,7 +148,7 @@ def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
 
 
 def _first_forecasts(stack: Stack, report: Report, console: Console) -> None:
-    """Wait until the sensors have refreshed and trained on the history."""
+    """Wait for the refreshes and the training that the sensors request for the history."""
     started = time.monotonic()
     with console.status("waiting for the first refresh and the first training") as status:
 
@@ -172,7 +172,7 @@ def _live_day(
     outcome: Outcome,
     console: Console,
 ) -> None:
-    """Send a day's events and wait until forecasts that have seen them are in force."""
+    """Send a day's events and wait for forecasts that include its sales."""
     from streaming_job.errors import StreamError
     from streaming_job.producer import produce
 
@@ -199,12 +199,12 @@ def _live_day(
             stack,
             lambda: report.stores_with_origin(day) >= stores,
             DAY_SECONDS,
-            f"forecasts that have seen {day}",
+            f"forecasts that include the sales of {day}",
         )
     outcome.latencies[day] = time.monotonic() - began
     console.print(
         f"{day}: {len(rows):,} events, in PostgreSQL after {landed:.1f} s, "
-        f"new forecasts in force after {outcome.latencies[day]:.1f} s"
+        f"new forecasts available after {outcome.latencies[day]:.1f} s"
     )
 
 
@@ -219,7 +219,7 @@ def _stay_up(stack: Stack, console: Console) -> None:
 
 
 def _timed_printer(console: Console) -> Callable[[str], None]:
-    """Return a function that prints a line with the seconds since now."""
+    """Return a function that prints a line and the seconds since this call."""
     started = time.monotonic()
 
     def print_timed(line: str) -> None:

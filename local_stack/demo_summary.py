@@ -26,8 +26,8 @@ class Outcome:
 
     Attributes:
         produced: Events sent to Kafka.
-        latencies: Day -> seconds from the first event sent to forecasts in force.
-        faults: What had to happen and did not; empty when all is well.
+        latencies: Day -> seconds from the start of sending until its forecasts are available.
+        faults: Descriptions of what had to happen and did not; empty when all is well.
     """
 
     produced: int = 0
@@ -63,9 +63,7 @@ def summarize(
         ", ".join(f"{name} {count:,}" for name, count in sorted(partitions.items())),
     )
     stores, days = covered
-    table.add_row(
-        "forecasts in force", f"{stores:,} stores, {days} days ahead from {plan.last_day}"
-    )
+    table.add_row("current forecasts", f"{stores:,} stores, {days} days ahead from {plan.last_day}")
     issued = report.issued_against_actual()
     if issued["days"]:
         table.add_row(
