@@ -28,8 +28,8 @@ CHECK = "coverage_and_bias"
             CHECK,
             asset="forecast_accuracy",
             description=(
-                "In the last weeks, as many sales as promised were inside the intervals, and "
-                "forecast totals were close to actual totals."
+                "Over the newest scored days, the intervals contained about the promised share of "
+                "sales, and forecast totals were close to actual totals."
             ),
         )
     ],
@@ -38,9 +38,9 @@ CHECK = "coverage_and_bias"
     metadata=table_metadata("forecast_accuracy"),
     kinds={"postgres"},
     description=(
-        "How accurate forecasts turned out to be, by lead time. A refresh scores new and corrected "
-        "days against every forecast issued for them. Materializing a past partition scores its "
-        "backtest on the forecast days that are known by now."
+        "Accuracy of forecasts, by lead time. A refresh scores the forecasts of new and corrected "
+        "days against the sales of those days. Materializing a past partition scores its backtest "
+        "against the days whose sales are known by now."
     ),
 )
 def forecast_accuracy(
@@ -49,7 +49,7 @@ def forecast_accuracy(
     run_state: RunStateResource,
     only_days: OnlyDaysResource,
 ) -> Events:
-    """Score the days that became known, or the backtests of the run's partitions."""
+    """Score a refresh's new and corrected days, or the backtests of another run's partitions."""
     from forecast_assets.steps.scoring import judge_recent_days, score_refreshes
 
     is_refresh = refresh_id_of(context) is not None
@@ -70,7 +70,7 @@ def forecast_accuracy(
         metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
     )
     yield from report_asset(context, run_state, materialized, [result])
-    # The last step of a refresh: the forecasts are out, so nobody waits for this.
+    # The refresh has committed its forecasts before this last step, so nobody waits for the cache.
     cache_partition_status(context, REFRESHED)
 
 
@@ -88,7 +88,7 @@ def _score_backtests(scope: Scope, warehouse: WarehouseResource) -> Materialized
 
 
 def _measures(scored: "pd.DataFrame", day_column: str) -> Materialized:
-    """Return the accuracy measures by partition, as the metadata of its materialization."""
+    """Return the accuracy measures of each partition, as metadata of its materialization."""
     from forecast_assets.planning.measures import accuracy_by_cell
     from forecast_assets.settings import settings
 
