@@ -254,10 +254,10 @@ def machine_killed(world: Disturbed) -> None:
 
 
 def reexecuted_from_the_middle(world: Disturbed) -> None:
-    """Someone re-executes the last steps of an earlier refresh while a refresh is at work."""
+    """Someone re-executes the last steps of a refresh while it is at work."""
     url = world.stack.dagster.graphql_url()
-    (earlier,) = refreshes(url, "SUCCESS", 1)
     with held_at(world, "features"):
+        (earlier,) = refreshes(url, "STARTED", 1)
         answer = graphql(
             url,
             f"""
