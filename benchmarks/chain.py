@@ -113,7 +113,7 @@ def forecast_chain(
     """Start the whole stack and wait for its first forecasts; stop it at the end of the block.
 
     Args:
-        data: A folder with Kaggle's files, whose last days are played live. None makes sales up.
+        data: A folder with Kaggle's files, whose last days are played live. None makes up sales.
         stores: Number of made-up stores.
         history_days: Number of made-up days that are history.
         live_days: Number of days that can be sent.

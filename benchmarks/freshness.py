@@ -231,11 +231,11 @@ def measure(
     """Run the benchmark on a stack of its own.
 
     Args:
-        data: A folder with Kaggle's files; None makes sales up.
+        data: A folder with Kaggle's files; None makes up sales.
         stores: Number of made-up stores.
-        days_by_phase: How many days to send on this project's settings, on stock settings, and
+        days_by_phase: Numbers of days to send on this project's settings, on stock settings, and
             beside a training.
-        folder: Where to work.
+        folder: Folder for the stack and the data.
     """
     days, stock_days, training_days = days_by_phase
     live_days = days + BURST_DAYS + stock_days + training_days
@@ -311,9 +311,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with Kaggle's files")
     parser.add_argument("--stores", type=int, default=1_115)
     parser.add_argument("--days", type=int, default=20)
-    parser.add_argument("--training-days", type=int, default=3, help="days beside a training")
     parser.add_argument(
-        "--stock-days", type=int, default=1, help="days on stock settings, minutes each"
+        "--training-days", type=int, default=3, help="number of days beside a training"
+    )
+    parser.add_argument(
+        "--stock-days",
+        type=int,
+        default=1,
+        help="number of days on stock settings; each takes minutes",
     )
     arguments = parser.parse_args()
     with scratch() as folder:

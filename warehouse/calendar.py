@@ -1,6 +1,6 @@
-"""The calendar in force: what the assets' settings said when they last ran.
+"""The stored calendar, which holds the assets' settings as of their last run.
 
-The settings themselves are in `forecast_assets/settings.py`, the arithmetic of periods is in
+The settings themselves are in `forecast_assets/settings.py`. The arithmetic of periods is in
 `forecast_assets/planning/calendar.py`.
 """
 
@@ -10,15 +10,15 @@ from typing import Any
 from warehouse.connection import Transaction
 from warehouse.errors import CalendarError
 
-#: Advisory lock of those who compare and write the row.
+#: Advisory lock for comparing and writing the row.
 LOCK = "calendar"
 
 
 def agree(transaction: Transaction, grain: str, first_day: date, last_day: date | None) -> None:
-    """Compare the settings with the calendar in force, and put the settings in force.
+    """Compare the settings with the stored calendar, and store the settings.
 
-    Days that the calendar did not cover so far have sales that no refresh computed. Where it now
-    covers them, this adds a change for their stores.
+    No refresh has computed the sales of days outside the stored calendar. For stores with sales on
+    days that the settings add to the calendar, this function adds a change.
 
     Args:
         transaction: The open transaction.
@@ -27,7 +27,7 @@ def agree(transaction: Transaction, grain: str, first_day: date, last_day: date 
         last_day: Last day of the last period; None leaves the calendar open.
 
     Raises:
-        CalendarError: Models and backtests are stored by periods of another grain.
+        CalendarError: The stored models and backtests have periods of another grain.
     """
     settings = {"grain": grain, "first_day": first_day, "last_day": last_day}
     if _in_force(transaction) == settings:
@@ -59,8 +59,8 @@ def _refuse_another_grain(transaction: Transaction, known: str, wanted: str) -> 
         return
     raise CalendarError(
         f"FORECAST_DATE_GRAIN is {wanted}, but the stored models and backtests have {known} "
-        f"periods, and so have Dagster's partitions. Set it back to {known} and restart; or start "
-        "over with an empty database and an empty Dagster instance (`make down DELETE=1`)"
+        f"periods, and so have Dagster's partitions. Set it back to {known} and restart, or start "
+        "again with an empty database and an empty Dagster instance (`make down DELETE=1`)"
     )
 
 
@@ -71,7 +71,7 @@ def _note_newly_covered(
     first: date,
     last: date | None,
 ) -> None:
-    """Add a change for stores with sales on days that the calendar covers from now on."""
+    """Add a change for stores with sales on days that the calendar has not covered before."""
     transaction.execute(
         """
         INSERT INTO sales.changes (kind, stores, first_days)

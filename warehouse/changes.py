@@ -38,8 +38,8 @@ class ClaimedChanges:
     Attributes:
         count: Number of changes.
         data_first_days: Earliest day whose sales or plan changed, by store.
-        plan_first_days: Earliest day of a plan that was merged before the refresh, by store. What
-            the refresh itself merges is not among them.
+        plan_first_days: Earliest day of a plan that was merged before the refresh, by store. Plans
+            that the refresh itself merges do not count.
         model_stores: Stores that only need newer models.
         suspects: Stores for which an earlier refresh failed.
     """
@@ -52,14 +52,15 @@ class ClaimedChanges:
 
 
 def seconds_until_settled(transaction: Transaction, seconds: float) -> float | None:
-    """Return how long to wait until no change has been added for some time; 0 or less means now.
+    """Return the seconds to wait until the changes have settled.
 
     Args:
         transaction: The open transaction.
-        seconds: How long no change may have been added.
+        seconds: Changes have settled when no change was added for this long.
 
     Returns:
-        Seconds; None if no change waits for a refresh.
+        Seconds, 0 or less if the changes have settled already; None if no change waits for a
+        refresh.
     """
     left: float | None = transaction.value(
         f"""
@@ -146,16 +147,16 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
 def note_found(
     transaction: Transaction, refresh_id: str, kind: str, first_days: Mapping[int, date]
 ) -> None:
-    """Add a change that a refresh has found on its way, claimed by this refresh.
+    """Add a change that a refresh itself has detected; the refresh has claimed it at once.
 
-    It belongs in the transaction that writes the rows in which it was found: if the refresh fails
-    later, its retry finds these rows as they are then, and learns of the difference from here.
+    Call this function in the transaction that writes the changed rows. If the refresh fails later,
+    its retry finds the rows already written, so it learns of the difference only from this change.
 
     Args:
         transaction: The open transaction.
         refresh_id: The refresh.
         kind: 'plan' for a changed plan, 'features' for changed features of unchanged days.
-        first_days: Store -> its first such day.
+        first_days: Store -> its first changed day.
     """
     if first_days:
         transaction.execute(

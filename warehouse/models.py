@@ -123,7 +123,7 @@ def count_pooled(transaction: Transaction) -> int:
 
 
 def newest_feature_day(transaction: Transaction) -> date | None:
-    """Return the newest day with features that has come; None if there is none."""
+    """Return the newest day with features up to today (UTC); None if there is none."""
     newest: date | None = transaction.value(
         "SELECT max(date) FROM sales.features WHERE date <= $1", (sales.today(),)
     )

@@ -1,7 +1,7 @@
-"""Waiting for a change without polling: PostgreSQL notifies whoever listens.
+"""Waiting for a change without polling, through PostgreSQL's notifications.
 
-A trigger on `sales.changes` sends the notification with the commit of the change. What has changed
-is read from the table; see `changes.py`.
+A trigger on `sales.changes` sends a notification when a change is committed. The notification does
+not describe the change; `changes.py` reads the table.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ CHANNEL = "sales_changes"
 
 
 class ChangeListener:
-    """A connection that hears of every change from its creation on."""
+    """A connection that receives a notification of every change after its creation."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         """Wrap a connection that listens."""
         self._connection = connection
 
     def wait(self, seconds: float) -> None:
-        """Return when a change has been committed, and at the latest after some seconds."""
+        """Wait until a change has been committed, but at most some seconds."""
         for _ in self._connection.notifies(timeout=seconds, stop_after=1):
             return
 
@@ -33,10 +33,10 @@ def listening(url: str) -> Iterator[ChangeListener]:
     """Listen for changes until the end of the block.
 
     Args:
-        url: The sales database, with any role.
+        url: Address of the sales database, with any role.
 
     Raises:
-        UnreachableError: PostgreSQL does not answer, or goes away meanwhile.
+        UnreachableError: PostgreSQL does not answer, or the connection breaks inside the block.
     """
     try:
         with psycopg.connect(url, autocommit=True) as connection:

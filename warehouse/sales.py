@@ -14,7 +14,7 @@ from warehouse.connection import Transaction
 
 
 def today() -> date:
-    """Return today's date in UTC: no sales of a later day can be known."""
+    """Return today's date in UTC, the last day whose sales can be known."""
     return datetime.now(UTC).date()
 
 
@@ -74,13 +74,13 @@ def raw_summary(
 def newest_days(
     transaction: Transaction, table: str, stores: Sequence[int], until: date | None = None
 ) -> dict[int, date]:
-    """Return each store's newest day with sales; a day that has not come yet is none.
+    """Return each store's newest day with sales, which is never later than today (UTC).
 
     Args:
         transaction: The open transaction.
         table: `raw_sales` or `cleaned_sales`.
         stores: The stores.
-        until: The last day to consider; never later than today (UTC).
+        until: The last day to consider; by default today.
 
     Raises:
         ValueError: The table is neither of these.
@@ -192,7 +192,7 @@ def day_panel(
 def known_plan(
     transaction: Transaction, stores: Sequence[int], first_day: date, last_day: date
 ) -> pd.DataFrame:
-    """Return what a backtest takes as the plan: the day panel without its sales.
+    """Return the plan that a backtest uses, which is the day panel without its sales.
 
     Args:
         transaction: The open transaction.

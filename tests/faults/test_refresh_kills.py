@@ -254,7 +254,7 @@ def machine_killed(world: Disturbed) -> None:
 
 
 def reexecuted_from_the_middle(world: Disturbed) -> None:
-    """Someone re-executes the last steps of a refresh while it is at work."""
+    """Re-execute the last steps of a refresh while it runs."""
     url = world.stack.dagster.graphql_url()
     with held_at(world, "features"):
         (earlier,) = refreshes(url, "STARTED", 1)
@@ -283,7 +283,7 @@ def reexecuted_from_the_middle(world: Disturbed) -> None:
 
 
 def command_lines_killed(world: Disturbed) -> None:
-    """As many killed runs of command lines as may be in progress at the same time."""
+    """Kill as many command lines with a run as there may be runs in progress at the same time."""
     environment = component_environment("dagster", world.stack.environment)
     command = [paths.script("dagster"), "asset", "materialize", "-m", paths.DEFINITIONS]
     command += ["--select", "features", "--partition", f"{BACKFILLED[0]}|1"]
@@ -306,7 +306,7 @@ def command_lines_killed(world: Disturbed) -> None:
 
 
 def refreshes(url: str, status: str, limit: int) -> list[str]:
-    """The newest refreshes of a status."""
+    """Return the run ids of the newest refreshes with a status."""
     return runs(url, f'tags: [{{key: "{REFRESH_TAG}", value: "true"}}]', status, limit)
 
 

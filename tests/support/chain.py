@@ -54,7 +54,7 @@ class Chain:
         )
 
     def load_day(self, day: date, stores: Collection[int] | None = None):
-        """The sales of one day, of some stores or of all: nothing older changes."""
+        """Load the sales of one day, for some stores or for all; no older day changes."""
         train = kaggle.read_train(self.folder)
         rows = train[train["date"] == pd.Timestamp(day)]
         return loading.load(

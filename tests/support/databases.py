@@ -1,4 +1,4 @@
-"""Sales databases of a test's own, copied from a template: faster than migrating an empty one."""
+"""Sales databases for single tests, copied from a template, which is faster than migrating."""
 
 import uuid
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ TEMPLATE = "sales_template"
 
 @contextmanager
 def copied_database(stack: Stack, template: str = TEMPLATE) -> Iterator[str]:
-    """A sales database that begins as a copy of another, by default of an empty one; its name."""
+    """Copy a sales database, by default the empty one; yield the copy's name and drop it later."""
     name = f"sales_{uuid.uuid4().hex[:12]}"
     stack.postgres.create_sales_database(name, template=template)
     try:

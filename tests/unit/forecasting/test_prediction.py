@@ -194,7 +194,7 @@ def test_a_refurbished_store_is_forecast_as_closed_until_it_opens(days: pd.DataF
 def test_stores_closed_for_weeks_are_forecast(
     days: pd.DataFrame, closed_days: int, stores: list[int] | None, has_pooled: bool
 ) -> None:
-    """Nothing was sold within the level window: neither by the store nor by anyone."""
+    """Neither the store nor any other store has sales within the level window."""
     plan = days.copy()
     closed = plan["date"].between(ORIGIN - pd.Timedelta(days=closed_days - 1), ORIGIN)
     plan.loc[closed, ["open", "promo"]] = 0

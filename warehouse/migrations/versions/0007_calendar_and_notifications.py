@@ -1,6 +1,6 @@
-"""The calendar in force, and changes that wake the sensor.
+"""The stored calendar, and notifications of changes, which wake the sensor.
 
-A widened calendar and a refresh itself may add changes too.
+The table of changes also accepts changes of a widened calendar and of a refresh itself.
 """
 
 from alembic import op
@@ -51,10 +51,10 @@ DROP TABLE sales.calendar;
 
 
 def upgrade() -> None:
-    """Apply the change."""
+    """Apply the migration."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Revert the change."""
+    """Revert the migration."""
     op.execute(DOWNGRADE)
