@@ -11,8 +11,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
+from forecast_assets.defs.day_config import span_of_days
 from forecast_assets.planning.partition_cells import ALL_DAYS, Span
 from forecast_assets.settings import settings
 from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
@@ -56,34 +57,30 @@ class OnlyDaysResource(dg.ConfigurableResource):
     forecasts. Refreshes ignore these days.
     """
 
-    first_day: str | None = Field(
-        default=None,
-        description="For example 2015-05-10. Default: the first partition's first day.",
-    )
-    last_day: str | None = Field(
-        default=None,
-        description="For example 2015-05-20. Default: the last partition's last day.",
-    )
+    #: As ISO dates: a configurable resource holds no `date`.
+    first_day: str | None = None
+    last_day: str | None = None
 
     def span(self) -> Span:
-        """Return the first and the last day.
+        """Return the first and the last day."""
+        return (
+            date.fromisoformat(self.first_day) if self.first_day else ALL_DAYS[0],
+            date.fromisoformat(self.last_day) if self.last_day else ALL_DAYS[1],
+        )
 
-        Raises:
-            dg.Failure: A value is not a date, or the last day is before the first.
-        """
-        try:
-            first = date.fromisoformat(self.first_day) if self.first_day else ALL_DAYS[0]
-            last = date.fromisoformat(self.last_day) if self.last_day else ALL_DAYS[1]
-        except ValueError as error:
-            raise dg.Failure(
-                f"only_days: {error}. Write a day as 2015-05-10", allow_retries=False
-            ) from error
-        if last < first:
-            raise dg.Failure(
-                f"only_days: the last day {last} is before the first day {first}. Swap them",
-                allow_retries=False,
-            )
-        return first, last
+
+@dg.resource(
+    description="The days that a run is limited to inside its partitions; by default all of them.",
+    config_schema=span_of_days(
+        first="For example 2015-05-10. Default: the first partition's first day.",
+        last="For example 2015-05-20. Default: the last partition's last day.",
+    ),
+)
+def only_days(context: dg.InitResourceContext) -> OnlyDaysResource:
+    """Return the days in the run's config; Dagster has checked them when it planned the run."""
+    return OnlyDaysResource(
+        **{name: day.isoformat() for name, day in context.resource_config.items() if day}
+    )
 
 
 @dg.resource(
@@ -181,6 +178,6 @@ def resources() -> dg.Definitions:
                 }
             ),
             "pyspark": SparkResource(),
-            "only_days": OnlyDaysResource(),
+            "only_days": only_days,
         },
     )

@@ -120,13 +120,24 @@ def test_days_may_span_partitions_and_leave_some_out(forecast_chain: Chain) -> N
 
 
 def test_days_that_make_no_sense_are_refused(forecast_chain: Chain) -> None:
-    for days, message in (
-        ({"first_day": "2015-04-20", "last_day": "2015-04-10"}, "2015-04-10 is before the first"),
-        ({"first_day": "2015-04-31"}, "Write a day as 2015-05-10"),
-        ({"first_day": "2015-05-01"}, "2015-04-01 to 2015-04-30, hold no day from 2015-05-01"),
+    for days, error, message in (
+        (
+            {"first_day": "2015-04-20", "last_day": "2015-04-10"},
+            dg.DagsterInvalidConfigError,
+            "2015-04-10 is before the first",
+        ),
+        ({"first_day": "2015-04-31"}, dg.DagsterInvalidConfigError, "Write it as 2015-05-10"),
+        (
+            {"first_day": "2015-05-01"},
+            dg.Failure,
+            "2015-04-01 to 2015-04-30, hold no day from 2015-05-01",
+        ),
     ):
-        with pytest.raises(dg.Failure, match=message):
+        runs = forecast_chain.instance.get_runs_count()
+        with pytest.raises(error, match=message):
             forecast_chain.run("refresh", *APRIL, only_days=days)
+        began = forecast_chain.instance.get_runs_count() - runs
+        assert began == (error is dg.Failure), "bad config is refused before a run exists"
     with pytest.raises(dg.Failure, match="range is empty: its end is before its start"):
         forecast_chain.run("refresh", "2015-04-01|3", "2015-04-01|1")
     forecast_chain.run("refresh", *APRIL)
@@ -200,3 +211,95 @@ def test_a_past_partition_is_a_backtest_that_sees_no_future(forecast_chain: Chai
     same = [name for name in first if name not in ("refresh_id", "written_at")]
     pd.testing.assert_frame_equal(first[same], second[same])
     assert set(second["refresh_id"]) != set(first["refresh_id"]), "it was computed again"
+
+
+def materialize(
+    chain: Chain, asset: str, first: str, last: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """Materialize one asset alone, as its button in the UI does."""
+    job = chain.repository.get_job("__ASSET_JOB").get_subset(asset_selection={dg.AssetKey(asset)})
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last or first,
+    }
+    return job.execute_in_process(instance=chain.instance, tags=tags, raise_on_error=False)
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """Return the description of a failed step; empty if the run succeeded."""
+    failed = [event for event in result.all_events if event.is_step_failure]
+    if not failed:
+        assert result.success
+        return ""
+    data = failed[0].step_failure_data
+    assert data.user_failure_data is not None, data.error_display_string
+    return str(data.user_failure_data.description)
+
+
+def test_an_asset_whose_upstream_is_missing_says_so_and_is_not_green(chain: Chain) -> None:
+    """Nothing is computed from nothing, and what was there before stays."""
+    chain.load(date(2015, 6, 12))
+    for asset, upstream, missing in (
+        ("features", "cleaned_sales", None),
+        ("store_models", "features", "cleaned_sales"),
+        ("forecasts", "store_models", "features"),
+        ("forecast_accuracy", "forecasts", "store_models"),
+    ):
+        result = materialize(chain, asset, *APRIL)
+        told = failure_of(result)
+        assert f"{STORES} of {STORES} partitions have sales" in told, asset
+        assert "Nothing was computed" in told, asset
+        assert f"{upstream}: 2015-04-01|1, 2015-04-01|2" in told, asset
+        assert chain.materialized(result.run_id) == {}, asset
+        assert list(result.get_asset_check_evaluations()) == [], asset
+        if missing:
+            assert materialize(chain, missing, *APRIL).success, missing
+    assert materialize(chain, "forecasts", *APRIL).success
+    assert "cleaned_sales: 2015-06-01|1" in failure_of(
+        materialize(chain, "forecast_accuracy", *APRIL)
+    ), "the days that were forecast have sales, too"
+    assert materialize(chain, "cleaned_sales", "2015-05-01|1", f"2015-05-01|{STORES}").success
+    assert materialize(chain, "forecast_accuracy", *APRIL).success
+
+    told = failure_of(
+        chain.repository.get_job("train").execute_in_process(
+            instance=chain.instance, partition_key="2015-05-01", raise_on_error=False
+        )
+    )
+    assert "no features of 2015-05-01 to 2015-05-31" in told
+    assert chain.frame("SELECT * FROM sales.pooled_models").empty
+
+
+def test_what_can_be_computed_is_and_the_rest_keeps_its_rows(forecast_chain: Chain) -> None:
+    chain = forecast_chain
+    chain.run("refresh", *APRIL)
+    before = rows(chain)["forecasts_backtest"]
+    with chain.warehouse.transaction() as transaction:
+        transaction.execute(
+            "DELETE FROM sales.models WHERE period_start = '2015-04-01' AND store = 2"
+        )
+    result = materialize(chain, "forecasts", *APRIL)
+    told = failure_of(result)
+    assert f"1 of {STORES} partitions have sales" in told
+    assert "The others were computed" in told
+    assert "store_models: 2015-04-01|2" in told
+    computed = chain.materialized(result.run_id)["forecasts"]
+    assert computed == {f"2015-04-01|{s}": 42 for s in range(1, STORES + 1) if s != 2}
+    pd.testing.assert_frame_equal(rows(chain)["forecasts_backtest"], before)
+
+
+def test_a_store_without_sales_lacks_nothing(chain: Chain) -> None:
+    """A store that is closed for a period, or not yet open, is no reason to fail."""
+    train = kaggle.read_train(chain.folder)
+    opened = (train["store"] != 5) | (train["date"] >= "2015-05-01")
+    loading.load(
+        chain.warehouse,
+        stores=kaggle.read_stores(chain.folder),
+        sales=train[opened],
+        plans=train.iloc[:0],
+        calendar=CALENDAR,
+    )
+    for asset in ("cleaned_sales", "features", "store_models", "forecasts"):
+        result = materialize(chain, asset, *APRIL)
+        assert failure_of(result) == "", asset
+        assert chain.materialized(result.run_id)[asset]["2015-04-01|5"] == 0

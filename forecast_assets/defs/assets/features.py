@@ -13,6 +13,7 @@ from forecast_assets.defs.row_counts import ROW_COUNT, count_rows
 from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.schema_checks import schema_check
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
+from forecast_assets.defs.upstream import available_cells
 from forecast_assets.planning.partition_cells import Chunk
 from forecast_assets.steps.changed_days import earlier_differences
 
@@ -42,7 +43,8 @@ def features(
     from warehouse import sales
 
     scope = run_state.scope(context, warehouse, only_days)
-    run = runner(spark_for(context, pyspark, scope, scope.features), FEATURES)
+    available = available_cells(context, warehouse, scope, scope.features)
+    run = runner(spark_for(context, pyspark, scope, available.cells), FEATURES)
 
     def replace(chunk: Chunk) -> Materialized:
         with warehouse.transaction() as transaction:
@@ -72,4 +74,5 @@ def features(
             run_state.note_changed_features(transaction, differing)
         return counted
 
-    yield from materialize_chunks(context, warehouse, run_state, scope, scope.features, replace)
+    yield from materialize_chunks(context, warehouse, run_state, scope, available.cells, replace)
+    available.refuse_rest()

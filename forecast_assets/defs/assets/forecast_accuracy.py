@@ -13,6 +13,7 @@ from forecast_assets.defs.row_counts import ROW_COUNT
 from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.scope import refresh_id_of, requested_scope
 from forecast_assets.defs.store_steps import record_duration, report_asset
+from forecast_assets.defs.upstream import Availability, available_cells, only_available
 from forecast_assets.planning.scope import Scope
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ def forecast_accuracy(
 
     is_refresh = refresh_id_of(context) is not None
     materialized: Materialized = {}
+    available: Availability | None = None
     with record_duration(context, warehouse):
         if not is_refresh:
-            materialized = _score_backtests(requested_scope(context, only_days), warehouse)
+            scope = requested_scope(context, only_days)
+            available = available_cells(context, warehouse, scope, scope.models)
+            materialized = _score_backtests(only_available(scope, available), warehouse)
         with warehouse.transaction() as transaction:
             if is_refresh:
                 scored = score_refreshes(transaction, run_state.renewed_backtests())
@@ -72,6 +76,8 @@ def forecast_accuracy(
     yield from report_asset(context, run_state, materialized, [result])
     # The refresh has committed its forecasts before this last step, so nobody waits for the cache.
     cache_partition_status(context, REFRESHED)
+    if available is not None:
+        available.refuse_rest()
 
 
 def _score_backtests(scope: Scope, warehouse: WarehouseResource) -> Materialized:

@@ -24,6 +24,7 @@ from forecast_assets.defs.store_steps import (
     record_failures,
     report_asset,
 )
+from forecast_assets.defs.upstream import available_cells, only_available
 
 if TYPE_CHECKING:
     from warehouse.forecaster import ForecastBatch
@@ -58,6 +59,8 @@ def forecasts(
     scope = run_state.scope(context, warehouse, only_days)
     if scope.refresh_id is not None:
         run_state.require_all_computed()
+    available = available_cells(context, warehouse, scope, scope.models)
+    scope = only_available(scope, available)
     materialized: Materialized = {}
     results: list[dg.AssetCheckResult] = []
     with (
@@ -97,6 +100,7 @@ def forecasts(
             )
     results += [no_future_data(warehouse), day_complete(warehouse)]
     yield from report_asset(context, run_state, materialized, results)
+    available.refuse_rest()
 
 
 def _metadata(batches: "list[ForecastBatch]", pictured: int) -> dict[int, dict[str, Any]]:

@@ -47,17 +47,21 @@ def pooled_model(
     """Train a pooled model on everything up to the end of each of the run's periods."""
     from forecast_assets.settings import settings
     from forecast_assets.steps import training
+    from warehouse import upstream
 
     materialized: Materialized = {}
     for key in context.partition_keys:
         start = date.fromisoformat(key)
         end = settings().calendar.end_of(start)
         with warehouse.transaction() as transaction:
+            lacks_features = upstream.has_sales_without_features(transaction, start, end)
             rows, champion = training.read_rows(transaction, end)
-        if rows.empty:
+        if rows.empty or lacks_features:
             raise dg.Failure(
-                f"No features up to {end}. Materialize cleaned_sales and features of earlier "
-                "periods first; after a load, the refresh sensor does so",
+                f"pooled_model: there are no features {'up to' if rows.empty else f'of {start} to'}"
+                f" {end}. Nothing was trained for {start}. Materialize cleaned_sales and features "
+                f"of {'earlier periods' if rows.empty else start} first; after a load, the refresh "
+                "sensor does so",
                 allow_retries=False,
             )
         trained = training.train(

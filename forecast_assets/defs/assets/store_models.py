@@ -13,6 +13,7 @@ from forecast_assets.defs.row_counts import ROW_COUNT
 from forecast_assets.defs.run_state import RunStateResource
 from forecast_assets.defs.schema_checks import schema_check
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
+from forecast_assets.defs.upstream import available_cells
 from forecast_assets.planning.partition_cells import Chunk
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def store_models(
     from forecasting.schemas.frames import STORE_MODELS
 
     scope = run_state.scope(context, warehouse, only_days)
-    run_by_store = runner(spark_for(context, pyspark, scope, scope.models), STORE_MODELS)
+    available = available_cells(context, warehouse, scope, scope.models)
+    run_by_store = runner(spark_for(context, pyspark, scope, available.cells), STORE_MODELS)
     run_together = runner(None, STORE_MODELS)
 
     def fit(chunk: Chunk) -> Materialized:
@@ -61,7 +63,8 @@ def store_models(
                 context.log.info(f"{period}: the models of {len(fitted):,} stores")
         return materialized
 
-    yield from materialize_chunks(context, warehouse, run_state, scope, scope.models, fit)
+    yield from materialize_chunks(context, warehouse, run_state, scope, available.cells, fit)
+    available.refuse_rest()
 
 
 def _metadata(model: "FittedStore | None") -> dict[str, Any]:
