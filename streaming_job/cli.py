@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from streaming_job import audit as audits
 from streaming_job import producer
@@ -188,7 +188,9 @@ def audit(
     with _exit_on_errors():
         settings = load_settings()
         report = audits.deep_audit(settings) if deep else audits.audit(settings.database_url)
-    table = Table("topic-partition", "offsets", "stored", "quarantined", "gaps", "expired")
+    # A name or an offset that was cut off could not be looked up.
+    names, counts = ("topic-partition", "offsets"), ("stored", "quarantined", "gaps", "expired")
+    table = Table(*(Column(name, overflow="fold") for name in (*names, *counts)))
     for partition in report.partitions:
         table.add_row(
             f"{partition.name} (stream {partition.stream_id})",

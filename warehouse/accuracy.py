@@ -12,6 +12,7 @@ import pandas as pd
 
 from forecasting.evaluation.accuracy import SUMS
 from warehouse.connection import Transaction
+from warehouse.errors import NotFoundError
 
 #: Longest horizon that the settings allow, in days. No forecast's origin lies further in the past.
 LONGEST_HORIZON_DAYS = 366
@@ -153,6 +154,87 @@ def by_lead_week(transaction: Transaction, since: date) -> list[dict[str, Any]]:
         """,
         (since,),
     )
+
+
+#: Scores the seasonal naive on the forecasts that `forecast_accuracy` has scored. It is defined as
+#: in `forecasting/models/naive.py`: the sales one or more cycles of 14 days earlier that the origin
+#: had seen, and up to three cycles further back if there were none; a day planned closed is 0.
+_NAIVE = """
+WITH met AS MATERIALIZED (
+    SELECT DISTINCT ON (f.store, f.origin, f.date)
+        f.store, f.date, f.open, (f.horizon + 13) / 14 * 14 AS back, c.sales::float8 AS sales
+    FROM sales.forecasts f
+    JOIN sales.cleaned_sales c ON c.store = f.store AND c.date = f.date
+    WHERE f.kind = $1 AND f.store = ANY($2::int4[]) AND f.date BETWEEN $3 AND $4
+        AND c.date BETWEEN $3 AND $4 AND f.origin >= $3::date - $5::int4
+    ORDER BY f.store, f.origin, f.date, f.written_at DESC
+), compared AS (
+    SELECT m.store, m.sales, coalesce(n.sales, 0) * m.open AS naive
+    FROM met m LEFT JOIN LATERAL (
+        SELECT c.sales FROM sales.cleaned_sales c
+        WHERE c.store = m.store AND c.sales > 0 AND c.date = ANY (ARRAY[
+            m.date - m.back, m.date - m.back - 14, m.date - m.back - 28, m.date - m.back - 42])
+        ORDER BY c.date DESC LIMIT 1
+    ) n ON true
+)
+SELECT store, count(*) AS naive_forecasts,
+    sum(abs(sales - naive))::float8 AS naive_absolute_error,
+    coalesce(sum(((sales - naive) / nullif(sales, 0)) ^ 2), 0)::float8
+        AS naive_squared_percent_error
+FROM compared GROUP BY store
+"""
+
+
+def by_store(transaction: Transaction, stores: Sequence[int], days: int) -> dict[str, Any]:
+    """Return the sums over the newest scored days, by store, beside those of the seasonal naive.
+
+    Args:
+        transaction: The open transaction of a role that may read.
+        stores: The stores.
+        days: How many of the newest days.
+
+    Returns:
+        kind (`issued`, or `backtest` until an issued forecast has met its day), first_day,
+        last_day, and stores: rows with store, days (distinct days), `SUMS`,
+        naive_absolute_error and naive_squared_percent_error.
+
+    Raises:
+        NotFoundError: No forecast of these stores has met its day.
+    """
+    newest = transaction.rows(
+        """
+        SELECT kind, max(date) AS last_day FROM sales.forecast_accuracy
+        WHERE store = ANY($1::int4[]) GROUP BY kind ORDER BY kind = 'issued' DESC LIMIT 1
+        """,
+        (list(stores),),
+    )
+    if not newest:
+        raise NotFoundError(
+            "no forecast of these stores has met its day yet: the first is scored when the sales "
+            "of a day after its origin arrive. For past months, materialize a backtest: the job "
+            "`refresh` over a past partition"
+        )
+    kind, last_day = newest[0]["kind"], newest[0]["last_day"]
+    first_day = last_day - timedelta(days=days - 1)
+    scored = transaction.rows(
+        f"""
+        SELECT store, count(DISTINCT date) AS days, {_TOTALS} FROM sales.forecast_accuracy
+        WHERE kind = $1 AND store = ANY($2::int4[]) AND date BETWEEN $3 AND $4
+        GROUP BY store ORDER BY store
+        """,
+        (kind, list(stores), first_day, last_day),
+    )
+    found = [row["store"] for row in scored]
+    naive = transaction.rows(_NAIVE, (kind, found, first_day, last_day, LONGEST_HORIZON_DAYS))
+    by_number = {row["store"]: row for row in naive}
+    # Old origins may have been deleted since their forecasts were scored.
+    unknown = dict.fromkeys(("naive_absolute_error", "naive_squared_percent_error"), float("nan"))
+    return {
+        "kind": kind,
+        "first_day": first_day,
+        "last_day": last_day,
+        "stores": [row | by_number.get(row["store"], unknown) for row in scored],
+    }
 
 
 def of_version(transaction: Transaction, version: str, since: date) -> dict[str, Any]:

@@ -23,3 +23,7 @@ class CalendarError(WarehouseError):
 
 class NotFoundError(WarehouseError):
     """The requested rows do not exist."""
+
+
+class NotYetError(NotFoundError):
+    """The requested rows do not exist yet; they come without anybody doing anything."""

@@ -9,7 +9,8 @@ from datetime import date, datetime
 from typing import Any
 
 from warehouse.connection import Transaction
-from warehouse.errors import NotFoundError
+from warehouse.errors import NotFoundError, NotYetError
+from warehouse.in_force import NOTHING_YET
 
 
 @dataclass(frozen=True)
@@ -30,27 +31,29 @@ class Refresh:
 
 
 def forecast(
-    transaction: Transaction, store: int, day: date, origin: date | None = None
+    transaction: Transaction, store: int, day: date | None = None, origin: date | None = None
 ) -> dict[str, Any]:
     """Return the newest forecast of a store and day, preferring issued forecasts to backtests.
 
     Args:
         transaction: The open transaction.
         store: The store's number.
-        day: The day that was forecast.
+        day: The day that was forecast; by default the first open one.
         origin: The last day that the forecast saw; the newest one by default.
 
     Returns:
         The row of `forecasts`.
 
     Raises:
+        NotYetError: No store has a forecast yet.
         NotFoundError: There is no such forecast; the message says which forecasts exist.
     """
     rows = transaction.rows(
         """
         SELECT * FROM sales.forecasts
-        WHERE store = $1 AND date = $2 AND ($3::date IS NULL OR origin = $3::date)
-        ORDER BY kind = 'issued' DESC, origin DESC, written_at DESC LIMIT 1
+        WHERE store = $1 AND ($3::date IS NULL OR origin = $3::date)
+            AND date = coalesce($2::date, date)
+        ORDER BY kind = 'issued' DESC, origin DESC, written_at DESC, open DESC, date LIMIT 1
         """,
         (store, day, origin),
     )
@@ -64,7 +67,10 @@ def forecast(
         """,
         (store,),
     )
-    missing = f"store {store} has no forecast of {day}" + (f" from {origin}" if origin else "")
+    missing = f"store {store} has no forecast of {day or 'any day'}"
+    missing += f" from {origin}" if origin else ""
+    if transaction.value("SELECT NOT EXISTS (SELECT FROM sales.forecasts)"):
+        raise NotYetError(f"store {store}: {NOTHING_YET}")
     if not known["count"]:
         raise NotFoundError(
             f"{missing}, nor of any other day; check the store's number and that a refresh has run"

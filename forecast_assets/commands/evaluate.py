@@ -18,8 +18,9 @@ import pandas as pd
 import typer
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 
+from forecast_assets.commands.score_listing import score_listing
+from forecast_assets.commands.tables import FormatOption, OutputFormat
 from forecasting import scoring
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
@@ -195,36 +196,6 @@ def output_columns(out: pd.DataFrame) -> pd.DataFrame:
     return out[columns].rename(columns=names)
 
 
-_COLUMNS = {
-    "rmspe": "RMSPE",
-    "mape": "MAPE",
-    "wape": "WAPE",
-    "mase": "MASE",
-    "wql": "WQL",
-    "sql": "SQL",
-    "coverage_80": "80 %",
-    "coverage_95": "95 %",
-    "bias": "bias",
-    "naive_rmspe": "naive RMSPE",
-    "naive_wape": "naive WAPE",
-    "naive_wql": "naive WQL",
-}
-
-
-def score_table(scores: pd.DataFrame) -> Table:
-    """Lay out scores: one row per window, and their mean."""
-    table = Table(title="Forecasts by origin, compared with the 14-day seasonal naive")
-    table.add_column("origin")
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
-    table.add_column("seconds", justify="right")
-    rows = [(f"{origin:%Y-%m-%d}", row) for origin, row in scores.iterrows()]
-    for label, row in [*rows, ("mean", scores.mean())]:
-        cells = [f"{row[name]:.4f}" for name in _COLUMNS]
-        table.add_row(str(label), *cells, f"{row['seconds']:.0f}")
-    return table
-
-
 def parse_stores(text: str | None) -> list[int] | None:
     """Read a comma-separated list of store numbers.
 
@@ -367,6 +338,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             int,
             typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine."),
         ] = 2,
+        output_format: FormatOption = OutputFormat.TABLE,
     ) -> None:
         """Score forecasts from past origins, directly from files.
 
@@ -375,7 +347,9 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         checked_recipe, wanted = parse_recipe(recipe), parse_stores(stores)
         if output is not None:
             refuse_missing_folder(output)
-        with terminal.status(f"reading {data}"):
+        # Programs read the scores from standard output; what is said meanwhile goes elsewhere.
+        progress = terminal if output_format is OutputFormat.TABLE else Console(stderr=True)
+        with progress.status(f"reading {data}"):
             days = read_days(data)
         known = days[days["sales"].notna()]
         first, last = known["date"].min(), known["date"].max()
@@ -385,13 +359,13 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         forecasts, scores = evaluate_windows(
             days,
             evaluated,
-            terminal,
+            progress,
             stores=wanted,
             recipe=checked_recipe,
             trees=trees,
             threads=threads,
         )
-        terminal.print(score_table(scores))
+        score_listing(scores).show(output_format, terminal)
         if output is not None:
             output_columns(forecasts).to_parquet(output, index=False)
-            terminal.print(f"forecasts written to {output}")
+            progress.print(f"forecasts written to {output}")

@@ -1,4 +1,4 @@
-"""The command line: load Kaggle's files, evaluate, make a submission, trace a forecast.
+"""The command line: forecasts and their accuracy, traces, loading and evaluating files.
 
 Contains `load`; the other commands are in their own modules.
 """
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecast_assets.commands import evaluate, submission, trace
+from forecast_assets.commands import accuracy, evaluate, forecast, submission, trace
 from forecast_assets.settings import SettingsError
 from rossmann.kaggle import KaggleFilesError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Sales forecasts for a chain of stores: load files, evaluate, make a submission, trace.",
+    help="Sales forecasts for a chain of stores: show and trace them, load and evaluate files.",
 )
 console = Console()
 
@@ -97,6 +97,8 @@ def load(
     )
 
 
+forecast.register(app, console)
+accuracy.register(app, console)
 evaluate.register(app, console)
 submission.register(app, console)
 trace.register(app, console)

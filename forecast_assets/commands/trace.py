@@ -15,8 +15,10 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
+from forecast_assets.commands.forecast import WaitOption, wait_for
+from forecast_assets.commands.tables import Column, Listing, OutputFormat, print_whole
 from forecast_assets.settings import REGISTERED_NAME
 from forecasting.columns import QUANTILES, quantile_column
 
@@ -38,13 +40,13 @@ class TraceRequest:
 
     Attributes:
         store: The store's number.
-        day: The day that was forecast.
+        day: The day that was forecast; None means the first open one after the origin.
         origin: The last day that the forecast saw; None means the newest.
         days: How many days of sales to list.
     """
 
     store: int
-    day: date
+    day: date | None
     origin: date | None
     days: int
 
@@ -68,12 +70,13 @@ def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> 
     from warehouse import trace as table
 
     row = table.forecast(transaction, request.store, request.day, request.origin)
+    day: date = row["date"]
     refresh = table.refresh(transaction, row["refresh_id"])
     version = models.pooled(transaction, row["model_version"]) if row["model_version"] else None
     sales = _sales_seen(transaction, request, row["origin"], refresh)
     return {
         "store": request.store,
-        "date": str(request.day),
+        "date": str(day),
         "origin": str(row["origin"]),
         "horizon": row["horizon"],
         "kind": row["kind"],
@@ -82,7 +85,7 @@ def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> 
             "mean": row["mean"],
             "quantiles": {f"{level:g}": row[quantile_column(level)] for level in QUANTILES},
         },
-        "actual": table.actual(transaction, request.store, request.day),
+        "actual": table.actual(transaction, request.store, day),
         "plan": {"open": row["open"], "assumed": row["plan_assumed"]},
         "model": _model(version),
         **_parts(transaction, request, row, version, config),
@@ -116,9 +119,12 @@ def links(row: dict[str, Any], version: PooledVersion | None, config: Settings) 
     addresses = {}
     if config.dagster_url:
         base = config.dagster_url.rstrip("/")
-        partition = f"{config.calendar.start_of(row['origin'])}|{row['store']}"
+        partition = quote(f"{config.calendar.start_of(row['origin'])}|{row['store']}")
         addresses["dagster_run"] = f"{base}/runs/{row['refresh_id']}"
-        addresses["dagster_asset"] = f"{base}/assets/forecasts?partition={quote(partition)}"
+        # Without `view`, the page opens its overview and ignores the partition.
+        addresses["dagster_partition"] = (
+            f"{base}/assets/forecasts?view=partitions&partition={partition}"
+        )
     if version is not None and (config.mlflow_tracking_uri or "").startswith("http"):
         base = (config.mlflow_tracking_uri or "").rstrip("/")
         if version.mlflow_run_id:
@@ -197,11 +203,11 @@ def _parts(
         transaction,
         fitted,
         origin,
-        horizon=(request.day - origin).days,
+        horizon=(row["date"] - origin).days,
         # A store's usual day is averaged over a year, even if the forecast reads fewer days.
         history_days=RESIDUAL_DAYS,
     )
-    explanation = forecaster.explain(request.day)
+    explanation = forecaster.explain(row["date"])
     return {
         "usual": math.exp(explanation.usual),
         "parts": [
@@ -241,9 +247,14 @@ def _store_model(
     return fitted, f"from the store's model, fitted again up to {until}"
 
 
-def tables(traced: dict[str, Any]) -> list[Table]:
-    """Lay out a trace for a terminal."""
-    return [_summary_table(traced), _effects_table(traced), _sales_table(traced["sales"])]
+def show(traced: dict[str, Any], console: Console) -> None:
+    """Print a trace for people."""
+    print_whole(console, _summary_table(traced))
+    # Outside the table, so that no line break cuts an address.
+    for name, address in traced["links"].items():
+        console.print(f"{name.replace('_', ' ')}: {address}", soft_wrap=True, markup=False)
+    print_whole(console, _effects_table(traced))
+    sales_listing(traced["sales"]).show(OutputFormat.TABLE, console)
 
 
 def _summary_table(traced: dict[str, Any]) -> Table:
@@ -255,7 +266,6 @@ def _summary_table(traced: dict[str, Any]) -> Table:
         title_justify="left",
     )
     table.add_column(no_wrap=True)
-    # Fold addresses instead of truncating them, so that they stay usable.
     table.add_column(overflow="fold")
     table.add_row("forecast", f"{forecast['point']:,.0f}")
     table.add_row("80 % interval", f"{quantiles['0.1']:,.0f} … {quantiles['0.9']:,.0f}")
@@ -277,8 +287,6 @@ def _summary_table(traced: dict[str, Any]) -> Table:
             f"run {model['mlflow_run_id']}, {REGISTERED_NAME} version {model['mlflow_version']}",
         )
     table.add_row("Dagster run", f"{run['id']}, written {run['written_at']}")
-    for name, address in traced["links"].items():
-        table.add_row(name.replace("_", " "), address)
     return table
 
 
@@ -293,21 +301,23 @@ def _effects_table(traced: dict[str, Any]) -> Table:
     return table
 
 
-def _sales_table(sales: list[dict[str, Any]]) -> Table:
-    table = Table(
-        Column("day", no_wrap=True), "sales", "promo", Column("topic", overflow="fold"),
-        Column("partition", overflow="fold"), Column("offset", overflow="fold"),
-        "event time", "corrections",
-        title=f"The last {len(sales)} days of sales that it saw", title_justify="left",
-    )  # fmt: skip
-    for day in sales:
-        topic = day["topic"] if len(day["topic"]) < 24 else day["topic"][:20] + "…"
-        table.add_row(
-            day["date"], f"{day['sales']:,.0f}", str(day["promo"]), topic,
-            str(day["topic_partition"]), str(day["offset"]), day["event_time"][:19],
-            str(day["corrections"]),
-        )  # fmt: skip
-    return table
+def sales_listing(sales: list[dict[str, Any]]) -> Listing:
+    """Lay out the days of sales that a forecast saw."""
+    columns = (
+        Column("date", "day"),
+        Column("sales", "sales", ",.0f"),
+        Column("promo", "promo", "d"),
+        Column("topic", "topic"),
+        Column("topic_partition", "partition", "d"),
+        Column("offset", "offset", "d"),
+        Column("event_time", "event time", ".19"),
+        Column("corrections", "corrections", "d"),
+    )
+    rows = [
+        day | {"topic": day["topic"] if len(day["topic"]) < 24 else day["topic"][:20] + "…"}
+        for day in sales
+    ]
+    return Listing(f"The last {len(sales)} days of sales that it saw", columns, rows)
 
 
 def register(app: typer.Typer, console: Console | None = None) -> None:
@@ -318,9 +328,13 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
     def trace_command(
         store: Annotated[int, typer.Option(help="The store's number.", min=1)],
         day: Annotated[
-            datetime,
-            typer.Option("--date", formats=["%Y-%m-%d"], help="The forecast day."),
-        ],
+            datetime | None,
+            typer.Option(
+                "--date",
+                formats=["%Y-%m-%d"],
+                help="The forecast day. Default: the first open one after the origin.",
+            ),
+        ] = None,
         origin: Annotated[
             datetime | None,
             typer.Option(
@@ -329,6 +343,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             ),
         ] = None,
         days: Annotated[int, typer.Option(min=1, help="How many days of sales to list.")] = 28,
+        wait: WaitOption = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Show where a forecast came from: model, features, sales with their offsets, run."""
@@ -336,11 +351,17 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         from warehouse.connection import Warehouse
 
         config = settings()
-        request = TraceRequest(store, day.date(), origin.date() if origin else None, days)
-        with Warehouse(config.require_reader_url()).transaction() as transaction:
-            traced = trace(transaction, request, config)
+        request = TraceRequest(
+            store, day.date() if day else None, origin.date() if origin else None, days
+        )
+        warehouse = Warehouse(config.require_reader_url())
+
+        def look() -> dict[str, Any]:
+            with warehouse.transaction() as transaction:
+                return trace(transaction, request, config)
+
+        traced = wait_for(look, wait)
         if as_json:
             typer.echo(json.dumps(traced, indent=2))
-            return
-        for table in tables(traced):
-            terminal.print(table)
+        else:
+            show(traced, terminal)

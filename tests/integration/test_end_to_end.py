@@ -424,7 +424,8 @@ def test_a_forecast_is_traced_to_kafka(running: Running) -> None:
         stored["kafka_offset"],
         stored["sales"],
     )
-    assert found["links"].keys() == {"dagster_run", "dagster_asset", "mlflow_run", "mlflow_model"}
+    links = {"dagster_run", "dagster_partition", "mlflow_run", "mlflow_model"}
+    assert found["links"].keys() == links
 
 
 def test_make_down_ends_the_stack(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
