@@ -14,7 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, Schema
 
 import forecasting
@@ -56,7 +58,25 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in _REQUIRED]
 
 
-def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, str]) -> str:
+def describe(description: str) -> None:
+    """Describe the registered model; make it if this is its first version."""
+    client = mlflow.MlflowClient()
+    try:
+        client.update_registered_model(REGISTERED_NAME, description)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        client.create_registered_model(REGISTERED_NAME, description=description)
+
+
+def register(
+    model: PooledModel,
+    data: bytes,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+    description: str | None = None,
+) -> str:
     """Log a model to the active run, with the code that loads it, and register it.
 
     Args:
@@ -64,6 +84,7 @@ def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, s
         data: Its bytes.
         name: Its name in the run.
         tags: Tags of the registered version.
+        description: Its description, as Markdown.
 
     Returns:
         The registered version.
@@ -91,6 +112,8 @@ def register(model: PooledModel, data: bytes, *, name: str, tags: Mapping[str, s
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(REGISTERED_NAME, registered, key, value)
+    if description is not None:
+        client.update_model_version(REGISTERED_NAME, registered, description)
     return registered
 
 

@@ -192,7 +192,7 @@ def train_challenger(
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a training that compares both recipes, once forecasts are in force."""
     from forecast_assets.planning.decisions import challenger_decision
-    from forecast_assets.steps.training import COMPARED_ORIGINS
+    from forecast_assets.steps.trained import COMPARED_ORIGINS
     from warehouse import models
 
     with warehouse.transaction() as transaction:

@@ -7,61 +7,19 @@ stores one is in `registry.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 from forecast_assets.settings import settings
+from forecast_assets.steps.trained import Trained
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from forecasting.evaluation.comparison import Comparison
-    from forecasting.models.pooled import PooledModel, Recipe
+    from forecasting.models.pooled import Recipe
     from warehouse.connection import Transaction
     from warehouse.models import Champion
-
-#: Metric of a model's version: from how many origins its recipe was compared with the other one. A
-#: version without it was trained before any comparison.
-COMPARED_ORIGINS = "compared_origins"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model that was trained on all data, and how its recipe was chosen.
-
-    Attributes:
-        model: The model.
-        data: Its bytes.
-        version: Its version: the last training day and the MLflow run.
-        run_id: The MLflow run.
-        rows: How many store days it was trained on.
-        stores: How many stores it was trained on.
-        comparison: The comparison of two recipes, if there was one.
-        compared_origins: How many origins the recipes were compared from: 0 when the history was
-            too short, None when no comparison was due.
-    """
-
-    model: PooledModel
-    data: bytes
-    version: str
-    run_id: str
-    rows: int
-    stores: int
-    comparison: Comparison | None
-    compared_origins: int | None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics of the model's version."""
-        if self.compared_origins is None:
-            return self.model.metrics
-        return self.model.metrics | {COMPARED_ORIGINS: float(self.compared_origins)}
-
-    @property
-    def summary(self) -> str | None:
-        """The outcome of the comparison in one line."""
-        return self.comparison.summary(settings().error_measure) if self.comparison else None
 
 
 def read_rows(transaction: Transaction, end: date) -> tuple[pd.DataFrame, Champion | None]:
@@ -156,12 +114,16 @@ def _compare_recipes(
     return comparison
 
 
-def log_training(trained: Trained, prefix: str) -> dict[str, str]:
-    """Log parameters, metrics and pictures to the active MLflow run.
+def log_training(
+    trained: Trained, rows: pd.DataFrame, *, prefix: str, dagster_run_id: str
+) -> dict[str, str]:
+    """Log parameters, metrics, pictures, the data set and a description to the active MLflow run.
 
     Args:
         trained: The trained model.
+        rows: The feature rows that it was trained on.
         prefix: Precedes each name; separates the models of one run.
+        dagster_run_id: The Dagster run, for a link.
 
     Returns:
         Name -> picture as Markdown.
@@ -170,6 +132,7 @@ def log_training(trained: Trained, prefix: str) -> dict[str, str]:
 
     from forecast_assets import plots
     from forecast_assets.pictures import draw_model
+    from forecast_assets.steps import mlflow_pages
 
     model = trained.model
     parameters = {
@@ -187,17 +150,20 @@ def log_training(trained: Trained, prefix: str) -> dict[str, str]:
         mlflow.log_metrics(values, step=step)
     for trial in trained.comparison.trials if trained.comparison else ():
         measured = {"rmspe": trial.rmspe, "wape": trial.wape, "seconds": trial.seconds}
-        name = f"{prefix}contest/{trial.origin}/{trial.recipe}"
+        name = f"{prefix}comparison/{trial.origin}/{trial.recipe}"
         mlflow.log_metrics({f"{name}/{key}": value for key, value in measured.items()})
     pictures = draw_model(model)
-    for name, svg in pictures.items():
-        mlflow.log_text(svg, f"{prefix}plots/{name}.svg")
+    paths = [f"{prefix}plots/{name}.svg" for name in pictures]
+    for path, svg in zip(paths, pictures.values(), strict=True):
+        mlflow.log_text(svg, path)
+    mlflow_pages.describe_run(trained, dagster_run_id, paths, rows)
     return {name: plots.markdown(svg, name.replace("_", " ")) for name, svg in pictures.items()}
 
 
 def register(trained: Trained) -> str:
     """Register the model in MLflow; return its registered version."""
     from forecast_assets import registry
+    from forecast_assets.steps import mlflow_pages
 
     model = trained.model
     tags = {
@@ -205,7 +171,14 @@ def register(trained: Trained) -> str:
         "recipe": model.recipe,
         "trained_until": str(model.trained_until),
     }
-    return registry.register(model, trained.data, name="pooled_model", tags=tags)
+    description = (
+        f"{model.recipe}, trained until {model.trained_until} on {trained.rows:,} days of "
+        f"{trained.stores:,} stores.\n\n{mlflow_pages.headlines(model)}"
+    )
+    registry.describe(mlflow_pages.REGISTERED)
+    return registry.register(
+        model, trained.data, name="pooled_model", tags=tags, description=description
+    )
 
 
 def store(transaction: Transaction, trained: Trained, start: date, registered: str) -> bool:
@@ -246,6 +219,7 @@ def store(transaction: Transaction, trained: Trained, start: date, registered: s
 def register_challenger(trained: Trained) -> None:
     """Register the model that lost the comparison as challenger, if there was one."""
     from forecast_assets import registry
+    from forecast_assets.steps import mlflow_pages
 
     if trained.comparison is None:
         return
@@ -258,5 +232,9 @@ def register_challenger(trained: Trained) -> None:
             "recipe": trained.comparison.challenger,
             "trained_until": str(loser.trained_until),
         },
+        description=(
+            f"{loser.recipe}, trained until {loser.trained_until}: it lost the comparison, "
+            f"{trained.summary}.\n\n{mlflow_pages.headlines(loser)}"
+        ),
     )
     registry.name_version("challenger", registered)

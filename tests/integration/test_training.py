@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import dagster as dg
@@ -16,7 +17,7 @@ from forecast_assets.defs.sensors import (
 )
 from forecast_assets.instance.run_launcher import NICENESS_TAG
 from forecast_assets.settings import settings
-from forecast_assets.steps.training import COMPARED_ORIGINS
+from forecast_assets.steps.trained import COMPARED_ORIGINS
 from forecasting.models import model_format, pooled, training
 from tests.support.chain import END, ISSUED, STORES, Chain
 from warehouse import forecaster, models
@@ -41,6 +42,7 @@ def test_champion_and_challenger_are_named_in_mlflow(
     chain.load(date(2015, 6, 12))
     chain.refresh()
     monkeypatch.setenv("FORECAST_CHALLENGER", "stack")
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://dagster:3000/")
     settings.cache_clear()
     chain.train("2015-06-01")
     champion = trained()
@@ -52,7 +54,27 @@ def test_champion_and_challenger_are_named_in_mlflow(
     assert challenger.tags["trained_until"] == "2015-05-01", "the newest origin compared on"
     run = client.get_run(str(champion["mlflow_run_id"]))
     assert run.data.params["recipe"] == "ridge"
-    assert run.data.metrics["contest/2015-05-01/stack/rmspe"] > 0
+    assert run.data.metrics["comparison/2015-05-01/stack/rmspe"] > 0
+    # What its pages say, for somebody who meets them first.
+    assert run.info.run_name == "ridge until 2015-06-12"
+    note = run.data.tags["mlflow.note.content"]
+    (dagster_run,) = chain.instance.get_runs(filters=dg.RunsFilter(job_name="train"))
+    assert f"[{dagster_run.run_id}](http://dagster:3000/runs/{dagster_run.run_id})" in note
+    assert f"| RMSPE | {run.data.metrics['rmspe']:.4f} |" in note
+    assert "Compared on past origins: ridge (RMSPE" in note
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.name == "features until 2015-06-12"
+    assert json.loads(used.dataset.profile)["stores"] == STORES
+    assert "log_sales" in used.dataset.schema
+    assert (
+        "Trainings of the pooled model"
+        in client.get_experiment(run.info.experiment_id).tags["mlflow.note.content"]
+    )
+    model = client.get_registered_model("sales-forecast")
+    assert "`@champion` serves" in model.description
+    version = client.get_model_version("sales-forecast", str(champion["mlflow_version"]))
+    assert version.description.startswith("ridge, trained until 2015-06-12 on ")
+    assert "it lost the comparison" in challenger.description
     assert (
         len(client.get_metric_history(run.info.run_id, "origin_rmspe"))
         == training.CALIBRATION_ORIGINS

@@ -13,7 +13,7 @@ from forecast_assets.defs.reporting import Materialized, output_without_partitio
 from forecast_assets.defs.resources import WarehouseResource
 
 if TYPE_CHECKING:
-    from forecast_assets.steps.training import Trained
+    from forecast_assets.steps.trained import Trained
 
 
 @dg.asset(
@@ -72,7 +72,12 @@ def pooled_model(
             say=context.log.info,
         )
         # The MLflow run of a range has several models: their periods tell them apart.
-        pictures = training.log_training(trained, prefix=f"{start}/" if materialized else "")
+        pictures = training.log_training(
+            trained,
+            rows,
+            prefix=f"{start}/" if materialized else "",
+            dagster_run_id=context.run.run_id,
+        )
         registered = training.register(trained)
         with warehouse.transaction() as transaction:
             serves = training.store(transaction, trained, start, registered)
@@ -89,9 +94,17 @@ def _metadata(trained: "Trained", registered: str, pictures: dict[str, str]) -> 
         "version": trained.version,
         "recipe": trained.model.recipe,
         "trained_until": str(trained.model.trained_until),
-        "mlflow_run": trained.run_id,
+        "mlflow_run": _mlflow_link(trained.run_id),
         "mlflow_version": registered,
         **{k: dg.MetadataValue.float(float(v)) for k, v in trained.metrics.items()},
-        **({"contest": trained.summary} if trained.summary else {}),
+        **({"comparison": trained.summary} if trained.summary else {}),
         **{name: dg.MetadataValue.md(picture) for name, picture in pictures.items()},
     }
+
+
+def _mlflow_link(run_id: str) -> Any:
+    """Return the run's page in MLflow, or its id if MLflow has no pages."""
+    from forecast_assets.settings import settings
+
+    base = (settings().mlflow_tracking_uri or "").rstrip("/")
+    return dg.MetadataValue.url(f"{base}/#/runs/{run_id}") if base.startswith("http") else run_id
