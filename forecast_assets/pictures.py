@@ -5,9 +5,12 @@ The drawing itself is in `plots.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from forecast_assets import plots
+from forecast_assets.thumbnails import thumbnail
+from forecasting.evaluation.accuracy import Accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 
 #: Days of history shown before a forecast: at least two promo cycles.
 HISTORY_DAYS = 56
+
+#: The same for a small picture.
+SMALL_HISTORY_DAYS = 28
+
+#: How many lead weeks the text of a small picture lists.
+SMALL_WEEKS = 8
 
 #: How many of the most important regressors a chart shows.
 BARS = 15
@@ -55,6 +64,59 @@ def draw_forecast(days: pd.DataFrame, rows: pd.DataFrame, store: int) -> str:
         ],
     )
     return plots.markdown(svg, f"store {store}")
+
+
+def draw_small_forecast(days: pd.DataFrame, rows: pd.DataFrame, store: int) -> str:
+    """Draw a store's last sales and its forecast, small enough for an overview.
+
+    Args:
+        days: Day panel with the store's history.
+        rows: Forecast frame with the store's future days.
+        store: The store.
+
+    Returns:
+        Markdown with the picture inline.
+    """
+    forecast = rows[rows["store"] == store].sort_values("date")
+    origin = forecast["origin"].max()
+    past = days[(days["store"] == store) & (days["date"] <= origin) & days["sales"].notna()]
+    sold = past.sort_values("date")["sales"].tail(SMALL_HISTORY_DAYS).tolist()
+    before, after = [float("nan")] * len(sold), [float("nan")] * len(forecast)
+    return thumbnail(
+        f"store {store}",
+        [
+            plots.Line("sold", sold + after),
+            plots.Line("forecast", before + forecast["point"].tolist()),
+        ],
+        plots.Band("80 %", before + forecast["q0_1"].tolist(), before + forecast["q0_9"].tolist()),
+        text=f"Store {store}: sold, and {len(forecast)} days from {origin:%Y-%m-%d}",
+    )
+
+
+def draw_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Draw the error of recent forecasts by lead time.
+
+    Args:
+        rows: Sums by kind and week of lead time, as `warehouse.accuracy.by_lead_week` returns.
+            Issued forecasts count; before the first of them can be scored, backtests do.
+
+    Returns:
+        Name -> Markdown: a `picture` for an overview, and `by_lead_time` with labels. Empty if
+        nothing has been scored.
+    """
+    kind = "issued" if any(row["kind"] == "issued" for row in rows) else "backtest"
+    scored = [(int(row["lead_week"]), Accuracy.of([row])) for row in rows if row["kind"] == kind]
+    errors = [(week, measured.wape) for week, measured in scored if measured.wape >= 0]
+    if not errors:
+        return {}
+    values = [wape for _, wape in errors]
+    title = f"WAPE of {kind} forecasts by weeks ahead"
+    chart = plots.bar_chart(title, [(f"{7 * w - 6} to {7 * w} days", wape) for w, wape in errors])
+    listed = " ".join(f"{wape:.1%}" for wape in values[:SMALL_WEEKS])
+    return {
+        "picture": thumbnail(title, [plots.Line("WAPE", values)], text=f"{title}: {listed}"),
+        "by_lead_time": plots.markdown(chart, title),
+    }
 
 
 def draw_model(model: PooledModel) -> dict[str, str]:

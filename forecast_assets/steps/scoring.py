@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forecast_assets.planning.partition_cells import chunks
 from forecast_assets.planning.scope import Scope
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecast_assets.planning.partition_cells import StorePeriods
-    from forecasting.evaluation.accuracy import Verdict
     from warehouse.connection import Transaction
 
 LOCK = "forecast_accuracy"
@@ -69,12 +68,12 @@ def score_backtests(
         yield scored
 
 
-def judge_recent_days(transaction: Transaction) -> Verdict:
-    """Judge coverage and bias of the newest scored days."""
-    from forecasting.evaluation.accuracy import RECENT_DAYS, judge
+def recent_days(transaction: Transaction) -> list[dict[str, Any]]:
+    """Return the sums over the newest scored days, by kind and week of lead time."""
+    from forecasting.evaluation.accuracy import RECENT_DAYS
     from warehouse import accuracy
 
     newest = accuracy.newest_day(transaction)
     if newest is None:
-        return judge([])
-    return judge(accuracy.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1)))
+        return []
+    return accuracy.by_lead_week(transaction, newest - timedelta(days=RECENT_DAYS - 1))

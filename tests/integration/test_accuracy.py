@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import dagster as dg
 import pandas as pd
 import pytest
 
@@ -60,6 +61,12 @@ def test_days_that_arrive_are_held_against_their_forecasts(forecast_chain: Chain
     reported = chain.materialized(result.run_id)["forecast_accuracy"]
     assert reported == {f"2015-06-01|{store}": 3 for store in range(1, STORES + 1)}
     assert chain.frame("SELECT * FROM sales.refreshes WHERE scored_at IS NULL").empty
+    newest = chain.instance.get_latest_materialization_event(dg.AssetKey("forecast_accuracy"))
+    assert newest is not None and newest.asset_materialization is not None
+    shown = newest.asset_materialization.metadata
+    assert "WAPE%20of%20issued%20forecasts" in str(shown["picture"].value)
+    assert len(str(shown["picture"].value)) < 1_000
+    assert "data:image/svg+xml" in str(shown["by_lead_time"].value)
     check = next(
         e for e in result.get_asset_check_evaluations() if e.check_name == "coverage_and_bias"
     )

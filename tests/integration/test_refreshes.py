@@ -46,6 +46,9 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
 
     shown = metadata_of_newest(chain, "forecasts")
     assert "data:image/svg+xml" in str(shown["example"].value)
+    assert f"Store%20{STORES}" in str(shown["picture"].value)
+    # The UI shows shorter Markdown inline, and a button for longer.
+    assert len(str(shown["picture"].value)) < 1_000
     assert "dagster/column_lineage" in shown
     shown = metadata_of_newest(chain, "pooled_model")
     for picture in ("importance", "accuracy_by_origin"):

@@ -51,7 +51,9 @@ def forecast_accuracy(
     only_days: OnlyDaysResource,
 ) -> Events:
     """Score a refresh's new and corrected days, or the backtests of another run's partitions."""
-    from forecast_assets.steps.scoring import judge_recent_days, score_refreshes
+    from forecast_assets.pictures import draw_accuracy
+    from forecast_assets.steps.scoring import recent_days, score_refreshes
+    from forecasting.evaluation.accuracy import judge
 
     is_refresh = refresh_id_of(context) is not None
     materialized: Materialized = {}
@@ -65,7 +67,13 @@ def forecast_accuracy(
             if is_refresh:
                 scored = score_refreshes(transaction, run_state.renewed_backtests())
                 materialized = {} if scored is None else _measures(scored, "date")
-            verdict = judge_recent_days(transaction)
+            recent = recent_days(transaction)
+    verdict = judge(recent)
+    if materialized:
+        # The UI shows the newest materialization of an asset, which is the last one reported.
+        last = next(reversed(materialized))
+        pictures = {name: dg.MetadataValue.md(p) for name, p in draw_accuracy(recent).items()}
+        materialized[last] = materialized[last] | pictures
     result = dg.AssetCheckResult(
         check_name=CHECK,
         passed=verdict.passed,

@@ -81,7 +81,7 @@ def forecasts(
                 raise dg.Failure(str(error), allow_retries=False) from error
             if failed:
                 record_failures(context, transaction, failed)
-            metadata = _metadata(batches, stores[-1])
+            metadata = _metadata(batches)
             for store in stores:
                 if store not in failed:
                     materialized[partition_key(period, store)] = metadata.get(store, {ROW_COUNT: 0})
@@ -91,6 +91,10 @@ def forecasts(
                 context.log.info(f"{period}: origin {latest.origin}, pooled model {model}")
                 if newest is None or latest.origin >= newest.origin:
                     newest = latest
+        if materialized and newest is not None:
+            # The UI shows the newest materialization of an asset, which is the last one reported.
+            last = next(reversed(materialized))
+            materialized[last] = materialized[last] | _pictures(newest)
         if scope.refresh_id is not None:
             changes.close(
                 transaction,
@@ -103,16 +107,19 @@ def forecasts(
     available.refuse_rest()
 
 
-def _metadata(batches: "list[ForecastBatch]", pictured: int) -> dict[int, dict[str, Any]]:
-    """Return the metadata of each forecast store's materialization.
+def _pictures(batch: "ForecastBatch") -> dict[str, dg.MetadataValue]:
+    """Draw one store's forecast, small and with labels; all of them would swell the event log."""
+    from forecast_assets.pictures import draw_forecast, draw_small_forecast
 
-    Args:
-        batches: What was written.
-        pictured: The store whose forecast is drawn. The UI shows the newest materialization of an
-            asset, which is that of the last store; pictures of all would swell the event log.
-    """
-    from forecast_assets.pictures import draw_forecast
+    store = int(batch.rows["store"].max())
+    return {
+        "picture": dg.MetadataValue.md(draw_small_forecast(batch.days, batch.rows, store)),
+        "example": dg.MetadataValue.md(draw_forecast(batch.days, batch.rows, store)),
+    }
 
+
+def _metadata(batches: "list[ForecastBatch]") -> dict[int, dict[str, Any]]:
+    """Return the metadata of each forecast store's materialization."""
     metadata: dict[int, dict[str, Any]] = {}
     for batch in batches:
         for store, days in batch.rows.groupby("store")["date"]:
@@ -122,7 +129,4 @@ def _metadata(batches: "list[ForecastBatch]", pictured: int) -> dict[int, dict[s
                 "origin": str(batch.origin),
                 "model_version": batch.version or "none yet",
             }
-        if (batch.rows["store"] == pictured).any():
-            picture = draw_forecast(batch.days, batch.rows, pictured)
-            metadata[pictured]["example"] = dg.MetadataValue.md(picture)
     return metadata
