@@ -368,4 +368,4 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         score_listing(scores).show(output_format, terminal)
         if output is not None:
             output_columns(forecasts).to_parquet(output, index=False)
-            progress.print(f"forecasts written to {output}")
+            progress.print(f"forecasts written to {output}", soft_wrap=True, markup=False)

@@ -99,4 +99,4 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             )
             columns = list(rows) if full else ["Id", "Sales"]
             rows[columns].to_csv(output, index=False, float_format="%.2f")
-        terminal.print(f"{len(rows):,} forecasts written to {output}")
+        terminal.print(f"{len(rows):,} forecasts written to {output}", soft_wrap=True, markup=False)

@@ -275,6 +275,41 @@ def test_the_asset_command_line(running: Running) -> None:
     assert "store_models" in running.run(str(BIN / "dg"), "list", "defs")
 
 
+_LAUNCH = """
+mutation {{ launchRun(executionParams: {{
+    selector: {{ repositoryName: "{repository}", repositoryLocationName: "{location}",
+        jobName: "refresh" }},
+    runConfigData: {{ resources: {{ only_days: {{ config: {{ last_day: "2015-13-20" }} }} }} }},
+    executionMetadata: {{ tags: [{{ key: "dagster/partition", value: "2015-05-01|3" }}] }}
+}}) {{
+    __typename
+    ... on PythonError {{ message }}
+    ... on RunConfigValidationInvalid {{ errors {{ message }} }}
+}} }}
+"""
+_REPOSITORIES = """
+{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }
+"""
+_COUNT = "{ runsOrError { ... on Runs { count } } }"
+
+
+def test_run_config_is_judged_before_a_run_exists(running: Running) -> None:
+    """As the launchpad's button asks for it; `dg launch` plans runs in its own process."""
+    url = running.stack.dagster.graphql_url()
+    (repository,) = graphql(url, _REPOSITORIES)["repositoriesOrError"]["nodes"]
+    launch = _LAUNCH.format(repository=repository["name"], location=repository["location"]["name"])
+    runs = graphql(url, _COUNT)["runsOrError"]["count"]
+    answer = graphql(url, launch)["launchRun"]
+    assert answer["__typename"] != "LaunchRunSuccess"
+    assert "'2015-13-20' is not a day" in json.dumps(answer)
+    wrong = {"resources": {"only_days": {"config": {"last_day": "2015-13-20"}}}}
+    assert "'2015-13-20' is not a day" in running.run(
+        str(BIN / "dg"), "launch", "--job", "refresh", "--partition", "2015-05-01|3",
+        "--config-json", json.dumps(wrong), ok=False,
+    )  # fmt: skip
+    assert graphql(url, _COUNT)["runsOrError"]["count"] == runs
+
+
 def test_a_backtest_from_the_command_line(running: Running) -> None:
     running.run(
         str(BIN / "dg"), "launch", "--assets", "store_models,forecasts",

@@ -67,6 +67,8 @@ def test_evaluate_writes_forecasts_and_prints_scores(
     )
     assert result.exit_code == 0, result.output
     assert "RMSPE" in result.output
+    assert f"forecasts written to {output}\n" in result.output, "no line break cuts a path"
+    assert "…" not in result.output
     out = pd.read_parquet(output)
     assert {"store", "origin", "date", "point", "q0.025", "q0.1", "q0.9", "actual"} <= set(out)
     assert len(out) == 2 * 2 * 14
