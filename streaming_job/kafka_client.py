@@ -18,6 +18,7 @@ from streaming_job.errors import RefusedError, UnavailableError
 UNKNOWN_TOPIC = 3
 
 READ_COMMITTED = "read_committed"
+READ_UNCOMMITTED = "read_uncommitted"
 
 #: Longest pause between two attempts to connect, in milliseconds. kafka-python doubles its pauses
 #: up to 30 s, so without the cap a broker that was away for 15 s would be missed for 30.
@@ -90,8 +91,10 @@ def describe_topic(bootstrap_servers: str, topic: str) -> Topic:
 
 
 @contextmanager
-def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
-    """Open a consumer that has no group and reads committed events only.
+def open_consumer(
+    bootstrap_servers: str, isolation_level: str = READ_COMMITTED
+) -> Iterator[KafkaConsumer]:
+    """Open a consumer that has no group and by default reads committed events only.
 
     Raises:
         UnavailableError: No broker answers.
@@ -101,7 +104,7 @@ def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
         closing(
             KafkaConsumer(
                 bootstrap_servers=bootstrap_servers,
-                isolation_level=READ_COMMITTED,
+                isolation_level=isolation_level,
                 enable_auto_commit=False,
                 group_id=None,
                 reconnect_backoff_max_ms=RECONNECT_MS,
@@ -113,15 +116,20 @@ def open_consumer(bootstrap_servers: str) -> Iterator[KafkaConsumer]:
 
 
 def offset_bounds(
-    bootstrap_servers: str, topic: str, partitions: Iterable[int]
+    bootstrap_servers: str,
+    topic: str,
+    partitions: Iterable[int],
+    isolation_level: str = READ_COMMITTED,
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return the first retained offset and the end (exclusive) of each topic-partition.
+
+    The end of committed events is where the oldest open transaction begins.
 
     Raises:
         UnavailableError: No broker answers.
     """
     topic_partitions = [TopicPartition(topic, partition) for partition in partitions]
-    with open_consumer(bootstrap_servers) as consumer:
+    with open_consumer(bootstrap_servers, isolation_level) as consumer:
         beginnings = consumer.beginning_offsets(topic_partitions)
         ends = consumer.end_offsets(topic_partitions)
     return (

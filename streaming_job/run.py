@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from streaming_job import kafka_client, ledger, query, session, source
+from streaming_job import lag, ledger, query, session, source
 from streaming_job.drain import ensure_monthly_tables
 from streaming_job.errors import (
     RefusedError,
@@ -29,6 +29,7 @@ from streaming_job.errors import (
     UnavailableError,
 )
 from streaming_job.failures import to_stream_error
+from streaming_job.heartbeat import Heartbeat
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
@@ -53,7 +54,7 @@ class Progress:
     Attributes:
         counts: What became of the offsets since the topic's first event.
         rows_per_second: Events stored or quarantined per second since the last report.
-        lag: Events that Kafka holds and the ledger does not, by topic-partition.
+        lag: Events that wait in Kafka, those of open transactions included, by topic-partition.
         quarantined_by_reason: Events in quarantine.
         last_commit: Unix seconds at which a topic-partition last advanced.
     """
@@ -113,6 +114,10 @@ class Supervisor:
     _last_report: tuple[float, int] | None = None
     # Next offset of each topic-partition when the ledger was last read.
     _known_offsets: dict[int, int] = field(default_factory=dict)
+    _heartbeat: Heartbeat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._heartbeat = Heartbeat(self.settings)
 
     def run(self, spark: SparkSession | None = None) -> None:
         """Run until `stopping` is set.
@@ -125,14 +130,23 @@ class Supervisor:
             SettingsError: Spark cannot start with these settings.
             SparkDiedError: Spark's Java process died.
         """
-        # A refusal should not wait for Spark to start.
-        self._wait_until_ready()
-        running = spark or session.build_session(self.settings)
+        self._heartbeat.beat("starting")
         try:
-            self._supervise(running)
-        finally:
-            if spark is None:
-                _stop_spark(running)
+            # A refusal should not wait for Spark to start.
+            self._wait_until_ready()
+            running = spark or session.build_session(self.settings)
+            try:
+                self._supervise(running)
+            finally:
+                if spark is None:
+                    _stop_spark(running)
+        except (RefusedError, SettingsError) as error:
+            self._heartbeat.beat("refused", failing=True, error=error)
+            raise
+        except StreamError as error:
+            self._heartbeat.beat("stopped", failing=True, error=error)
+            raise
+        self._heartbeat.beat("stopped", failing=False)
 
     def _wait_until_ready(self) -> None:
         """Retry until PostgreSQL and Kafka answer, or a stop."""
@@ -143,6 +157,7 @@ class Supervisor:
                 self._plan()
                 return
             except UnavailableError as error:
+                self._heartbeat.beat("starting", failing=True, error=error)
                 backoff.pause(error, "trying again")
 
     def _plan(self) -> source.Start:
@@ -177,6 +192,7 @@ class Supervisor:
                         "it continues from the ledger"
                     ) from error
                 reason = error if isinstance(error, StreamError) else to_stream_error(error)
+                self._heartbeat.beat("restarting", failing=True, error=reason)
                 backoff.pause(reason, "restarting from the ledger")
 
     def _run_query(self, spark: SparkSession, start: source.Start) -> None:
@@ -188,6 +204,7 @@ class Supervisor:
         began = time.monotonic()
         running = query.start_query(spark, start, self.settings)
         self.starts += 1
+        self._heartbeat.beat("running", started=True)
         self._known_offsets = dict(start.offsets)
         log.info(
             "the stream is running: topic %s (stream %d) from offsets %s",
@@ -222,15 +239,25 @@ class Supervisor:
                 return
 
     def _report(self, start: source.Start) -> None:
-        if self.on_progress is None:
-            return
+        known = dict(self._known_offsets)
         try:
-            self.on_progress(self._progress(start))
+            progress = self._progress(start)
         except RestartError:
             raise
         except StreamError as error:
             # If this matters, the query itself will fail; a report must not end it.
             log.warning("no progress report: %s", error)
+            self._heartbeat.beat("running", failing=True, error=error)
+            return
+        waiting = sum(progress.lag.values())
+        self._heartbeat.beat(
+            "running",
+            failing=False,
+            behind=waiting > 0 and self._known_offsets == known,
+            lag_events=waiting,
+        )
+        if self.on_progress is not None:
+            self.on_progress(progress)
 
     def _progress(self, start: source.Start) -> Progress:
         with ledger.connect(self.settings.database_url) as connection:
@@ -238,9 +265,11 @@ class Supervisor:
             counts = ledger.counts(connection, start.stream_id)
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
-        self._check_ledger({partition: row.next_offset for partition, row in rows.items()})
-        _, ends = kafka_client.offset_bounds(
-            self.settings.kafka_bootstrap_servers, start.topic, rows.keys()
+        offsets = {partition: row.next_offset for partition, row in rows.items()}
+        unmoved = {p for p, offset in offsets.items() if self._known_offsets.get(p) == offset}
+        self._check_ledger(offsets)
+        waiting = lag.waiting_events(
+            self.settings.kafka_bootstrap_servers, start.topic, offsets, unmoved
         )
         now = time.monotonic()
         handled = counts.stored + counts.quarantined
@@ -248,10 +277,7 @@ class Supervisor:
         if self._last_report is not None and now > self._last_report[0]:
             rate = (handled - self._last_report[1]) / (now - self._last_report[0])
         self._last_report = (now, handled)
-        lag = {
-            partition: max(0, ends[partition] - row.next_offset) for partition, row in rows.items()
-        }
-        return Progress(counts, rate, lag, reasons, last_commit)
+        return Progress(counts, rate, waiting, reasons, last_commit)
 
     def _check_ledger(self, offsets: dict[int, int]) -> None:
         """Notice a database that was restored from a backup; without new events no task would.
