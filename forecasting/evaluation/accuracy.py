@@ -126,10 +126,14 @@ def judge(rows: list[dict[str, Any]]) -> Verdict:
         return Verdict(True, "no forecast can be scored yet", "")
     total = Accuracy.of(scored)
     days = max(int(row["days"]) for row in scored)
-    summary = (
-        f"{total.forecasts:,} {kind} forecasts of the last {days} days: RMSPE {total.rmspe:.3f}, "
-        f"WAPE {total.wape:.3f}, bias {total.bias:+.1%}, coverage {total.coverage_80:.1%} of 80 % "
-        f"and {total.coverage_95:.1%} of 95 %"
+    summary = f"{total.forecasts:,} {kind} forecasts of the last {days} days"
+    if math.isnan(total.wape):
+        return Verdict(
+            True, f"nothing was sold on the days of the {summary}: nothing to judge", _table(scored)
+        )
+    summary += (
+        f": RMSPE {total.rmspe:.3f}, WAPE {total.wape:.3f}, bias {total.bias:+.1%}, coverage "
+        f"{total.coverage_80:.1%} of 80 % and {total.coverage_95:.1%} of 95 %"
     )
     findings = total.findings()
     if days < MIN_DAYS:
@@ -145,8 +149,14 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         week, measured = int(row["lead_week"]), Accuracy.of([row])
         lines.append(
-            f"| {7 * week - 6} to {7 * week} | {measured.forecasts:,} | {measured.rmspe:.4f} "
-            f"| {measured.wape:.4f} | {measured.bias:+.1%} | {measured.coverage_80:.1%} "
-            f"| {measured.coverage_95:.1%} |"
+            f"| {7 * week - 6} to {7 * week} | {measured.forecasts:,} | "
+            f"{_cell(measured.rmspe, '.4f')} | {_cell(measured.wape, '.4f')} | "
+            f"{_cell(measured.bias, '+.1%')} | {_cell(measured.coverage_80, '.1%')} | "
+            f"{_cell(measured.coverage_95, '.1%')} |"
         )
     return "\n".join(lines)
+
+
+def _cell(value: float, form: str) -> str:
+    """Format a measure; a week in which nothing was sold has none."""
+    return "–" if math.isnan(value) else format(value, form)

@@ -67,6 +67,17 @@ def test_days_on_which_nothing_was_sold_have_no_measure() -> None:
     assert nothing.findings() == []
 
 
+def test_the_verdict_never_says_nan(actual: np.ndarray) -> None:
+    closed = {**_sums(np.ones(3)), "sold": 0, "sales": 0.0, "lead_week": 2}
+    nothing = judge([closed])
+    assert nothing.passed
+    assert "nothing was sold" in nothing.summary
+    some = judge([_sums(actual), closed])
+    assert "| 8 to 14 | 3 | – | – | – | – | – |" in some.table
+    for verdict in (nothing, some):
+        assert "nan" not in f"{verdict.summary} {verdict.table}".lower()
+
+
 def test_usual_accuracy_passes(actual: np.ndarray) -> None:
     verdict = judge([_sums(actual)])
     assert verdict.passed
