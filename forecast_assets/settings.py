@@ -11,6 +11,7 @@ from pydantic import (
     Secret,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -116,10 +117,50 @@ class Settings(BaseSettings):
         alias="FORECAST_MAX_OPEN_MINUTES",
         description="Minutes after which an open change makes the freshness check warn.",
     )
+    max_age_days: int = Field(
+        3,
+        ge=1,
+        alias="FORECAST_MAX_AGE_DAYS",
+        description=(
+            "Days that the newest forecasts may lie behind today, and a store's newest sales "
+            "behind the chain's, before the checks warn."
+        ),
+    )
+    events_grace_hours: float = Field(
+        3,
+        ge=0,
+        alias="FORECAST_EVENTS_GRACE_HOURS",
+        description="Hours that a day's sales may come later than usual before the checks warn.",
+    )
+    stream_silence_minutes: float | None = Field(
+        5,
+        gt=0,
+        alias="FORECAST_STREAM_SILENCE_MINUTES",
+        description=(
+            "Minutes without a sign of life or progress of the stream before the checks warn; "
+            "`none` for a chain that drains the topic or loads files instead."
+        ),
+    )
+    max_quarantined_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        alias="FORECAST_MAX_QUARANTINED_SHARE",
+        description="Share of a day's events in quarantine above which the checks warn.",
+    )
+    unusual_factor: float | None = Field(
+        8,
+        gt=1,
+        alias="FORECAST_UNUSUAL_FACTOR",
+        description=(
+            "A day's sales that exceed the store's usual ones by this factor, or fall short by it, "
+            "are left out of levels and fits until a second event confirms them; `none` never."
+        ),
+    )
     alert_webhook: Secret[HttpUrl] | None = Field(
         None,
         alias="FORECAST_ALERT_WEBHOOK",
-        description='The webhook for failed runs and stale forecasts; gets `{"text": …}` as JSON.',
+        description='The webhook for failed runs and other problems; gets `{"text": …}` as JSON.',
     )
     keep_runs_days: int = Field(
         90,
@@ -152,6 +193,12 @@ class Settings(BaseSettings):
         "local[2,4]", alias="SPARK_MASTER", description="The Spark master for such runs."
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
+
+    @field_validator("stream_silence_minutes", "unusual_factor", mode="before")
+    @classmethod
+    def _none_is_off(cls, value: object) -> object:
+        is_none = isinstance(value, str) and value.strip().lower() == "none"
+        return None if is_none else value
 
     @model_validator(mode="after")
     def _calendar_is_ordered(self) -> "Settings":

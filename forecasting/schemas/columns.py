@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from forecasting.columns import QUANTILES, quantile_column
+from forecasting.columns import PLAN_COLUMNS, QUANTILES, quantile_column
 
 
 class Column(NamedTuple):
@@ -67,7 +67,10 @@ _FEATURES = (
     Column("state_holiday", "smallint", "0 none, 1 public holiday, 2 Easter, 3 Christmas."),
     Column("school_holiday", "smallint", "1 when the schools nearby are closed."),
     Column(
-        "log_sales", "real", "Natural logarithm of sales; missing when closed, zero or not known."
+        "log_sales",
+        "real",
+        "Natural logarithm of sales; missing when closed, zero, not known, or of an unusual size "
+        "that no second event confirms.",
     ),
     Column(
         "log_customers",
@@ -194,6 +197,54 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("inside_80", "smallint", "Number of `sold` inside the 80 % interval."),
         Column("inside_95", "smallint", "Number of `sold` inside the 95 % interval."),
         _WRITTEN,
+    ),
+}
+
+_PLAN = tuple(column for column in _DAY if column.name in {"store", "date", *PLAN_COLUMNS})
+
+#: Columns of what the graph reads and does not make. Those of the topic are the fields of an event.
+SOURCES: dict[str, tuple[Column, ...]] = {
+    "sales_topic": tuple(
+        Column(name, kind, column.description)
+        for (name, kind), column in zip(
+            {
+                "Store": "number",
+                "Date": "string",
+                "DayOfWeek": "number",
+                "Sales": "number",
+                "Customers": "number",
+                "Open": "number",
+                "Promo": "number",
+                "StateHoliday": "string",
+                "SchoolHoliday": "number",
+            }.items(),
+            _DAY,
+            strict=True,
+        )
+    ),
+    "quarantined_events": (
+        *_EVENT,
+        Column("ingest_time", "timestamp with time zone", "When it was stored."),
+        Column("key", "bytea", "The event's key, as it came."),
+        Column("value", "bytea", "The event's value, as it came."),
+        Column("reason", "text", "The reason code; docs/streaming.md explains each."),
+        Column("detail", "text", "What was wrong, where a code alone does not say it."),
+    ),
+    "stores": (
+        _STORE,
+        Column("store_type", "text", "Kind of store: a to d."),
+        Column("assortment", "text", "Assortment: a basic, b extra, c extended."),
+        Column("competition_distance", "double precision", "Metres to the nearest competitor."),
+        Column("competition_open_since_month", "smallint", "Month in which it opened."),
+        Column("competition_open_since_year", "smallint", "Year in which it opened."),
+        Column("promo2", "smallint", "1 when the store takes part in the long-running promo."),
+        Column("promo2_since_week", "smallint", "Week since which it does."),
+        Column("promo2_since_year", "smallint", "Year since which it does."),
+        Column("promo_interval", "text", "Months in which that promo starts anew."),
+    ),
+    "planned_days": (
+        *_PLAN,
+        Column("event_time", "timestamp with time zone", "When the plan was sent."),
     ),
 }
 

@@ -14,6 +14,7 @@ from forecast_assets.defs.schema_checks import schema_check, validate
 from forecast_assets.defs.scope import plan_context
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.planning.partition_cells import Chunk
+from forecast_assets.settings import settings
 from forecast_assets.steps.changed_days import first_differences
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def cleaned_sales(
     """Replace the winning events of the run's partitions."""
     from forecasting import cleaning
     from forecasting.schemas.frames import DAYS
-    from warehouse import loading, sales
+    from warehouse import loading, sales, unusual
 
     scope = run_state.scope(context, warehouse, only_days)
 
@@ -84,7 +85,15 @@ def cleaned_sales(
             if plan_before is not None and plan_after is not None:
                 differing = first_differences(plan_before, plan_after)
                 run_state.note_changed_plans(transaction, differing)
-        totals = {ROW_COUNT: None, "corrections": "corrections"}
-        return count_rows(chunk, winners, scope.calendar, totals)
+            marked = unusual.count_unconfirmed(
+                transaction,
+                chunk.stores,
+                chunk.first_day,
+                chunk.last_day,
+                settings().unusual_factor,
+            )
+        totals = {ROW_COUNT: None, "corrections": "corrections", "unusual_sales": "unusual"}
+        counted = winners.merge(marked, on=["store", "date"], how="left")
+        return count_rows(chunk, counted, scope.calendar, totals)
 
     yield from materialize_chunks(context, warehouse, run_state, scope, scope.data, replace)

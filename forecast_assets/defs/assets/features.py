@@ -15,6 +15,7 @@ from forecast_assets.defs.schema_checks import schema_check
 from forecast_assets.defs.store_steps import lock_periods, materialize_chunks
 from forecast_assets.defs.upstream import available_cells
 from forecast_assets.planning.partition_cells import Chunk
+from forecast_assets.settings import settings
 from forecast_assets.steps.changed_days import earlier_differences
 
 
@@ -22,12 +23,13 @@ from forecast_assets.steps.changed_days import earlier_differences
     **STORE_LEVEL,
     check_specs=[schema_check("features")],
     group_name="sales",
-    deps=["cleaned_sales"],
+    deps=["cleaned_sales", "planned_days", "stores"],
     metadata=table_metadata("features"),
     kinds={"postgres", "pandas"},
     description=(
         "What a model may know of each store and day: calendar, promos, holidays, closures, and "
-        "the distance to each. Reads future days of the plan, never future sales."
+        "the distance to each. Reads future days of the plan, never future sales. Sales of an "
+        "unusual size are left out until a second event confirms them."
     ),
 )
 def features(
@@ -40,7 +42,7 @@ def features(
     """Replace the features of the run's partitions."""
     from forecasting.features.daily import CONTEXT_DAYS, LOOKAHEAD_DAYS, day_features
     from forecasting.schemas.frames import FEATURES
-    from warehouse import sales
+    from warehouse import sales, unusual
 
     scope = run_state.scope(context, warehouse, only_days)
     available = available_cells(context, warehouse, scope, scope.features)
@@ -56,9 +58,14 @@ def features(
                 chunk.last_day + timedelta(days=LOOKAHEAD_DAYS),
                 sales_until=chunk.last_day,
             )
+            with_sales = days.loc[days["sales"].notna(), ["store", "date"]]
+            ignored = unusual.unconfirmed(
+                transaction, days, settings().unusual_factor, chunk.first_day, chunk.last_day
+            )
+            # A typing error of two digits would raise the store's level for four weeks.
+            days.loc[ignored, ["sales", "customers"]] = float("nan")
             compute = partial(day_features, start=chunk.first_day, end=chunk.last_day)
             rows = run(compute, days)
-            with_sales = days.loc[days["sales"].notna(), ["store", "date"]]
             rows = rows.merge(with_sales, on=["store", "date"])
             differing = earlier_differences(transaction, scope, chunk, rows)
             counted: Materialized = {}
