@@ -15,6 +15,7 @@ from local_stack import environment, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
+from local_stack.data_status import describe_data
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
 from local_stack.postgres import NAME as POSTGRES
@@ -159,13 +160,14 @@ def _list_runs_that_end(stack: Stack, console: Console) -> None:
 
 
 def show_status(console: Console) -> bool:
-    """Show the services of `make up` and of a running demo, with their addresses.
+    """Show the services of `make up` and of a running demo, and what their data are.
 
     Returns:
         Whether every service that was started, and not ended, still runs.
     """
     dead = False
     table = Table("stack", "service", "PID", "address")
+    data: list[str] = []
     for folder in (paths.UP_STACK, paths.DEMO_STACK):
         stack = _attached(folder)
         addresses = {
@@ -186,8 +188,16 @@ def show_status(console: Console) -> bool:
                 str(record.pid),
                 "DEAD" if gone else addresses.get(record.name, ""),
             )
+        if POSTGRES in living:
+            calendar = _read_calendar(folder)
+            data += [
+                f"{folder.name}: {line}"
+                for line in describe_data(stack, calendar[1] if calendar else None)
+            ]
     if table.row_count:
         console.print(table)
+        for line in data:
+            console.print(line, markup=False)
     else:
         console.print("nothing is running; start with `make demo` or `make up`")
     if dead:

@@ -1,7 +1,7 @@
 """Queries about a running stack: to the sales database as the reader, and to Dagster's GraphQL."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -21,6 +21,31 @@ _FAILED_RUNS = """
     runId jobName
 } } } }
 """
+
+
+_LAST_FAILED_RUN = """
+{ runsOrError(filter: {statuses: [FAILURE]}, limit: 1) { ... on Runs { results {
+    runId jobName endTime
+} } } }
+"""
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that failed, and when it ended."""
+
+    run_id: str
+    job: str
+    ended: datetime | None
+
+    @property
+    def path(self) -> str:
+        """Its page in Dagster's UI."""
+        return f"runs/{self.run_id}"
+
+    def describe(self) -> str:
+        """Return its job and its end."""
+        return self.job + (f" of {self.ended:%Y-%m-%d %H:%M} UTC" if self.ended else "")
 
 
 @dataclass(frozen=True)
@@ -183,6 +208,14 @@ def runs_in_progress(graphql_url: str) -> list[str]:
 def failed_runs(graphql_url: str) -> list[str]:
     """Return the newest failed runs, as job and id."""
     return _runs(graphql_url, _FAILED_RUNS)
+
+
+def last_failed_run(graphql_url: str) -> FailedRun | None:
+    """Return the newest failed run; None if none has failed."""
+    for run in graphql(graphql_url, _LAST_FAILED_RUN)["runsOrError"].get("results", []):
+        ended = datetime.fromtimestamp(run["endTime"], UTC) if run["endTime"] else None
+        return FailedRun(run["runId"], run["jobName"], ended)
+    return None
 
 
 def _runs(graphql_url: str, query: str) -> list[str]:

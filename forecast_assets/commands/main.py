@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecast_assets.commands import accuracy, evaluate, forecast, submission, trace
+from forecast_assets.commands import accuracy, evaluate, forecast, retire, submission, trace
 from forecast_assets.settings import SettingsError
 from rossmann.kaggle import KaggleFilesError
 
@@ -102,6 +102,7 @@ accuracy.register(app, console)
 evaluate.register(app, console)
 submission.register(app, console)
 trace.register(app, console)
+retire.register(app, console)
 
 
 def main() -> None:

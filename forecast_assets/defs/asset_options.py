@@ -1,11 +1,12 @@
 """Arguments to `@dg.asset` and metadata that the assets share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
 from forecast_assets.defs.partitions import sales_partitions
-from forecasting.schemas.columns import ASSET_TABLES, LINEAGE, TABLES
+from forecasting.schemas.columns import ASSET_TABLES, LINEAGE, SOURCES, TABLES, Column
 
 OWNERS = ["team:forecasting"]
 
@@ -26,12 +27,22 @@ STORE_LEVEL: dict[str, Any] = {
 def table_metadata(asset: str) -> dict[str, Any]:
     """Return the metadata of an asset's definition: its table and its columns."""
     table = ASSET_TABLES[asset]
+    return {"dagster/table_name": f"sales.{table}", **_columns(TABLES[table])}
+
+
+def source_metadata(source: str) -> dict[str, Any]:
+    """Return the metadata of an external asset: its columns, and its table if it has one."""
+    columns = _columns(SOURCES[source])
+    return columns if source == "sales_topic" else {
+        "dagster/table_name": f"sales.{source}", **columns
+    }  # fmt: skip
+
+
+def _columns(columns: Iterable[Column]) -> dict[str, Any]:
     return {
-        "dagster/table_name": f"sales.{table}",
         "dagster/column_schema": dg.TableSchema(
             columns=[
-                dg.TableColumn(column.name, column.type, column.description)
-                for column in TABLES[table]
+                dg.TableColumn(column.name, column.type, column.description) for column in columns
             ]
         ),
     }

@@ -4,11 +4,18 @@ An asset checks its own rows against their schema; see `schema_checks.py`. The a
 part of `forecast_accuracy`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 
 from forecast_assets.defs.partitions import partition_key
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.settings import settings
+
+if TYPE_CHECKING:
+    from forecast_assets.planning.health_facts import LateStore
 
 #: How many names a check's description lists before truncating.
 LISTED_NAMES = 20
@@ -78,55 +85,146 @@ def no_future_data(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(
-    asset="forecasts",
-    description=(
-        "No store's refresh has failed, and no change has waited longer than "
-        "FORECAST_MAX_OPEN_MINUTES."
-    ),
-)
-def fresh(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """List the partitions whose changes no refresh has processed in time."""
-    from forecast_assets.planning.partition_cells import cells_since
-    from warehouse import changes, sales
-
-    minutes = settings().max_open_minutes
-    with warehouse.transaction() as transaction:
-        late = changes.overdue(transaction, minutes)
-        newest = sales.newest_days(transaction, "raw_sales", [row["store"] for row in late])
-    errors = {row["store"]: row["error"] for row in late if row["error"]}
-    stale = cells_since(
-        {row["store"]: row["first_day"] for row in late}, newest, settings().calendar
-    )
-    keys = [partition_key(period, store) for period, stores in stale.items() for store in stores]
-    reasons = [f"{len(keys)} partitions of {len(late)} stores are stale: {_list_some(keys)}"]
-    if errors:
-        reasons.append(_list_some([f"store {s} failed: {error}" for s, error in errors.items()]))
-    return dg.AssetCheckResult(
-        passed=not late,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            "; ".join(reasons)
-            if late
-            else f"no store has failed, and no change has waited for {minutes:g} minutes"
+#: Checks whose results change without a run, by the name of the check: sensors watch their rules.
+WATCHED: dict[str, tuple[dg.AssetCheckSpec, tuple[str, ...]]] = {
+    spec.name: (spec, rules)
+    for spec, rules in (
+        (
+            dg.AssetCheckSpec(
+                "fresh",
+                asset="forecasts",
+                description=(
+                    "No store's refresh has failed, no change has waited longer than "
+                    "FORECAST_MAX_OPEN_MINUTES, a model can be read, and the newest forecasts "
+                    "start from the newest sales, at most FORECAST_MAX_AGE_DAYS before today."
+                ),
+            ),
+            ("late", "failed", "old", "behind"),
         ),
-        metadata={"stores_late": len(late), "partitions_stale": dg.MetadataValue.json(keys)},
+        (
+            dg.AssetCheckSpec(
+                "sales_arrive",
+                asset="raw_sales",
+                description=(
+                    "The sales of every day have come no later than is usual on its weekday, "
+                    "and no store has been silent for longer than FORECAST_MAX_AGE_DAYS."
+                ),
+            ),
+            ("events", "silent"),
+        ),
+        (
+            dg.AssetCheckSpec(
+                "stream_runs",
+                asset="raw_sales",
+                description=(
+                    "The stream is alive, stores what waits, and does not restart again and again."
+                ),
+            ),
+            ("stream",),
+        ),
+        (
+            dg.AssetCheckSpec(
+                "few_quarantined",
+                asset="raw_sales",
+                description=(
+                    "At most FORECAST_MAX_QUARANTINED_SHARE of the last day's events were "
+                    "quarantined."
+                ),
+            ),
+            ("quarantine",),
+        ),
+        (
+            dg.AssetCheckSpec(
+                "usual_size",
+                asset="cleaned_sales",
+                description=(
+                    "No recent sales exceed or fall short of the store's usual ones by "
+                    "FORECAST_UNUSUAL_FACTOR without a second event that confirms them."
+                ),
+            ),
+            ("unusual",),
+        ),
     )
+}
+
+
+@dg.multi_asset_check(name="health", specs=[spec for spec, _ in WATCHED.values()], can_subset=True)
+def health(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge the rules of each check."""
+    from forecast_assets.planning.health import problems
+    from forecast_assets.steps.health import limits_of, read_facts
+    from warehouse import sales
+
+    config = settings()
+    with warehouse.transaction() as transaction:
+        facts = read_facts(transaction, config)
+        late = [row for row in facts.late if row.store not in facts.retired]
+        newest = sales.newest_days(transaction, "raw_sales", [row.store for row in late])
+    found = {problem.rule.value: problem for problem in problems(facts, limits_of(config))}
+    for spec, rules in WATCHED.values():
+        if spec.key not in context.selected_asset_check_keys:
+            continue
+        violated = [found[rule] for rule in rules if rule in found]
+        reasons = [problem.summary for problem in violated]
+        metadata: dict[str, Any] = {
+            "found": sum(len(problem.subjects) for problem in violated),
+            "examples": dg.MetadataValue.json(
+                [text for problem in violated for text in problem.subjects.values()][:LISTED_NAMES]
+            ),
+        }
+        if spec.name == "fresh" and late:
+            keys = _stale_partitions(late, newest)
+            reasons.insert(
+                0, f"{len(keys)} partitions of {len(late)} stores are stale: {_list_some(keys)}"
+            )
+            metadata["partitions_stale"] = dg.MetadataValue.json(keys)
+        yield dg.AssetCheckResult(
+            asset_key=spec.asset_key,
+            check_name=spec.name,
+            passed=not violated,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(reasons) or PASSED[spec.name],
+            metadata=metadata,
+        )
+
+
+#: What the description of a passed check says.
+PASSED = {
+    "fresh": "no store fails, no change waits for too long, and forecasts start from new sales",
+    "sales_arrive": "the sales that were due have come",
+    "stream_runs": "the stream runs, or this chain has none",
+    "few_quarantined": "few of the last day's events were quarantined",
+    "usual_size": "no recent sales of an unusual size are unconfirmed",
+}
+
+
+def _stale_partitions(late: "Sequence[LateStore]", newest: Mapping[int, date]) -> list[str]:
+    """Return the keys of the partitions that open changes make stale."""
+    from forecast_assets.planning.partition_cells import cells_since
+
+    first_days = {row.store: row.first_day for row in late}
+    stale = cells_since(first_days, dict(newest), settings().calendar)
+    return [partition_key(period, store) for period, stores in stale.items() for store in stores]
 
 
 def day_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """List the stores that have no sales of the newest day yet."""
-    from warehouse import checks
+    from warehouse import checks, health
 
     with warehouse.transaction() as transaction:
         newest, behind = checks.stores_behind(transaction)
+        retired = health.retired_stores(transaction)
+    behind = [row for row in behind if row["store"] not in retired]
     listed = _list_some([f"{row['store']} ({row['origin']})" for row in behind])
     return dg.AssetCheckResult(
         check_name=DAY_COMPLETE.name,
         passed=not behind,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{len(behind)} stores are behind {newest}: {listed}"
+            f"{len(behind)} stores are behind {newest}: {listed}. If one is closed for good: "
+            "`python -m forecast_assets retire --store N`"
             if behind
             else f"the forecasts of all stores start from {newest}"
         ),

@@ -6,6 +6,8 @@ cleanup is in `retention.py`.
 
 import dagster as dg
 
+from forecast_assets.defs.checks import WATCHED
+
 MAX_RUNTIME_TAG = "dagster/max_runtime_seconds"
 
 #: Dagster's run monitoring ends runs that take longer than this, because they must be orphaned or
@@ -25,12 +27,13 @@ REFRESHED = (
     "forecast_accuracy",
 )
 
-FRESH = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("forecasts"), "fresh"))
+#: The checks whose results change without a run; `checks.py` says why.
+HEALTH = dg.AssetSelection.checks(*(spec.key for spec, _ in WATCHED.values()))
 
 refresh = dg.define_asset_job(
     "refresh",
     # A refresh that fails cannot report that forecasts are stale, so `freshness` is a separate job.
-    selection=dg.AssetSelection.assets(*REFRESHED) - FRESH,
+    selection=dg.AssetSelection.assets(*REFRESHED) - HEALTH,
     tags={MAX_RUNTIME_TAG: str(REFRESH_LIMIT_SECONDS)},
     description=(
         "Updates sales, features, models and forecasts for a range of months and stores, and "
@@ -48,9 +51,9 @@ train = dg.define_asset_job(
 
 freshness = dg.define_asset_job(
     "freshness",
-    selection=FRESH,
+    selection=HEALTH,
     description=(
-        "Re-evaluates the freshness check. A separate job, because a refresh that fails never "
-        "reaches the check."
+        "Re-evaluates the checks whose results change without a run: whether forecasts are fresh, "
+        "sales arrive, the stream runs, few events are quarantined and sales have a usual size."
     ),
 )

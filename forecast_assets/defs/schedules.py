@@ -11,6 +11,7 @@ from forecast_assets.defs.partitions import dates
 @dg.schedule(
     job=train,
     cron_schedule="0 3 1 * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Trains a new pooled model at 03:00 on the first day of each month.",
 )
 def train_monthly(

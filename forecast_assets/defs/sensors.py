@@ -4,7 +4,6 @@ A sensor here only reads state, asks for a decision and returns run requests. Th
 pure functions in `planning/decisions.py`; sensors that send messages to people are in `alerts.py`.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -273,23 +272,27 @@ def _champion_state(
     minimum_interval_seconds=STALE_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Re-runs the freshness check when the set of stale stores changes. A refresh that fails "
-        "never reaches the check itself."
+        "Re-runs the checks of freshness, arrival, stream, quarantine and size when their results "
+        "would change. A refresh that fails never reaches them."
     ),
 )
 def look_when_stale(
     context: dg.SensorEvaluationContext, warehouse: WarehouseResource
 ) -> dg.SensorResult:
-    """Request the freshness check when its result would change."""
-    from warehouse import changes
+    """Request the checks when a result would change."""
+    from forecast_assets.planning.alerting import CheckState
+    from forecast_assets.steps.health import find_problems
 
     with warehouse.transaction() as transaction:
-        late = changes.overdue(transaction, settings().max_open_minutes)
-    stale = ",".join(f"{row['store']}:{row['first_day']}:{row['error'] or ''}" for row in late)
-    cursor = hashlib.sha256(stale.encode()).hexdigest() if late else ""
-    if cursor == (context.cursor or ""):
-        return dg.SensorResult(skip_reason=f"no change: {len(late)} stores are stale")
-    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
+        problems = find_problems(transaction, settings())
+    before = CheckState.from_cursor(context.cursor)
+    after = CheckState.of(problems, datetime.now(UTC))
+    summary = "; ".join(problem.summary for problem in problems) or "nothing is wrong"
+    if not after.needs_run(before):
+        return dg.SensorResult(
+            skip_reason=f"no change: {summary}", cursor=after.unchanged(before).to_cursor()
+        )
+    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=after.to_cursor())
 
 
 def _training_state(instance: dg.DagsterInstance, warehouse: WarehouseResource) -> "TrainingState":

@@ -23,6 +23,7 @@ class RawSalesConfig(dg.Config):
     **STORE_LEVEL,
     check_specs=[LEDGER_BALANCES],
     group_name="sales",
+    deps=["sales_topic"],
     metadata=table_metadata("raw_sales"),
     kinds={"postgres", "kafka", "spark"},
     description=(
