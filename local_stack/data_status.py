@@ -39,8 +39,8 @@ def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
             open_changes = health.open_changes(transaction)
     except WarehouseError as error:
         return [f"problem: {error}"]
-    found = problems(facts, limits_of(config))
-    return describe(facts, found, stores=stores, open_changes=open_changes)
+    violated = problems(facts, limits_of(config))
+    return describe(facts, violated, stores=stores, open_changes=open_changes)
 
 
 def _run_lines(stack: Stack) -> list[str]:

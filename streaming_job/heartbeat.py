@@ -38,6 +38,9 @@ ON CONFLICT (topic) DO UPDATE SET
             -- Whoever stops and starts it on purpose may do so as often as they like.
             AND NOT (excluded.state = 'stopped' AND %(failing)s IS FALSE)),
     failing_since = CASE
+        -- Its predecessor never came to run: killed while it started, and started again.
+        WHEN excluded.state = 'starting' AND known.state = 'starting'
+            THEN coalesce(known.failing_since, clock_timestamp())
         WHEN %(failing)s::boolean IS NULL THEN known.failing_since
         WHEN %(failing)s THEN coalesce(known.failing_since, excluded.failing_since) END,
     behind_since = CASE

@@ -143,7 +143,7 @@ class Supervisor:
         except (RefusedError, SettingsError) as error:
             self._heartbeat.beat("refused", failing=True, error=error)
             raise
-        except StreamError as error:
+        except Exception as error:
             self._heartbeat.beat("stopped", failing=True, error=error)
             raise
         self._heartbeat.beat("stopped", failing=False)

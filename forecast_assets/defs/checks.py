@@ -162,14 +162,14 @@ def health(
         facts = read_facts(transaction, config)
         late = [row for row in facts.late if row.store not in facts.retired]
         newest = sales.newest_days(transaction, "raw_sales", [row.store for row in late])
-    found = {problem.rule.value: problem for problem in problems(facts, limits_of(config))}
+    by_rule = {problem.rule.value: problem for problem in problems(facts, limits_of(config))}
     for spec, rules in WATCHED.values():
         if spec.key not in context.selected_asset_check_keys:
             continue
-        violated = [found[rule] for rule in rules if rule in found]
+        violated = [by_rule[rule] for rule in rules if rule in by_rule]
         reasons = [problem.summary for problem in violated]
         metadata: dict[str, Any] = {
-            "found": sum(len(problem.subjects) for problem in violated),
+            "violations": sum(len(problem.subjects) for problem in violated),
             "examples": dg.MetadataValue.json(
                 [text for problem in violated for text in problem.subjects.values()][:LISTED_NAMES]
             ),

@@ -74,14 +74,14 @@ def advance(
     spells = {rule: dict(subjects) for rule, subjects in state.spells.items()}
     outbox = list(state.outbox)
     for rule in judged:
-        found, open_spells = current.get(rule, {}), spells.get(rule, {})
-        begun = {subject: text for subject, text in found.items() if subject not in open_spells}
-        ended = {subject: at for subject, at in open_spells.items() if subject not in found}
+        violations, open_spells = current.get(rule, {}), spells.get(rule, {})
+        begun = {name: text for name, text in violations.items() if name not in open_spells}
+        ended = {name: at for name, at in open_spells.items() if name not in violations}
         if begun:
             outbox.append(summarize(rule, begun))
         if ended:
             outbox.append(_recovery(rule, ended))
-        spells[rule] = {subject: open_spells.get(subject, since) for subject in found}
+        spells[rule] = {name: open_spells.get(name, since) for name in violations}
     return AlertState({rule: open_ for rule, open_ in spells.items() if open_}, tuple(outbox))
 
 

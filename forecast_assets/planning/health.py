@@ -124,7 +124,7 @@ def problems(facts: HealthFacts, limits: Limits) -> list[Problem]:
             if sale.store not in facts.retired
         },
     }
-    return [Problem(rule, found) for rule, found in subjects.items() if found]
+    return [Problem(rule, violations) for rule, violations in subjects.items() if violations]
 
 
 def _late(facts: HealthFacts, limits: Limits) -> dict[str, str]:
@@ -176,11 +176,11 @@ def _usual_arrivals(facts: HealthFacts, limits: Limits) -> _Arrivals | None:
     delays: dict[int, list[timedelta]] = {weekday: [] for weekday in range(7)}
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
-        found = known.get(day)
-        counts[day.weekday()].append(found.stores if found else 0)
-        if found is not None and _came_by_itself(found, known):
-            delays[day.weekday()].append(found.arrived - _start_of(day))
-    stores = {weekday: median(found) for weekday, found in counts.items()}
+        arrival = known.get(day)
+        counts[day.weekday()].append(arrival.stores if arrival else 0)
+        if arrival is not None and _came_by_itself(arrival, known):
+            delays[day.weekday()].append(arrival.arrived - _start_of(day))
+    stores = {weekday: median(numbers) for weekday, numbers in counts.items()}
     return _Arrivals(stores, _usual_delays(delays, known[last]))
 
 
@@ -191,15 +191,15 @@ def _came_by_itself(day: SalesDay, known: Mapping[date, SalesDay]) -> bool:
 
 
 def _usual_delays(delays: Mapping[int, list[timedelta]], newest: SalesDay) -> dict[int, timedelta]:
-    together = [delay for found in delays.values() for delay in found]
+    together = [delay for some in delays.values() for delay in some]
     if len(together) >= MIN_DELAYS:
         default = max(together)
     else:
         default = max(DEFAULT_DELAY, newest.arrived - _start_of(newest.day))
     # One late delivery among a weekday's should not hide the next late one for weeks.
     return {
-        weekday: max(found) if len(found) >= MIN_DELAYS else default
-        for weekday, found in delays.items()
+        weekday: max(some) if len(some) >= MIN_DELAYS else default
+        for weekday, some in delays.items()
     }
 
 
@@ -320,17 +320,17 @@ def _stream(facts: HealthFacts, limits: Limits) -> dict[str, str]:
 
 
 def _quarantine(facts: HealthFacts, limits: Limits) -> dict[str, str]:
-    found = facts.quarantined
-    if found is None or not found.events:
+    newest = facts.quarantined
+    if newest is None or not newest.events:
         return {}
-    total = sum(found.by_reason.values())
-    if total / found.events <= limits.quarantined_share:
+    total = sum(newest.by_reason.values())
+    if total / newest.events <= limits.quarantined_share:
         return {}
     reasons = list_some(
         f"{reason} {count:,}"
-        for reason, count in sorted(found.by_reason.items(), key=lambda item: -item[1])
+        for reason, count in sorted(newest.by_reason.items(), key=lambda item: -item[1])
     )
     return {
-        "": f"{total:,} of the last day's {found.events:,} events were quarantined "
-        f"({total / found.events:.1%}; at most {limits.quarantined_share:.1%} expected): {reasons}"
+        "": f"{total:,} of the last day's {newest.events:,} events were quarantined "
+        f"({total / newest.events:.1%}; at most {limits.quarantined_share:.1%} expected): {reasons}"
     }

@@ -6,7 +6,7 @@ The rules are in `planning/health.py`, the statements in `warehouse/health.py`.
 from __future__ import annotations
 
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forecast_assets.planning.health import Problem, problems
 from forecast_assets.planning.health_facts import (
@@ -18,6 +18,7 @@ from forecast_assets.planning.health_facts import (
     StreamState,
     UnusualSale,
 )
+from forecast_assets.redaction import redact
 from forecast_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
     return HealthFacts(
         now=now,
         late=[
-            LateStore(row["store"], row["first_day"], row["error"])
+            LateStore(row["store"], row["first_day"], row["error"] and redact(row["error"]))
             for row in changes.overdue(transaction, config.max_open_minutes)
         ],
         days=days,
@@ -63,7 +64,7 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
         waiting=frozenset(health.waiting_stores(transaction)),
         refreshed_at=health.refreshed_at(transaction),
         readable_models=models.count_pooled(transaction),
-        stream=StreamState(**stream) if stream else None,
+        stream=_stream_state(stream) if stream else None,
         quarantined=Quarantined(events, by_reason) if events else None,
         unusual=[
             UnusualSale(row["store"], row["date"], row["sales"])
@@ -71,6 +72,10 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
         ],
         retired=frozenset(health.retired_stores(transaction)),
     )
+
+
+def _stream_state(row: dict[str, Any]) -> StreamState:
+    return StreamState(**{**row, "error": row["error"] and redact(row["error"])})
 
 
 def find_problems(transaction: Transaction, config: Settings) -> list[Problem]:

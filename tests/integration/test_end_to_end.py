@@ -22,6 +22,7 @@ from local_stack import paths
 from local_stack.background import show_status, stop_background
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.data_plan import DataPlan, plan_of_files
+from local_stack.data_status import describe_data
 from local_stack.environment import write_dotenv
 from local_stack.errors import StackError
 from local_stack.http import graphql
@@ -128,6 +129,16 @@ def test_a_live_day_becomes_forecasts(running: Running) -> None:
     running.send(running.plan.rows_of(day))
     wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
     assert running.report.forecast_days(day) == (STORES, 42)
+
+
+def test_the_stack_says_how_its_stream_and_its_data_are(running: Running) -> None:
+    def lines() -> list[str]:
+        return describe_data(running.stack, END)
+
+    wait(lambda: "stream: running, 0 events wait" in lines(), "the stream's heartbeat")
+    day = running.plan.live_days[0]
+    assert f"sales: {STORES} stores, newest day {day}" in lines()
+    assert "runs: none has failed" in lines()
 
 
 def test_a_killed_stream_loses_and_doubles_nothing(running: Running) -> None:
@@ -473,6 +484,7 @@ def test_make_down_ends_the_stack(running: Running, monkeypatch: pytest.MonkeyPa
     show_status(console)
     told = console.export_text()
     assert running.stack.dagster.url in told
+    assert "forecasts: newest origin" in told
     services = {record.name for record in running.stack.processes.alive()}
     assert services >= SERVICES - {"stream"}
     for service in services:

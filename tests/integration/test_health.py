@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from forecast_assets.commands.main import app
 from forecast_assets.settings import settings
 from forecast_assets.steps.health import find_problems
-from tests.support.chain import STORES, Chain
+from local_stack.data_status import describe_data
+from local_stack.stack import Stack
+from tests.support.chain import CALENDAR, STORES, Chain
 
 
 def checks(chain: Chain) -> Mapping[str, dg.AssetCheckEvaluation]:
@@ -214,3 +216,20 @@ def test_sales_of_an_unusual_size_count_at_once_if_the_settings_say_so(
     )
     assert logs["log_sales"].notna().all()
     assert "usual_size" not in failed(chain)
+
+
+def test_make_status_says_what_the_data_are(
+    stack: Stack,
+    forecast_chain: Chain,
+    forecast_database: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del forecast_chain
+    monkeypatch.setattr(stack, "database_urls", lambda _database: forecast_database)
+    lines = describe_data(stack, CALENDAR[1])
+    assert lines[0] == f"sales: {STORES} stores, newest day 2015-06-12"
+    assert lines[1].startswith(
+        f"forecasts: newest origin 2015-06-12, {STORES} of {STORES} stores forecast from it"
+    )
+    assert lines[2].startswith("changes: 0 open; last refresh ")
+    assert lines[3:] == ["nothing is wrong"]

@@ -72,6 +72,8 @@ def test_the_heartbeat_keeps_since_when_the_stream_fails_and_is_behind(
     assert (first["topic"], first["state"], first["starts"]) == (
         settings.sales_topic, "starting", [],
     )  # fmt: skip
+    heartbeat.beat("starting")
+    assert row(settings)["failing_since"] is not None, "it was killed before it ran"
     heartbeat.beat("running", started=True)
     heartbeat.beat("running", failing=False, behind=True, lag_events=7)
     behind = row(settings)
