@@ -58,7 +58,7 @@ class FeatureRows(MetaDataset):
         first, last = (f"{day:%Y-%m-%d}" for day in (rows["date"].min(), rows["date"].max()))
         schema = Schema(
             [
-                ColSpec(_COLUMN_TYPES.get(kind.kind, "string"), name)
+                ColSpec(_COLUMN_TYPES.get(kind.kind, "string"), str(name))
                 for name, kind in rows.dtypes.items()
             ]
         )
