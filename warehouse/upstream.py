@@ -1,6 +1,7 @@
 """Which partition cells lack what an asset is made from, although the store sold something.
 
-A cell without sales (a store that was closed, or has not opened) lacks nothing. What an asset does
+A cell without sales (a store that was closed, or has not opened) lacks nothing, nor does one whose
+days have not come yet. What an asset does
 about cells that lack something is in `forecast_assets/defs/upstream.py`.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
+from warehouse import sales
 from warehouse.connection import Transaction
 
 
@@ -80,7 +82,7 @@ def unmet(transaction: Transaction, asset: str, needs: Sequence[Need]) -> dict[N
             [need.first_day for need in needs],
             [need.last_day for need in needs],
             min(need.first_day for need in needs),
-            max(need.last_day for need in needs),
+            min(max(need.last_day for need in needs), sales.today()),
         ),
     )
     return {Need(row["store"], row["first_day"], row["last_day"]): row["newest"] for row in rows}
@@ -95,6 +97,6 @@ def has_sales_without_features(transaction: Transaction, first_day: date, last_d
                 AND EXISTS (
                     SELECT FROM sales.raw_sales WHERE date BETWEEN $1 AND $2 AND sales IS NOT NULL)
             """,
-            (first_day, last_day),
+            (first_day, min(last_day, sales.today())),
         )
     )
