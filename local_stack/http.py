@@ -38,7 +38,14 @@ def graphql(url: str, query: str, timeout: float = 30.0) -> dict[str, Any]:
         data=json.dumps({"query": query}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with _opener.open(request, timeout=timeout) as response:
+    try:
+        response = _opener.open(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        # Dagster answers an error of user code, such as wrong run config, with status 500 and data.
+        if error.headers.get_content_type() != "application/json":
+            raise
+        response = error
+    with response:
         answer: dict[str, Any] = json.load(response)
     if answer.get("errors"):
         raise ValueError(str(answer["errors"][0].get("message")))

@@ -1,6 +1,7 @@
 """`pooled_model`: what all stores have in common, trained on a schedule and stored as versions."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,26 @@ def pooled_model(
     mlflow: dg.ResourceParam[Any],
 ) -> Iterator[dg.Output[None]]:
     """Train a pooled model on everything up to the end of each of the run's periods."""
+    with _ended(mlflow):
+        materialized = _train_periods(context, warehouse, mlflow.active_run().info.run_id)
+    report(context, materialized)
+    yield output_without_partitions()
+
+
+@contextmanager
+def _ended(mlflow: Any) -> Iterator[None]:
+    """End the active MLflow run with the block: failed if it raises, so that no run stays open."""
+    try:
+        yield
+    except BaseException:
+        mlflow.end_run("FAILED")
+        raise
+    mlflow.end_run()
+
+
+def _train_periods(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, mlflow_run_id: str
+) -> Materialized:
     from forecast_assets.settings import settings
     from forecast_assets.steps import training
     from warehouse import upstream
@@ -68,7 +89,7 @@ def pooled_model(
             rows,
             compare=FIRST_TRAINING_TAG not in context.run.tags,
             champion_recipe=champion.recipe if champion else None,
-            run_id=mlflow.active_run().info.run_id,
+            run_id=mlflow_run_id,
             say=context.log.info,
         )
         # The MLflow run of a range has several models: their periods tell them apart.
@@ -84,9 +105,7 @@ def pooled_model(
         if serves:
             training.register_challenger(trained)
         materialized[key] = _metadata(trained, registered, pictures)
-    mlflow.end_run()
-    report(context, materialized)
-    yield output_without_partitions()
+    return materialized
 
 
 def _metadata(trained: "Trained", registered: str, pictures: dict[str, str]) -> dict[str, Any]:
