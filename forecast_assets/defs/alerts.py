@@ -1,8 +1,8 @@
 """Alerts: messages to people when a run fails, and when something begins or ends to be wrong.
 
-A message that the webhook does not take is sent again at the next tick. The rules are in
-`planning/health.py`, the spells in `planning/alerting.py`; the sensors that request runs are in
-`sensors.py`.
+A message that the webhook does not take is sent again at the next tick. The wording is in
+`planning/alert_messages.py`, the rules are in `planning/health.py`, the spells in
+`planning/alerting.py`; the sensors that request runs are in `sensors.py`.
 """
 
 import json
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from dagster._core.storage.event_log.base import EventLogRecord
 
-    from forecast_assets.planning.health import Problem, Rule
+    from forecast_assets.planning.alert_messages import Rule
+    from forecast_assets.planning.health import Problem
 
 #: Seconds to wait for the webhook.
 WEBHOOK_SECONDS = 10
@@ -216,7 +217,8 @@ def tell_of_problems(
 
 def _judge(warehouse: WarehouseResource) -> "tuple[list[Problem], set[Rule]]":
     """Return what is wrong, and the rules that could be judged."""
-    from forecast_assets.planning.health import Problem, Rule
+    from forecast_assets.planning.alert_messages import Rule
+    from forecast_assets.planning.health import Problem
     from forecast_assets.redaction import redact
     from forecast_assets.steps.health import find_problems
     from warehouse.connection import SERVERS_FAULT

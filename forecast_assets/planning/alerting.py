@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from forecast_assets.planning.health import RECOVERED, Problem, Rule, list_some, summarize
+from forecast_assets.planning.alert_messages import RECOVERED, Rule, list_some, summarize
+from forecast_assets.planning.health import Problem
 
 #: Rule -> subject -> when its spell began.
 Spells = Mapping[Rule, Mapping[str, str]]

@@ -1,21 +1,20 @@
 """Health: rules that decide, from what was read, whether something needs a person's attention.
 
 Pure functions. `steps/health.py` reads the facts; the checks, the alerts and `make status` all ask
-here, so that they never disagree. When to tell somebody is decided in `alerting.py`.
+here, so that they never disagree. When to tell somebody is decided in `alerting.py`; the sentences
+are in `alert_messages.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from statistics import median
 
+from forecast_assets.planning import alert_messages as say
+from forecast_assets.planning.alert_messages import Rule
 from forecast_assets.planning.health_facts import HealthFacts, Limits, SalesDay
-
-#: How many names a sentence lists before truncating.
-LISTED_NAMES = 10
 
 #: Days of sales needed to know on which weekdays sales come.
 MIN_HISTORY_DAYS = 14
@@ -36,36 +35,6 @@ ARCHIVE_DELAY = timedelta(days=30)
 MANY_STARTS = 4
 
 
-class Rule(StrEnum):
-    """What can be wrong; one spell of it is told once, and its end once."""
-
-    DATABASE = "database"
-    LATE = "late"
-    FAILED = "failed"
-    OLD = "old"
-    BEHIND = "behind"
-    EVENTS = "events"
-    SILENT = "silent"
-    STREAM = "stream"
-    QUARANTINE = "quarantine"
-    UNUSUAL = "unusual"
-
-
-#: How a message says that a rule is satisfied again.
-RECOVERED: dict[Rule, str] = {
-    Rule.DATABASE: "the sales database answers again",
-    Rule.LATE: "forecasts are fresh again",
-    Rule.FAILED: "no longer failing",
-    Rule.OLD: "forecasts start from recent sales again",
-    Rule.BEHIND: "forecasts follow the newest sales again",
-    Rule.EVENTS: "sales arrive again",
-    Rule.SILENT: "sales have come again, or the store was retired",
-    Rule.STREAM: "the stream runs again",
-    Rule.QUARANTINE: "few events are quarantined again",
-    Rule.UNUSUAL: "confirmed or corrected",
-}
-
-
 @dataclass(frozen=True)
 class Problem:
     """A rule that is violated.
@@ -81,29 +50,7 @@ class Problem:
     @property
     def summary(self) -> str:
         """A sentence that lists the first subjects."""
-        return summarize(self.rule, self.subjects)
-
-
-#: The beginning of a sentence about several subjects; `{}` is their number.
-_HEADLINES: dict[Rule, str] = {
-    Rule.FAILED: "stores whose refresh fails: {}",
-    Rule.BEHIND: "stores with forecasts older than their sales: {}",
-    Rule.SILENT: "stores without recent sales: {}",
-    Rule.UNUSUAL: "unconfirmed sales of an unusual size: {}",
-}
-
-
-def summarize(rule: Rule, subjects: Mapping[str, str]) -> str:
-    """Describe some subjects of a rule in a sentence."""
-    listed = list_some(subjects.values())
-    headline = _HEADLINES.get(rule)
-    return listed if headline is None else f"{headline.format(len(subjects))} ({listed})"
-
-
-def list_some(names: Iterable[str], limit: int = LISTED_NAMES) -> str:
-    """Join names; truncate a long list."""
-    listed = list(names)
-    return ", ".join(listed[:limit]) + (" …" if len(listed) > limit else "")
+        return say.summarize(self.rule, self.subjects)
 
 
 def problems(facts: HealthFacts, limits: Limits) -> list[Problem]:
@@ -119,7 +66,7 @@ def problems(facts: HealthFacts, limits: Limits) -> list[Problem]:
         Rule.STREAM: _stream(facts, limits),
         Rule.QUARANTINE: _quarantine(facts, limits),
         Rule.UNUSUAL: {
-            f"{sale.store} {sale.day}": f"store {sale.store} on {sale.day}: {sale.sales:,}"
+            f"{sale.store} {sale.day}": say.unusual_sale(sale.store, sale.day, sale.sales)
             for sale in facts.unusual
             if sale.store not in facts.retired
         },
@@ -131,16 +78,13 @@ def _late(facts: HealthFacts, limits: Limits) -> dict[str, str]:
     late = [row for row in facts.late if row.error is None and row.store not in facts.retired]
     if not late:
         return {}
-    listed = list_some(f"{row.store} since {row.first_day}" for row in late)
-    return {
-        "": f"forecasts of {len(late)} stores are stale: their changes have waited for more than "
-        f"{limits.open_time.total_seconds() / 60:g} minutes ({listed})"
-    }
+    waiting = {row.store: row.first_day for row in late}
+    return {"": say.stale_forecasts(waiting, limits.open_time)}
 
 
 def _failed(facts: HealthFacts) -> dict[str, str]:
     return {
-        str(row.store): f"store {row.store} since {row.first_day}: {row.error}"
+        str(row.store): say.failing_store(row.store, row.first_day, row.error)
         for row in facts.late
         if row.error is not None and row.store not in facts.retired
     }
@@ -234,10 +178,9 @@ def _missing_days(facts: HealthFacts, limits: Limits, usual: _Arrivals | None) -
     if not missing:
         return {}
     first, due = missing[0]
+    came = (counts.get(first, 0), usual.stores[first.weekday()])
     return {
-        "": f"sales of {len(missing)} days have not come: those of {first:%A} {first} "
-        f"({counts.get(first, 0):,} of usually {usual.stores[first.weekday()]:,.0f} stores) were "
-        f"due by {due - limits.events_grace:%Y-%m-%d %H:%M} UTC; the newest day is {newest}"
+        "": say.missing_days(len(missing), first, came, due - limits.events_grace, newest=newest)
     }
 
 
@@ -249,7 +192,7 @@ def _silent_stores(facts: HealthFacts, limits: Limits) -> dict[str, str]:
     newest = max(active.values())
     bound = newest - timedelta(days=limits.max_age_days)
     return {
-        str(store): f"store {store} since {day}" for store, day in active.items() if day < bound
+        str(store): say.silent_store(store, day) for store, day in active.items() if day < bound
     }
 
 
@@ -259,20 +202,14 @@ def _old(facts: HealthFacts, limits: Limits, usual: _Arrivals | None) -> dict[st
     if not active:
         return {}
     if not facts.readable_models and _settled(facts, limits):
-        return {
-            "": "no pooled model can be read, so no new forecast is issued: train one (job "
-            "`train`), and see why the last training failed"
-        }
+        return {"": say.NO_READABLE_MODEL}
     origins = [facts.origins[store] for store in active if store in facts.origins]
     if not origins or (usual is not None and usual.is_archive):
         return {}
     newest, today = max(origins), _today(facts, limits)
     if (today - newest).days <= limits.max_age_days:
         return {}
-    return {
-        "": f"the newest forecasts start from {newest}, {(today - newest).days} days before "
-        f"{today}; the newest sales are of {max(active.values())}"
-    }
+    return {"": say.old_forecasts(newest, today, newest_sales=max(active.values()))}
 
 
 def _behind(facts: HealthFacts, limits: Limits) -> dict[str, str]:
@@ -284,7 +221,7 @@ def _behind(facts: HealthFacts, limits: Limits) -> dict[str, str]:
         origin = facts.origins.get(store)
         if store in facts.retired or store in facts.waiting or (origin and origin >= day):
             continue
-        behind[str(store)] = f"store {store}: forecast from {origin or 'nothing'}, sales to {day}"
+        behind[str(store)] = say.store_behind(store, origin, day)
     return behind
 
 
@@ -297,25 +234,19 @@ def _stream(facts: HealthFacts, limits: Limits) -> dict[str, str]:
     stream, silence = facts.stream, limits.stream_silence
     if stream is None or silence is None:
         return {}
-    minutes = f"{silence.total_seconds() / 60:g} minutes"
-    reason = f": {stream.error}" if stream.error else ""
     text = None
     if stream.state == "refused":
-        text = f"has given up and needs a decision{reason}"
+        text = say.stream_gave_up(stream.error)
     elif facts.now - stream.beat_at > silence:
-        ended = "was stopped" if stream.state == "stopped" else "has shown no life since"
-        text = f"is dead: it {ended} {stream.beat_at:%Y-%m-%d %H:%M} UTC{reason}"
+        text = say.dead_stream(stream.beat_at, stream.error, stopped=stream.state == "stopped")
     elif stream.state == "stopped":
         text = None
     elif stream.failing_since is not None and facts.now - stream.failing_since > silence:
-        text = f"has been restarting for more than {minutes}{reason}"
+        text = say.restarting_stream(silence, stream.error)
     elif stream.starts >= MANY_STARTS:
-        text = f"was started {stream.starts} times within an hour{reason}"
+        text = say.stream_started_often(stream.starts, stream.error)
     elif stream.behind_since is not None and facts.now - stream.behind_since > silence:
-        text = (
-            f"is stuck: {stream.lag_events:,} events wait, and none was stored for more than "
-            f"{minutes}"
-        )
+        text = say.stuck_stream(stream.lag_events, silence)
     return {} if text is None else {"": f"the stream of {stream.topic} {text}"}
 
 
@@ -326,11 +257,5 @@ def _quarantine(facts: HealthFacts, limits: Limits) -> dict[str, str]:
     total = sum(newest.by_reason.values())
     if total / newest.events <= limits.quarantined_share:
         return {}
-    reasons = list_some(
-        f"{reason} {count:,}"
-        for reason, count in sorted(newest.by_reason.items(), key=lambda item: -item[1])
-    )
-    return {
-        "": f"{total:,} of the last day's {newest.events:,} events were quarantined "
-        f"({total / newest.events:.1%}; at most {limits.quarantined_share:.1%} expected): {reasons}"
-    }
+    share = limits.quarantined_share
+    return {"": say.quarantined(total, newest.events, newest.by_reason, share)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from forecast_assets.planning.health import Problem, Rule
+from forecast_assets.planning.alert_messages import Rule
+from forecast_assets.planning.health import Problem
 from forecast_assets.planning.health_facts import HealthFacts
 
 

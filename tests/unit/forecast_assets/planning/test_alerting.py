@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+from forecast_assets.planning.alert_messages import Rule
 from forecast_assets.planning.alerting import REPEAT_AFTER, AlertState, CheckState, advance
-from forecast_assets.planning.health import Problem, Rule
+from forecast_assets.planning.health import Problem
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LATE = Problem(Rule.LATE, {"": "forecasts of 3 stores are stale"})

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from forecast_assets.planning.health import Rule, problems
+from forecast_assets.planning.alert_messages import Rule
+from forecast_assets.planning.health import problems
 from forecast_assets.planning.health_facts import (
     HealthFacts,
     LateStore,
