@@ -37,11 +37,36 @@ class SettingsError(Exception):
     """A setting is missing or invalid; the message names it."""
 
 
+def is_postgresql_address(text: str) -> bool:
+    """Tell whether an address is one that PostgreSQL's clients read as it was meant.
+
+    `streaming_job.settings` has the same rule.
+    """
+    import psycopg
+
+    scheme, _, rest = text.partition("://")
+    # With an unquoted sign, a part of the password would count as host or port.
+    if scheme not in ("postgresql", "postgres") or "@" in rest.partition("@")[2]:
+        return False
+    if "@" in rest and any(sign in rest.partition("@")[0] for sign in "/?#"):
+        return False
+    try:
+        psycopg.conninfo.conninfo_to_dict(text)
+    except psycopg.Error:
+        return False
+    return True
+
+
 class Settings(BaseSettings):
     """The settings. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     database_url: SecretStr | None = Field(
@@ -200,6 +225,17 @@ class Settings(BaseSettings):
         is_none = isinstance(value, str) and value.strip().lower() == "none"
         return None if is_none else value
 
+    @field_validator("database_url", "reader_database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_postgresql_address(value.get_secret_value()):
+            # PostgreSQL's own message would quote the address, password included.
+            raise ValueError(
+                "is not like postgresql://user:password@host:port/database; write signs such as "
+                "@, /, % and [ in the password as %40, %2F, %25 and %5B"
+            )
+        return value
+
     @model_validator(mode="after")
     def _calendar_is_ordered(self) -> "Settings":
         if self.calendar_end is not None and self.calendar_end < self.calendar_start:
@@ -275,4 +311,4 @@ def settings() -> Settings:
         raise SettingsError(
             "settings: " + "; ".join(lines) + ". Set them in the environment or in .env "
             "(`make up` writes one; .env.example lists them)."
-        ) from error
+        ) from None  # The cause would quote the values, passwords included.

@@ -12,7 +12,9 @@ from streaming_job.errors import SettingsError
 class StreamSettings(BaseSettings):
     """The stream's settings; each field's name in capitals is its environment variable."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     stream_database_url: SecretStr = Field(
         description="The sales database as the role sales_stream: postgresql://user:pw@host/db"
@@ -39,14 +41,38 @@ class StreamSettings(BaseSettings):
     @field_validator("stream_database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must look like postgresql://user:password@host:port/database")
+        if not _is_postgresql_address(value.get_secret_value()):
+            # PostgreSQL's own message would quote the address, password included.
+            raise ValueError(
+                "must look like postgresql://user:password@host:port/database; write signs such "
+                "as @, /, % and [ in the password as %40, %2F, %25 and %5B"
+            )
         return value
 
     @property
     def database_url(self) -> str:
         """The database's address with its password: never log it."""
         return self.stream_database_url.get_secret_value()
+
+
+def _is_postgresql_address(text: str) -> bool:
+    """Tell whether an address is one that PostgreSQL's clients read as it was meant.
+
+    `forecast_assets.settings` has the same rule.
+    """
+    import psycopg
+
+    scheme, _, rest = text.partition("://")
+    # With an unquoted sign, a part of the password would count as host or port.
+    if scheme not in ("postgresql", "postgres") or "@" in rest.partition("@")[2]:
+        return False
+    if "@" in rest and any(sign in rest.partition("@")[0] for sign in "/?#"):
+        return False
+    try:
+        psycopg.conninfo.conninfo_to_dict(text)
+    except psycopg.Error:
+        return False
+    return True
 
 
 def load_settings(**overrides: object) -> StreamSettings:
