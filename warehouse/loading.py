@@ -75,15 +75,17 @@ def load(
                 f"{', '.join(map(str, unknown[:5]))}; add them to the stores or remove their rows"
             )
     topic = f"file:{content_hash(sales)}"
-    with warehouse.transaction() as transaction:
-        transaction.lock("load")
-        stores_changed = _replace_stores(transaction, stores)
-        days = pd.concat([sales["date"], plans["date"]])
-        if len(days):
+    days = pd.concat([sales["date"], plans["date"]])
+    if len(days):
+        # In a transaction of its own: the load takes long, and others add months, too.
+        with warehouse.transaction() as transaction:
             transaction.execute(
                 "SELECT sales.ensure_months($1, $2)",
                 (max(days.min().date(), start), days.max().date()),
             )
+    with warehouse.transaction() as transaction:
+        transaction.lock("load")
+        stores_changed = _replace_stores(transaction, stores)
         already = _is_loaded(transaction, topic)
         if len(sales) and not already:
             _append_sales(transaction, topic, sales, as_of, on_rows)
