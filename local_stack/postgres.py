@@ -14,6 +14,7 @@ from local_stack import network
 from local_stack.errors import StackError
 from local_stack.postgres_data import SUPERUSER, DataFolder, clean_environment
 from local_stack.postgres_roles import SALES, create_database, create_missing, read_access
+from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
 NAME = "postgres"
@@ -65,7 +66,7 @@ class Postgres:
                 use, or the server does not come up.
         """
         files = self.files
-        files.folder.mkdir(parents=True, exist_ok=True)
+        make_private(files.folder, passage=files.user)
         if not files.is_initialised():
             files.initialise()
         files.wait_for_predecessor()

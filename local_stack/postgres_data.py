@@ -12,8 +12,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import pwd
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -25,10 +23,16 @@ import psutil
 
 from local_stack.errors import StackError
 from local_stack.postgres_roles import read_access
+from local_stack.private import (
+    User,
+    can_enter,
+    make_private,
+    new_secret,
+    server_user,
+    write_private,
+)
 
 SUPERUSER = "postgres"
-#: Who runs the server when root starts the stack: the first of these that exists.
-UNPRIVILEGED_USERS = ("postgres", "nobody")
 #: Seconds to wait for an earlier server of the same folder to end.
 PREDECESSOR_SECONDS = 15.0
 
@@ -43,7 +47,7 @@ class Credentials:
     def generate(cls) -> "Credentials":
         """Make new passwords."""
         roles = (SUPERUSER, *read_access().connections)
-        return cls({role: secrets.token_urlsafe(24) for role in roles})
+        return cls({role: new_secret() for role in roles})
 
 
 class DataFolder:
@@ -59,7 +63,7 @@ class DataFolder:
             StackError: Root starts the stack, and no other user is there to run the server.
         """
         self.folder = folder
-        self.user = _server_user()
+        self.user = server_user()
         self.home = data_home(folder, self.user)
         self.data = self.home / "data"
         self.credentials_file = folder / "credentials.json"
@@ -84,12 +88,13 @@ class DataFolder:
         installed = Path(spec.origin).parent / "pginstall"
         if self.user is None or can_enter(installed / "bin", self.user):
             return installed / "bin"
+        # Whoever owns a folder can replace what is in it, and root starts what is in these two. An
+        # earlier version gave both to the server's user: the programs are copied anew, data stay.
+        make_private(self.home, passage=self.user)
         copied = self.home / "pginstall"
-        if not (copied / "complete").exists():
+        if not (copied / "complete").exists() or copied.stat().st_uid != os.geteuid():
             shutil.rmtree(copied, ignore_errors=True)
-            _make_folder(self.home, self.user)
             shutil.copytree(installed, copied, symlinks=True)
-            _give(copied, self.user)
             (copied / "complete").touch()
         return copied / "bin"
 
@@ -115,7 +120,7 @@ class DataFolder:
                 + remedy
             )
         version = (self.data / "PG_VERSION").read_text().strip()
-        wanted = _server_version(self.binaries())
+        wanted = _server_version(self.binaries(), self.user)
         if version != wanted:
             raise StackError(
                 f"{self.data} was made by PostgreSQL {version}, this is {wanted}: " + remedy
@@ -128,10 +133,15 @@ class DataFolder:
         Raises:
             StackError: initdb failed.
         """
-        _make_folder(self.home, self.user)
+        make_private(self.home, passage=self.user)
         unfinished = self.home / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make_private(unfinished)
+        if self.user is not None:
+            # initdb and the server work in here; the folder around it is not theirs.
+            os.chown(unfinished, *self.user)
         credentials = Credentials.generate()
-        _write_private(self.credentials_file, json.dumps(credentials.passwords))
+        write_private(self.credentials_file, json.dumps(credentials.passwords))
         answer = self._initdb(unfinished, credentials.passwords[SUPERUSER])
         if answer.returncode:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -149,8 +159,9 @@ class DataFolder:
 
     def _initdb(self, target: Path, password: str) -> subprocess.CompletedProcess[str]:
         password_file = self.home / "password"
-        _write_private(password_file, password)
-        _give(password_file, self.user)
+        write_private(password_file, password)
+        if self.user is not None:
+            os.chown(password_file, *self.user)
         user, group = self.user or (None, None)
         try:
             return subprocess.run(
@@ -209,23 +220,7 @@ class DataFolder:
                 shutil.rmtree(folder)
 
 
-def _server_user() -> tuple[int, int] | None:
-    """Return the user and group that the server must run as, None for the current ones."""
-    if os.geteuid() != 0:
-        return None
-    for name in UNPRIVILEGED_USERS:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return entry.pw_uid, entry.pw_gid
-    raise StackError(
-        "PostgreSQL does not run as root, and there is no user "
-        f"{' or '.join(UNPRIVILEGED_USERS)} to run it as: run this as an ordinary user."
-    )
-
-
-def data_home(folder: Path, user: tuple[int, int] | None) -> Path:
+def data_home(folder: Path, user: User | None) -> Path:
     """Return the folder for data: the stack's own where the server's user can enter it."""
     if user is None or can_enter(folder.parent, user):
         return folder
@@ -234,44 +229,6 @@ def data_home(folder: Path, user: tuple[int, int] | None) -> Path:
     if home.is_symlink() or (home.exists() and home.stat().st_uid not in (0, user[0])):
         raise StackError(f"{home} belongs to someone else: delete it and start again.")
     return home
-
-
-def can_enter(folder: Path, user: tuple[int, int]) -> bool:
-    """Tell whether a user may pass through a folder and all folders above it."""
-    for part in [folder, *folder.parents]:
-        if not part.exists():
-            continue
-        status = part.stat()
-        if status.st_uid == user[0]:
-            bit = 0o100
-        elif status.st_gid == user[1]:
-            bit = 0o010
-        else:
-            bit = 0o001
-        if not status.st_mode & bit:
-            return False
-    return True
-
-
-def _make_folder(folder: Path, user: tuple[int, int] | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _give(folder, user, recursive=False)
-
-
-def _give(path: Path, user: tuple[int, int] | None, recursive: bool = True) -> None:
-    if user is None:
-        return
-    os.chown(path, *user)
-    if recursive and path.is_dir():
-        for inner in path.rglob("*"):
-            os.chown(inner, *user, follow_symlinks=False)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
 
 
 def clean_environment() -> dict[str, str]:
@@ -283,13 +240,18 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def _server_version(binaries: Path) -> str:
+def _server_version(binaries: Path, server: User | None) -> str:
     """Return the major version of the binaries (`16`)."""
+    user, group = server or (None, None)
     text = subprocess.run(
         [str(binaries / "postgres"), "--version"],
         capture_output=True,
         text=True,
         check=True,
+        cwd="/",
+        user=user,
+        group=group,
+        extra_groups=None if user is None else [],
     ).stdout
     return text.split()[-1].split(".")[0]
 

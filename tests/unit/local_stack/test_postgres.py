@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import paths, postgres, postgres_data
+from local_stack import paths, postgres, postgres_data, private
 from local_stack.errors import StackError
 from local_stack.postgres_roles import read_access
 from local_stack.processes import Processes
@@ -26,13 +26,13 @@ def open_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_user_enters_by_the_bits_that_apply_to_him(open_folder: Path) -> None:
-    assert postgres_data.can_enter(open_folder, STRANGER)
+    assert private.can_enter(open_folder, STRANGER)
     open_folder.chmod(0o700)
-    assert not postgres_data.can_enter(open_folder, STRANGER)
+    assert not private.can_enter(open_folder, STRANGER)
     owner = open_folder.stat()
-    assert postgres_data.can_enter(open_folder, (owner.st_uid, 54321))
+    assert private.can_enter(open_folder, (owner.st_uid, 54321))
     open_folder.chmod(0o710)
-    assert postgres_data.can_enter(open_folder, (54321, owner.st_gid))
+    assert private.can_enter(open_folder, (54321, owner.st_gid))
 
 
 def test_data_stays_in_the_stacks_folder_for_an_ordinary_user(tmp_path: Path) -> None:
@@ -93,3 +93,30 @@ def test_a_line_that_is_not_understood_is_named(
     monkeypatch.setattr(paths, "ROLES", file)
     with pytest.raises(StackError, match="line 4: 'schema sales' is not understood"):
         read_access.__wrapped__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs for another user")
+def test_the_servers_user_cannot_replace_the_programs_that_root_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the environment lies under a closed folder: the programs are copied.
+    monkeypatch.setattr(postgres_data, "can_enter", lambda folder, user: False)
+    files = postgres_data.DataFolder(tmp_path / "postgres")
+    assert files.user is not None
+    try:
+        # As an earlier version left it: the folder and a program in it are the server's user's.
+        planted = files.home / "pginstall" / "bin" / "postgres"
+        planted.parent.mkdir(parents=True)
+        planted.write_text("#!/bin/sh\ntouch /planted\n")
+        (files.home / "pginstall" / "complete").touch()
+        for path in [files.home, *files.home.rglob("*")]:
+            os.chown(path, *files.user)
+        binaries = files.binaries()
+        assert planted.read_bytes()[:4] == b"\x7fELF"
+        for path in [*binaries.parents[: len(files.home.parents) + 1], *files.home.rglob("*")]:
+            status = path.lstat()
+            assert status.st_uid == 0, path
+            is_sticky = status.st_mode & 0o1000
+            assert path.is_symlink() or is_sticky or not status.st_mode & 0o022, path
+    finally:
+        files.remove()
