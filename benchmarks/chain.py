@@ -59,7 +59,12 @@ class Chain:
 
     def send(self, rows: pd.DataFrame) -> float:
         """Send events; return the time (epoch) at which the last one was acknowledged."""
-        produce(rows, bootstrap_servers=self.stack.kafka.bootstrap_servers, topic=TOPIC)
+        produce(
+            rows,
+            bootstrap_servers=self.stack.kafka.bootstrap_servers,
+            topic=TOPIC,
+            access=self.stack.kafka.access,
+        )
         return time.time()
 
     def send_alone(self, rows: pd.DataFrame) -> float:

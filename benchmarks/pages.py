@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.chain import Chain, forecast_chain
 from benchmarks.common import say, scratch
+from forecast_assets.servers.dagster_ui import NAME
+from forecast_assets.servers.gate import session_cookie
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ASSET = "cleaned_sales"
@@ -81,6 +83,7 @@ class Pages:
         stats = chain.dagster(_PARTITIONS % ASSET)["assetNodeOrError"]["partitionStats"]
         self.partitions = int(stats["numPartitions"])
         root = chain.stack.dagster.url
+        self.root, self.token = root, chain.stack.dagster.token
         self.addresses = {
             "partitions": (f"{root}/assets/{ASSET}?view=partitions", f"{self.partitions:,}"),
             "lineage": (f"{root}/assets/forecasts?view=lineage", "forecast_accuracy"),
@@ -95,9 +98,15 @@ class Pages:
         page.get_by_text(text).first.wait_for(timeout=PATIENCE_MS)
         return time.monotonic() - start
 
+    def signed_in(self, browser: Browser) -> BrowserContext:
+        """Return a new context of the browser, signed in and with nothing cached."""
+        context = browser.new_context()
+        context.add_cookies([{"name": session_cookie(NAME), "value": self.token, "url": self.root}])
+        return context
+
     def open_in(self, browser: Browser, name: str) -> float:
         """Open a page with an empty cache; return the seconds."""
-        context = browser.new_context()
+        context = self.signed_in(browser)
         try:
             return self.open(context.new_page(), name)
         finally:
@@ -117,7 +126,7 @@ def measure(stores: int, folder: Path) -> dict[str, Any]:
 
         for name in pages.addresses:
             note(name, "first of all, empty cache", pages.open_in(browser, name))
-        page = browser.new_page()
+        page = pages.signed_in(browser).new_page()
         for name in pages.addresses:
             pages.open(page, name)  # fills the browser's cache
             for _ in range(AGAIN):

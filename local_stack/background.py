@@ -18,6 +18,7 @@ from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.data_status import describe_data
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
+from local_stack.mlflow_server import NAME as MLFLOW
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.report import runs_in_progress
 from local_stack.stack import SERVICES, Stack
@@ -166,6 +167,7 @@ def show_status(console: Console) -> bool:
         Whether every service that was started, and not ended, still runs.
     """
     dead = False
+    links: list[str] = []
     table = Table("stack", "service", "PID", "address")
     data: list[str] = []
     for folder in (paths.UP_STACK, paths.DEMO_STACK):
@@ -173,7 +175,7 @@ def show_status(console: Console) -> bool:
         addresses = {
             POSTGRES: f"127.0.0.1:{stack.postgres.port}",
             KAFKA: f"127.0.0.1:{stack.kafka.port}",
-            "mlflow": stack.mlflow.url,
+            MLFLOW: stack.mlflow.url,
             CODE_SERVER: stack.code_server.address,
             WEBSERVER: stack.dagster.url,
         }
@@ -194,9 +196,13 @@ def show_status(console: Console) -> bool:
                 f"{folder.name}: {line}"
                 for line in describe_data(stack, calendar[1] if calendar else None)
             ]
+        if WEBSERVER in living:
+            links.append(f"Dagster, signed in: {stack.dagster.sign_in_link}")
+        if MLFLOW in living:
+            links.append(f"MLflow, signed in: {stack.mlflow.sign_in_link}")
     if table.row_count:
         console.print(table)
-        for line in data:
+        for line in [*data, *links]:
             console.print(line, markup=False)
     else:
         console.print("nothing is running; start with `make demo` or `make up`")

@@ -6,12 +6,18 @@ webserver and daemon themselves live in `dagster_processes.py`; the repository's
 `workspace.yaml` is for commands that start a code server of their own (`dagster dev`).
 """
 
+import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
-from local_stack import network, paths
+from local_stack import paths
 from local_stack.environment import component_environment
+from local_stack.errors import StackError
+from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
 NAME = "code-server"
@@ -41,23 +47,15 @@ class CodeServer:
         self.processes = processes
         self.folder = processes.folder / "code_server"
         self.workspace = self.folder / "workspace.yaml"
-        self.socket = self.folder / "socket"
-        self._port_file = self.folder / "port"
-        self.port: int | None = None
-
-    @property
-    def _fits_socket(self) -> bool:
-        return len(os.fsencode(self.socket)) <= SOCKET_PATH_BYTES
+        self.socket = _socket_folder(self.folder) / "socket"
 
     def resume(self) -> None:
-        """Take up a server that runs already."""
-        if not self._fits_socket:
-            self.port = network.remembered_port(self._port_file)
+        """Take up a server that runs already: its socket is always at the same place."""
 
     @property
     def address(self) -> str:
-        """The address as gRPC spells it: a Unix socket, or host and port."""
-        return f"unix:{self.socket}" if self._fits_socket else f"{network.LOOPBACK}:{self.port}"
+        """The address as gRPC spells it: a Unix socket, since any user may call a port."""
+        return f"unix:{self.socket}"
 
     def start(self, values: Mapping[str, str]) -> Record:
         """Write the workspace file, start the server and wait until it answers.
@@ -66,11 +64,13 @@ class CodeServer:
             values: The contract's variables.
 
         Raises:
-            StackError: The server does not come up.
+            StackError: The server does not come up, or its socket's folder is somebody else's.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        place = self._choose_place()
-        self._write_workspace(place)
+        make_private(self.folder)
+        _refuse_foreign(self.socket.parent)
+        make_private(self.socket.parent)
+        self.socket.unlink(missing_ok=True)
+        self._write_workspace()
         record = self.processes.start(
             Command(
                 name=NAME,
@@ -78,7 +78,8 @@ class CodeServer:
                     paths.script("dagster"),
                     "code-server",
                     "start",
-                    *(part for key, value in place.items() for part in (f"--{key}", str(value))),
+                    "--socket",
+                    str(self.socket),
                     "--module-name",
                     paths.DEFINITIONS,
                     "--working-directory",
@@ -122,17 +123,30 @@ class CodeServer:
                 return error.code()
         return grpc.StatusCode.OK
 
-    def _choose_place(self) -> dict[str, str | int]:
-        if self._fits_socket:
-            self.socket.unlink(missing_ok=True)
-            return {"socket": str(self.socket)}
-        self.port = network.choose_port(
-            "STACK_CODE_SERVER_PORT", network.remembered_port(self._port_file)
-        )
-        self._port_file.write_text(str(self.port))
-        return {"host": network.LOOPBACK, "port": self.port}
+    def remove(self) -> None:
+        """Remove the socket's folder where it is not in the stack's; the server must be stopped."""
+        if self.socket.parent != self.folder and not self.socket.parent.is_symlink():
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
 
-    def _write_workspace(self, place: Mapping[str, str | int]) -> None:
-        server = {**place, "location_name": LOCATION}
+    def _write_workspace(self) -> None:
+        server = {"socket": str(self.socket), "location_name": LOCATION}
         # JSON is YAML, and quotes whatever the folder's name holds.
         self.workspace.write_text(json.dumps({"load_from": [{"grpc_server": server}]}, indent=2))
+
+
+def _socket_folder(folder: Path) -> Path:
+    """Return the folder for the socket: the given one, or a shorter one where that is too long."""
+    if len(os.fsencode(folder / "socket")) <= SOCKET_PATH_BYTES:
+        return folder
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"local-stack-code-{digest}"
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that another user has made in the system's temporary folder.
+
+    Raises:
+        StackError: It is there.
+    """
+    if folder.is_symlink() or (folder.exists() and folder.stat().st_uid != os.geteuid()):
+        raise StackError(f"{folder} belongs to someone else: delete it and start again.")

@@ -3,20 +3,26 @@
 The code server that both use is in `code_server.py`.
 """
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
+from forecast_assets.servers.gate import sign_in_link
 from local_stack import network, paths
 from local_stack.environment import component_environment
 from local_stack.errors import StackError
-from local_stack.http import answers, graphql
+from local_stack.http import answers, graphql, with_token
+from local_stack.private import kept_secret, make_private
 from local_stack.processes import Command, Processes, Record
 
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
+#: The UI behind a gate that asks for a token; the containers start the same module.
+WEBSERVER_MODULE = "forecast_assets.servers.dagster_ui"
+TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name
 #: Dagster's documented port; the stack takes any free one when it is in use.
 USUAL_PORT = 3000
 START_SECONDS = 180.0
@@ -41,6 +47,7 @@ class Dagster:
         self.processes = processes
         self.home = processes.folder / "dagster_home"
         self._port_file = self.home / "port"
+        self._token_file = self.home / "token"
         self.port: int | None = None
 
     def resume(self) -> None:
@@ -52,9 +59,19 @@ class Dagster:
         """Address of the UI."""
         return f"http://{network.LOOPBACK}:{self.port}"
 
+    @property
+    def token(self) -> str:
+        """The secret that lets in, made once for a stack folder."""
+        return kept_secret(self._token_file)
+
+    @property
+    def sign_in_link(self) -> str:
+        """Address that opens the UI and signs in; for its owner alone."""
+        return sign_in_link(self.url, self.token)
+
     def prepare(self) -> None:
         """Make the instance folder, with a link to the repository's `dagster.yaml`."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_private(self.home)
         link = self.home / "dagster.yaml"
         target = paths.REPOSITORY / "dagster.yaml"
         if link.is_symlink() and link.readlink() == target:
@@ -82,7 +99,9 @@ class Dagster:
             Command(
                 name=WEBSERVER,
                 arguments=[
-                    paths.script("dagster-webserver"),
+                    sys.executable,
+                    "-m",
+                    WEBSERVER_MODULE,
                     "--host",
                     network.LOOPBACK,
                     "--port",
@@ -90,12 +109,12 @@ class Dagster:
                     "--workspace",
                     str(workspace),
                 ],
-                environment=component_environment("dagster", values),
+                environment=component_environment("dagster", values) | {TOKEN_VARIABLE: self.token},
             )
         )
         self.processes.wait_until_ready(
             record,
-            lambda: answers(f"{self.url}/server_info"),
+            lambda: answers(with_token(f"{self.url}/server_info", self.token)),
             START_SECONDS,
             "answering",
         )
@@ -140,8 +159,8 @@ class Dagster:
         return record
 
     def graphql_url(self) -> str:
-        """Address of the GraphQL endpoint."""
-        return f"{self.url}/graphql"
+        """Address of the GraphQL endpoint with its token, for `http.graphql`: never print it."""
+        return with_token(f"{self.url}/graphql", self.token)
 
     def _is_loaded(self) -> bool:
         try:

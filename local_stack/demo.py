@@ -133,7 +133,7 @@ def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
             # The sensors must see the whole history at once, not half of it.
             stack.start_services(SERVICES, _timed_printer(console))
     environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
-    console.print(f"the UI is at [bold]{stack.dagster.url}[/bold]")
+    console.print(f"open the UI by [bold]{stack.dagster.sign_in_link}[/bold]")
     report = Report(stack.environment["READER_DATABASE_URL"])
     try:
         outcome = Outcome()
@@ -182,7 +182,10 @@ def _live_day(
     with console.status(f"{day}: sending {len(rows):,} events"):
         try:
             outcome.produced += produce(
-                rows, bootstrap_servers=stack.kafka.bootstrap_servers, topic=TOPIC
+                rows,
+                bootstrap_servers=stack.kafka.bootstrap_servers,
+                topic=TOPIC,
+                access=stack.kafka.access,
             )
         except StreamError as error:
             raise StackError(str(error)) from error

@@ -74,7 +74,8 @@ def summarize(
     table.add_row(*_scores(plan))
     console.print(table)
     console.print(_forecast_table(report))
-    console.print(f"the UI is at [bold]{stack.dagster.url}[/bold], MLflow at {stack.mlflow.url}")
+    console.print(f"the UI: [bold]{stack.dagster.sign_in_link}[/bold]")
+    console.print(f"MLflow: {stack.mlflow.sign_in_link}")
     for fault in outcome.faults:
         console.print(f"[red]did not happen:[/red] {fault}")
 

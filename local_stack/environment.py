@@ -12,9 +12,17 @@ from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
 from local_stack.errors import StackError
 
 _CALENDAR = ("SALES_CALENDAR_START", "SALES_CALENDAR_END")
+_KAFKA = (
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_USERNAME",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SSL_CA_FILE",
+)
 _STREAM = (
     "STREAM_DATABASE_URL",
-    "KAFKA_BOOTSTRAP_SERVERS",
+    *_KAFKA,
     "SALES_TOPIC",
     "SPARK_STREAM_CHECKPOINTS_PATH",
     "SPARK_MASTER",
@@ -33,6 +41,7 @@ _DAGSTER = (
     "DAGSTER_HOME",
     *_BATCHING,
     "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
     "DAGSTER_WEBSERVER_URL",
     # `raw_sales` can drain the topic in a Spark run of its own; large backfills compute on Spark.
     *_STREAM,
@@ -40,7 +49,7 @@ _DAGSTER = (
 COMPONENTS: dict[str, tuple[str, ...]] = {
     "migrations": ("OWNER_DATABASE_URL",),
     "stream": _STREAM,
-    "producer": ("KAFKA_BOOTSTRAP_SERVERS", "SALES_TOPIC", *_CALENDAR),
+    "producer": (*_KAFKA, "SALES_TOPIC", *_CALENDAR),
     "dagster": _DAGSTER,
     "loader": ("FORECAST_DATABASE_URL", *_CALENDAR),
     "reader": (
@@ -59,6 +68,8 @@ VARIABLES = tuple(
             "STREAM_DATABASE_URL",
             "FORECAST_DATABASE_URL",
             "READER_DATABASE_URL",
+            # For the user's own GraphQL; no component needs it.
+            "DAGSTER_WEBSERVER_TOKEN",
             *_DAGSTER,
         )
     )

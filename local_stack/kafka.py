@@ -8,12 +8,17 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+from pydantic import SecretStr
 
 from local_stack import jars, java, network
 from local_stack.errors import StackError
+from local_stack.private import kept_secret, make_private, write_private
 from local_stack.processes import Command, Processes, Record
+from streaming_job.broker_access import PLAIN, BrokerAccess, login
 
 NAME = "kafka"
+#: The one user of the broker, for its clients and for itself.
+USER = "sales"
 #: One Spark task handles one topic-partition; more than a small machine's cores gain nothing.
 TOPIC_PARTITIONS = 4
 HEAP = "-Xmx512m"
@@ -49,6 +54,7 @@ class Kafka:
         self._jars_folder = jars_folder
         self._ports_file = self.folder / "ports.json"
         self._properties_file = self.folder / "server.properties"
+        self._password_file = self.folder / "password"
         self.port: int | None = None
 
     @property
@@ -57,6 +63,22 @@ class Kafka:
         if self.port is None:
             raise StackError("Kafka was not started.")
         return f"{network.LOOPBACK}:{self.port}"
+
+    @property
+    def access(self) -> BrokerAccess:
+        """How clients prove who they are: with a password, made once for a stack folder."""
+        return BrokerAccess(
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism=PLAIN,
+            sasl_username=USER,
+            sasl_password=SecretStr(self.access_password),
+            ssl_ca_file=None,
+        )
+
+    @property
+    def access_password(self) -> str:
+        """The password of the broker's one user: never print it."""
+        return kept_secret(self._password_file)
 
     def start(self) -> Record:
         """Start the broker; makes its data folder when new.
@@ -67,12 +89,13 @@ class Kafka:
         """
         class_path = str((self._jars_folder or jars.require_jars("kafka")) / "*")
         java_program = java.java_program()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         before = self._ports_before()
         self.port = network.choose_port("STACK_KAFKA_PORT", before.get("broker"))
         controller = network.choose_port("STACK_KAFKA_CONTROLLER_PORT", before.get("controller"))
         self._ports_file.write_text(json.dumps({"broker": self.port, "controller": controller}))
-        self._properties_file.write_text(properties(self.port, controller, self.data))
+        password = kept_secret(self._password_file)
+        write_private(self._properties_file, properties(self.port, controller, self.data, password))
         (self.folder / "log4j2.properties").write_text(_LOG4J)
         if not (self.data / "meta.properties").exists():
             self._format(java_program, class_path)
@@ -123,6 +146,7 @@ class Kafka:
             bootstrap_servers=self.bootstrap_servers,
             client_id="local-stack",
             request_timeout_ms=10_000,
+            **self.access.client_options(),
         )
 
     def create_topic(self, name: str, partitions: int = TOPIC_PARTITIONS) -> None:
@@ -182,24 +206,31 @@ class Kafka:
             return {}
 
 
-def properties(port: int, controller_port: int, data: Path) -> str:
+def properties(port: int, controller_port: int, data: Path, password: str) -> str:
     """Return the broker's settings.
 
     Args:
         port: Port for clients.
         controller_port: Port of the KRaft controller.
         data: Folder of the logs.
+        password: What both ports ask for: any user of the machine reaches them.
     """
     host = network.LOOPBACK
+    broker_login = login(PLAIN, username=USER, password=password, **{f"user_{USER}": password})
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{host}:{controller_port}",
-        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{host}:{port}",
+        "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "inter.broker.listener.name": "CLIENTS",
+        "sasl.enabled.mechanisms": PLAIN,
+        "sasl.mechanism.inter.broker.protocol": PLAIN,
+        "sasl.mechanism.controller.protocol": PLAIN,
+        "listener.name.clients.plain.sasl.jaas.config": broker_login,
+        "listener.name.controller.plain.sasl.jaas.config": broker_login,
         "log.dirs": data,
         # A misspelt topic must be an error, not a new, empty stream.
         "auto.create.topics.enable": "false",

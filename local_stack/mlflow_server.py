@@ -1,14 +1,21 @@
 """MLflow's tracking server and registry: rows in PostgreSQL, artifacts in the stack's folder."""
 
 import shutil
+import sys
 from pathlib import Path
 
-from local_stack import network, paths
+from forecast_assets.servers.gate import sign_in_link
+from local_stack import network
 from local_stack.environment import component_environment
-from local_stack.http import answers
+from local_stack.http import answers, with_token
+from local_stack.private import kept_secret, make_private
 from local_stack.processes import Command, Processes, Record
 
 NAME = "mlflow"
+#: MLflow behind a gate that asks for a token; the containers start the same module.
+MODULE = "forecast_assets.servers.mlflow_tracking"
+#: MLflow's clients read it, too.
+TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a name
 #: Seconds to start; the first start runs MLflow's own migrations.
 START_SECONDS = 180.0
 
@@ -25,6 +32,7 @@ class MlflowServer:
         self.processes = processes
         self.folder = processes.folder / NAME
         self._port_file = self.folder / "port"
+        self._token_file = self.folder / "token"
         self.port: int | None = None
 
     def resume(self) -> None:
@@ -36,13 +44,23 @@ class MlflowServer:
         """The server's address."""
         return f"http://{network.LOOPBACK}:{self.port}"
 
+    @property
+    def token(self) -> str:
+        """The secret that lets in, made once for a stack folder."""
+        return kept_secret(self._token_file)
+
+    @property
+    def sign_in_link(self) -> str:
+        """Address that opens MLflow's pages and signs in; for its owner alone."""
+        return sign_in_link(self.url, self.token)
+
     def choose_port(self) -> None:
         """Choose the port early: Dagster can then start before the server answers.
 
         Raises:
             StackError: A requested port is in use.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         self.port = network.choose_port("STACK_MLFLOW_PORT", self._port())
         self._port_file.write_text(str(self.port))
 
@@ -63,30 +81,28 @@ class MlflowServer:
             Command(
                 name=NAME,
                 arguments=[
-                    paths.script("mlflow"),
-                    "server",
+                    sys.executable,
+                    "-m",
+                    MODULE,
                     "--host",
                     network.LOOPBACK,
                     "--port",
                     str(self.port),
-                    "--workers",
-                    "1",
-                    "--artifacts-destination",
+                    "--artifacts",
                     str(self.folder / "artifacts"),
                 ],
-                # The address holds a password: in the environment it is hidden from `ps`.
+                # Secrets: in the environment they are hidden from other users' `ps`.
                 environment=component_environment("mlflow", {})
                 | {
                     "MLFLOW_BACKEND_STORE_URI": database_url,
-                    # Its job queue (for judging language models) costs five processes.
-                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                    TOKEN_VARIABLE: self.token,
                 },
                 working_directory=self.folder,
             )
         )
         self.processes.wait_until_ready(
             record,
-            lambda: answers(f"{self.url}/health"),
+            lambda: answers(with_token(f"{self.url}/health", self.token)),
             START_SECONDS,
             "answering /health",
         )

@@ -20,6 +20,7 @@ import psutil
 
 from local_stack import paths
 from local_stack.errors import StackError
+from local_stack.private import make_private
 
 MARKER = "LOCAL_STACK_FOLDER"
 LOG_TAIL_LINES = 12
@@ -107,8 +108,8 @@ class Processes:
         """
         if self.find(command.name) is not None:
             raise StackError(f"{command.name} is already running in {self.folder}: stop it first.")
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        self.log_folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.run_folder)
+        make_private(self.log_folder)
         environment = {**command.environment, MARKER: str(self.folder)}
         user, group = command.user or (None, None)
         with self.log(command.name).open("ab") as log:

@@ -19,14 +19,17 @@ from local_stack import java, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
+from local_stack.dagster_processes import TOKEN_VARIABLE as UI_TOKEN_VARIABLE
 from local_stack.environment import component_environment, repository_settings
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
 from local_stack.kafka import Kafka
 from local_stack.mlflow_server import NAME as MLFLOW
+from local_stack.mlflow_server import TOKEN_VARIABLE as MLFLOW_TOKEN_VARIABLE
 from local_stack.mlflow_server import MlflowServer
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres import Postgres
+from local_stack.private import make_private, server_user
 from local_stack.processes import Processes, Watchdog
 from local_stack.stream import NAME as STREAM
 from local_stack.stream import start_stream
@@ -103,7 +106,7 @@ class Stack:
             StackError: A service did not start; all others are stopped.
         """
         stack = cls(folder, calendar)
-        stack.folder.mkdir(parents=True, exist_ok=True)
+        stack.close_folders()
         free = shutil.disk_usage(stack.folder).free
         if free < NEEDED_BYTES:
             raise StackError(
@@ -187,6 +190,7 @@ class Stack:
         Raises:
             StackError: A service did not start.
         """
+        self.close_folders()
         wanted = _with_needs(services)
         waiting = {name for name in wanted if not self.is_running(name)}
         ready = wanted - waiting
@@ -218,6 +222,12 @@ class Stack:
                 raise
         if failure is not None:
             raise failure
+
+    def close_folders(self) -> None:
+        """Make the stack's folder, closed to other users but for PostgreSQL's way to its data."""
+        if self.folder.parent == paths.STACKS:
+            make_private(paths.STACKS, passage=server_user())
+        make_private(self.folder, passage=server_user())
 
     def __enter__(self) -> Self:
         """Return the stack."""
@@ -262,6 +272,7 @@ class Stack:
     def remove_data(self) -> None:
         """Remove all data, logs and PID files for good; the stack must be stopped."""
         self.postgres.remove()
+        self.code_server.remove()
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
@@ -287,10 +298,13 @@ class Stack:
             values["DAGSTER_POSTGRES_URL"] = self.postgres.url("dagster", "dagster")
         if self.kafka.port is not None:
             values["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
+            values |= self.kafka.access.environment()
         if self.dagster.port is not None:
             values["DAGSTER_WEBSERVER_URL"] = self.dagster.url
+            values[UI_TOKEN_VARIABLE] = self.dagster.token
         if self.mlflow.port is not None:
             values["MLFLOW_TRACKING_URI"] = self.mlflow.url
+            values[MLFLOW_TOKEN_VARIABLE] = self.mlflow.token
         try:
             values["JAVA_HOME"] = str(java.java_home())
         except StackError:

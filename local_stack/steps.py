@@ -17,6 +17,7 @@ from rich.console import Console
 from local_stack.data_plan import DataPlan
 from local_stack.errors import StackError
 from local_stack.mlflow_server import NAME as MLFLOW
+from local_stack.private import make_private, server_user
 from local_stack.report import failed_runs
 from local_stack.stack import SERVICES, Stack
 
@@ -33,7 +34,7 @@ def only_one(lock: Path) -> Iterator[None]:
     Raises:
         StackError: Another process holds it.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_private(lock.parent, passage=server_user())
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from streaming_job.broker_access import broker_access
 from streaming_job.errors import RefusedError, UnavailableError
 
 #: The broker's error code for a topic that it does not have.
@@ -76,6 +77,7 @@ def open_admin(bootstrap_servers: str) -> KafkaAdminClient:
             bootstrap_servers=bootstrap_servers,
             reconnect_backoff_max_ms=RECONNECT_MS,
             bootstrap_timeout_ms=BOOTSTRAP_MS,
+            **broker_access().client_options(),
         )
 
 
@@ -109,6 +111,7 @@ def open_consumer(
                 group_id=None,
                 reconnect_backoff_max_ms=RECONNECT_MS,
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
+                **broker_access().client_options(),
             )
         ) as consumer,
     ):

@@ -18,6 +18,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from rossmann import fields
+from streaming_job.broker_access import BrokerAccess, broker_access
 from streaming_job.errors import RefusedError, SettingsError, UnavailableError
 from streaming_job.kafka_client import RECONNECT_MS
 
@@ -38,6 +39,7 @@ def produce(
     *,
     bootstrap_servers: str,
     topic: str,
+    access: BrokerAccess | None = None,
     on_progress: Progress | None = None,
 ) -> int:
     """Send events and return once the broker has acknowledged every one.
@@ -47,6 +49,7 @@ def produce(
             Customers or Open is left out of the event.
         bootstrap_servers: The brokers.
         topic: The topic; it must exist.
+        access: How to prove who sends; by default as the settings say.
         on_progress: Called every `PROGRESS_EVERY` events and at the end.
 
     Returns:
@@ -66,6 +69,7 @@ def produce(
         pairs,
         bootstrap_servers=bootstrap_servers,
         topic=topic,
+        access=access,
         on_progress=on_progress,
         total=total,
     )
@@ -76,6 +80,7 @@ def send(
     *,
     bootstrap_servers: str,
     topic: str,
+    access: BrokerAccess | None = None,
     on_progress: Progress | None = None,
     total: int | None = None,
     partition: int | None = None,
@@ -86,6 +91,7 @@ def send(
         pairs: Keys and values.
         bootstrap_servers: The brokers.
         topic: The topic; it must exist.
+        access: How to prove who sends; by default as the settings say.
         on_progress: As in `produce`.
         total: The number of pairs, if known; passed on to `on_progress`.
         partition: Send everything there; by default the key decides.
@@ -106,6 +112,7 @@ def send(
             linger_ms=LINGER_MS,
             batch_size=BATCH_BYTES,
             reconnect_backoff_max_ms=RECONNECT_MS,
+            **(access or broker_access()).client_options(),
         )
         try:
             for key, value in pairs:

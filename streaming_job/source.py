@@ -13,6 +13,7 @@ import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
 from streaming_job import kafka_client, ledger
+from streaming_job.broker_access import broker_access
 from streaming_job.errors import RefusedError
 from streaming_job.kafka_client import Topic
 from streaming_job.settings import StreamSettings
@@ -127,6 +128,7 @@ def read_stream(
         "kafka.max.partition.fetch.bytes": FETCH_BYTES,
         "kafka.max.poll.records": FETCH_RECORDS,
         "kafka.isolation.level": kafka_client.READ_COMMITTED,
+        **broker_access().java_options("kafka."),
         "failOnDataLoss": "true",
         "maxOffsetsPerTrigger": str(settings.stream_max_offsets_per_trigger),
         **(extra_options or {}),

@@ -94,6 +94,8 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
     folder = Path(tempfile.mkdtemp(prefix="bench-ingest-"))
     calendar = (FIRST_DAY, LAST_DAY)
     with Stack.temporary(folder, {"postgres", "kafka"}, calendar=calendar) as stack:
+        # The stream's functions and the peers read from it how to reach the broker.
+        os.environ |= stack.kafka.access.environment()
         bench = Bench(stack, folder)
         say(f"sending {events:,} events to 4 topic-partitions")
         began = time.monotonic()

@@ -25,6 +25,7 @@ def consumer_way(way: str, settings: Any, events: int) -> dict[str, float]:
     from kafka import KafkaConsumer
 
     from streaming_job import drain
+    from streaming_job.broker_access import broker_access
 
     drain.ensure_monthly_tables(settings)
     consumer = KafkaConsumer(
@@ -33,6 +34,7 @@ def consumer_way(way: str, settings: Any, events: int) -> dict[str, float]:
         group_id=f"bench-{way}",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        **broker_access().client_options(),
     )
     write = _sqlalchemy(settings) if way == "sqlalchemy" else _psycopg_copy(settings)
     began = time.monotonic()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from streaming_job.broker_access import broker_access
+
 LIBRARIES = "apache-flink-libraries==2.0.0"
 JARS = [
     ("org.apache.flink", "flink-sql-gateway", "2.0.0"),
@@ -89,6 +91,8 @@ def command(flink: Path, connectors: Path, settings: Any, folder: Path) -> list[
 
 
 def _script(settings: Any) -> str:
+    options = broker_access().java_options("properties.")
+    access = "".join(f"'{name}' = '{value}', " for name, value in options.items())
     address = urlsplit(settings.database_url)
     url = f"jdbc:postgresql://{address.hostname}:{address.port}{address.path}"
     return f"""
@@ -101,6 +105,7 @@ CREATE TABLE events (
 ) WITH (
     'connector' = 'kafka', 'topic' = '{settings.sales_topic}', 'format' = 'json',
     'properties.bootstrap.servers' = '{settings.kafka_bootstrap_servers}',
+    {access}
     'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'
 );
 CREATE TABLE raw_sales (

@@ -20,6 +20,7 @@ from benchmarks.ingest import flink
 from benchmarks.ingest.jars import JARS
 from benchmarks.ingest.workload import STEPS
 from local_stack.network import free_ports
+from streaming_job.broker_access import broker_access
 
 #: Seconds to wait for a process to store all events before giving up.
 PATIENCE_SECONDS = 600
@@ -60,6 +61,8 @@ def _connect_worker(settings: Any, folder: Path) -> dict[str, str]:
     ]
     return {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
+        **broker_access().java_options(),
+        **broker_access().java_options("consumer."),
         "key.converter": "org.apache.kafka.connect.storage.StringConverter",
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "true",

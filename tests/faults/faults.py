@@ -15,6 +15,7 @@ import psutil
 import psycopg
 from kafka import KafkaProducer
 
+from streaming_job.broker_access import broker_access
 from tests.faults import sender as senders
 from tests.faults.world import (
     IDLE_TIMEOUT_SECONDS,
@@ -326,6 +327,7 @@ def transactions(world: World, rng: Random, sender: Sender, outage: float) -> No
     producer = KafkaProducer(
         bootstrap_servers=world.settings.kafka_bootstrap_servers,
         transactional_id=f"faults-{rng.randrange(10**9)}",
+        **broker_access().client_options(),
     )
     try:
         producer.init_transactions()

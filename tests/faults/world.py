@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 import psutil
 import psycopg
@@ -26,6 +27,7 @@ from local_stack.processes import MARKER
 from local_stack.stack import Stack
 from streaming_job import kafka_client, producer
 from streaming_job.audit import deep_audit
+from streaming_job.broker_access import broker_access
 from streaming_job.errors import StreamError
 from streaming_job.settings import StreamSettings
 from tests.faults import sender
@@ -348,7 +350,11 @@ class World:
         with (
             psycopg.connect(self.owner_url, autocommit=True) as connection,
             closing(
-                KafkaProducer(bootstrap_servers=self.settings.kafka_bootstrap_servers, acks="all")
+                KafkaProducer(
+                    bootstrap_servers=self.settings.kafka_bootstrap_servers,
+                    acks="all",
+                    **broker_access().client_options(),
+                )
             ) as client,
         ):
 
@@ -499,7 +505,11 @@ def _expected(value: bytes | None) -> tuple[Any, ...]:
 def new_world(stack: Stack, database: dict[str, str]) -> Iterator[World]:
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
-        with World(stack, database, folder) as world:
+        # The stream's functions read from the environment how to reach the broker.
+        with (
+            patch.dict(os.environ, stack.kafka.access.environment()),
+            World(stack, database, folder) as world,
+        ):
             yield world
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,10 +3,12 @@
 Tests that need more (the stream, Dagster) start it themselves with ``stack.start_services``.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -23,7 +25,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         # Copying a migrated database takes a tenth of migrating an empty one.
         running.postgres.create_sales_database(TEMPLATE)
         running.migrate(TEMPLATE)
-        yield running
+        # The stream's functions read from the environment how to reach the broker.
+        with patch.dict(os.environ, running.kafka.access.environment()):
+            yield running
     running.remove_data()
 
 

@@ -7,13 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
+import psutil
 import pytest
 from rich.console import Console
 
@@ -26,16 +32,19 @@ from local_stack.data_status import describe_data
 from local_stack.environment import write_dotenv
 from local_stack.errors import StackError
 from local_stack.http import graphql
+from local_stack.processes import MARKER
 from local_stack.report import Report
 from local_stack.stack import SERVICES, TOPIC, Stack
 from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 from tests.support.backfill import Backfill
+from tests.support.secret_hunt import in_files, in_tables, in_texts, watched_processes
 
 pytestmark = pytest.mark.timeout(900)
 
 STORES = 5
 END = date(2015, 6, 19)
+PLANTED = "hook-of-secret-7d1f"
 BIN = Path(sys.executable).parent
 
 
@@ -47,11 +56,16 @@ class Running:
     plan: DataPlan
     report: Report
     project: Path
+    #: What `ps` showed of any process since the first one was started.
+    command_lines: set[str]
     produced: int = 0
 
     def send(self, rows: pd.DataFrame) -> None:
         self.produced += produce(
-            rows, bootstrap_servers=self.stack.kafka.bootstrap_servers, topic=TOPIC
+            rows,
+            bootstrap_servers=self.stack.kafka.bootstrap_servers,
+            topic=TOPIC,
+            access=self.stack.kafka.access,
         )
 
     def run(self, *arguments: str, component: str = "dagster", ok: bool = True) -> str:
@@ -97,7 +111,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("whole")
     sample_files(STORES, 450, END, seed=5).write(folder / "data")
     plan = plan_of_files(folder / "data")
-    with Stack.start(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack:
+    # Nobody listens there, so that its failures are logged.
+    planted = {"FORECAST_ALERT_WEBHOOK": f"http://127.0.0.1:9/{PLANTED}"}
+    with (
+        patch.dict(os.environ, planted),
+        watched_processes() as command_lines,
+        Stack.start(folder / "stack", {"postgres"}, calendar=plan.calendar) as stack,
+    ):
         loader = subprocess.run(
             [
                 sys.executable, "-m", "forecast_assets", "load",
@@ -110,7 +130,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert loader.returncode == 0
         stack.start_services(SERVICES)
         report = Report(stack.environment["READER_DATABASE_URL"])
-        yield Running(stack, plan, report, project_in(folder / "project"))
+        yield Running(stack, plan, report, project_in(folder / "project"), command_lines)
         report.close()
     stack.remove_data()
 
@@ -256,7 +276,7 @@ def test_both_batching_settings_are_in_force_in_every_dagster_process(running: R
         found.append(line)
         for name, value in DAGSTER_BATCHING.items():
             assert environment.get(name) == value, line
-    assert any("dagster-webserver" in line for line in found)
+    assert any("servers.dagster_ui" in line for line in found)
     assert any("dagster-daemon" in line for line in found)
     assert any("api grpc" in line for line in found), "the code server"
 
@@ -380,10 +400,11 @@ def test_raw_sales_drains_the_topic_where_no_stream_runs(running: Running) -> No
     assert_exact(running)
 
 
-def test_training_is_in_mlflow(running: Running) -> None:
+def test_training_is_in_mlflow(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", running.stack.mlflow.token)
     client = mlflow.MlflowClient(running.stack.environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("sales-forecast")
     assert experiment is not None
@@ -472,6 +493,80 @@ def test_a_forecast_is_traced_to_kafka(running: Running) -> None:
     )
     links = {"dagster_run", "dagster_partition", "mlflow_run", "mlflow_model"}
     assert found["links"].keys() == links
+
+
+DELETE_RUN = 'mutation { deletePipelineRun(runId: "x") { __typename } }'
+
+
+def status_of(url: str, method: str = "GET", **headers: str) -> int:
+    request = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            return int(response.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_pages_of_others_and_other_users_get_in_nowhere(running: Running) -> None:
+    doors = {
+        f"{running.stack.dagster.url}/graphql": running.stack.dagster.token,
+        f"{running.stack.mlflow.url}/api/2.0/mlflow/experiments/search": running.stack.mlflow.token,
+    }
+    for url, token in doors.items():
+        signed_in = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        for method in ("GET", "POST"):
+            assert status_of(url, method) == 401
+            foreign_site = {**signed_in, "Origin": "http://evil.example"}
+            assert status_of(url, method, **foreign_site) == 403
+            assert status_of(url, method, **signed_in, Host="evil.example:3000") == 403
+            assert status_of(url, method, **signed_in, **{"Sec-Fetch-Site": "cross-site"},
+                             **{"Sec-Fetch-Mode": "no-cors"}) == 403  # fmt: skip
+    address = running.stack.dagster.url
+    token = {"Authorization": f"Bearer {running.stack.dagster.token}"}
+    query = urllib.parse.urlencode({"query": DELETE_RUN})
+    assert status_of(f"{address}/graphql?{query}", **token) == 405
+    assert status_of(f"{address}/graphql?{query}", "POST", **token) == 415
+    assert status_of(f"{address}/runs", **token) == 200
+    assert status_of(running.stack.dagster.sign_in_link) == 200
+
+
+_SHOWN_IN_THE_UI = """
+{ instance { info }
+  runsOrError(limit: 100) { ... on Runs { results { runConfigYaml tags { key value } } } }
+  repositoriesOrError { ... on RepositoryConnection { nodes {
+      allTopLevelResourceDetails { name configuredValues { key value } }
+  } } }
+}
+"""
+
+
+def test_no_secret_leaves_its_place(running: Running) -> None:
+    stack = running.stack
+    secrets = {
+        **{f"password of {role}": text for role, text in stack.postgres.files.credentials
+           .passwords.items()},
+        "password of Kafka": stack.kafka.access_password,
+        "token of Dagster": stack.dagster.token,
+        "token of MLflow": stack.mlflow.token,
+        "path of the webhook": PLANTED,
+    }  # fmt: skip
+    assert any("streaming_job run" in line for line in running.command_lines)
+    assert any("org.apache.spark" in line for line in running.command_lines)
+    assert any("StorageTool" in line for line in running.command_lines)
+    assert in_texts(secrets, running.command_lines) == set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if process.uids().real != os.getuid() and environment.get(MARKER) == str(stack.folder):
+                assert in_texts(secrets, environment.values()) == set()
+    # PostgreSQL's own files hold what the tables hold, which come next.
+    assert in_files(secrets, stack.folder, [stack.postgres.files.data]) == set()
+    for database in ("sales", "dagster", "mlflow"):
+        with stack.postgres.admin_connection(database) as connection:
+            assert in_tables(secrets, connection) == set()
+    shown = graphql(stack.dagster.graphql_url(), _SHOWN_IN_THE_UI)
+    assert shown["repositoriesOrError"]["nodes"][0]["allTopLevelResourceDetails"]
+    assert in_texts(secrets, [json.dumps(shown)]) == set()
 
 
 def test_make_down_ends_the_stack(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,11 @@ def test_stale_pid_files_do_not_stop_the_start(tmp_path: Path) -> None:
 
 
 def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> None:
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, acks="all")
+    producer = KafkaProducer(
+        bootstrap_servers=stack.kafka.bootstrap_servers,
+        acks="all",
+        **stack.kafka.access.client_options(),
+    )
     for number in range(100):
         producer.send(fresh_topic, key=b"%d" % number, value=b"event %d" % number)
     producer.flush()
@@ -175,6 +179,7 @@ def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> N
         bootstrap_servers=before,
         auto_offset_reset="earliest",
         consumer_timeout_ms=5000,
+        **stack.kafka.access.client_options(),
     )
     assert len(consumer.partitions_for_topic(fresh_topic)) == TOPIC_PARTITIONS
     assert {message.value for message in consumer} == {b"event %d" % n for n in range(100)}
@@ -182,7 +187,11 @@ def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> N
 
 
 def test_an_unknown_topic_is_not_made_by_a_producer(stack: Stack) -> None:
-    producer = KafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, max_block_ms=2000)
+    producer = KafkaProducer(
+        bootstrap_servers=stack.kafka.bootstrap_servers,
+        max_block_ms=2000,
+        **stack.kafka.access.client_options(),
+    )
     with pytest.raises(Exception, match=r"(?i)unknown|metadata|timed out|timeout"):
         producer.send("sales-misspelt", value=b"x").get(timeout=5)
     producer.close(timeout=1)

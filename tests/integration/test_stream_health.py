@@ -10,6 +10,7 @@ from kafka import KafkaProducer
 from psycopg.rows import dict_row
 
 from local_stack.stack import Stack
+from streaming_job.broker_access import broker_access
 from streaming_job.heartbeat import Heartbeat
 from streaming_job.lag import waiting_events
 from streaming_job.settings import StreamSettings
@@ -39,7 +40,11 @@ def test_the_lag_counts_open_transactions_and_returns_to_zero(settings: StreamSe
 
     assert lag(0) == 0
     with closing(
-        KafkaProducer(bootstrap_servers=servers, transactional_id=f"{topic}-writer")
+        KafkaProducer(
+            bootstrap_servers=servers,
+            transactional_id=f"{topic}-writer",
+            **broker_access().client_options(),
+        )
     ) as producer:
         producer.init_transactions()
         producer.begin_transaction()

@@ -1,11 +1,13 @@
-"""The code server's address: a Unix socket where its path fits, a port elsewhere."""
+"""The code server's address: a Unix socket in a folder that only its owner may enter."""
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from local_stack import paths
 from local_stack.code_server import LOCATION, SOCKET_PATH_BYTES, CodeServer
+from local_stack.errors import StackError
 from local_stack.processes import Command, Processes, Record
 
 
@@ -35,16 +37,33 @@ def test_a_short_folder_has_a_socket(tmp_path: Path) -> None:
     assert entry == {"socket": str(server.socket), "location_name": LOCATION}
     assert arguments[arguments.index("--socket") + 1] == str(server.socket)
     assert server.address == f"unix:{server.socket}"
+    assert server.socket.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_long_folder_has_a_port_which_it_keeps(tmp_path: Path) -> None:
+def test_a_long_folder_has_a_socket_elsewhere_that_is_as_private(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * (SOCKET_PATH_BYTES // 4))
     server, entry, arguments = started(folder)
-    assert entry == {"host": "127.0.0.1", "port": server.port, "location_name": LOCATION}
-    assert arguments[arguments.index("--port") + 1] == str(server.port)
-    again = CodeServer(Processes(folder))
-    again.resume()
-    assert again.address == server.address
+    elsewhere = server.socket.parent
+    try:
+        assert entry == {"socket": str(server.socket), "location_name": LOCATION}
+        assert len(str(server.socket)) <= SOCKET_PATH_BYTES
+        assert "--port" not in arguments
+        assert elsewhere.stat().st_mode & 0o777 == 0o700
+        assert CodeServer(Processes(folder)).address == server.address
+    finally:
+        server.remove()
+    assert not elsewhere.exists()
+
+
+def test_a_planted_link_in_the_temporary_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * (SOCKET_PATH_BYTES // 4))
+    elsewhere = CodeServer(Processes(folder)).socket.parent
+    elsewhere.symlink_to(tmp_path)
+    try:
+        with pytest.raises(StackError, match="belongs to someone else"):
+            started(folder)
+    finally:
+        elsewhere.unlink()
 
 
 def test_a_server_that_is_not_there_does_not_answer(tmp_path: Path) -> None:
@@ -58,8 +77,10 @@ def test_every_workspace_and_code_server_names_the_same_code() -> None:
     docker = paths.REPOSITORY / "deploy" / "docker"
     (entry,) = yaml.safe_load((docker / "workspace.yaml").read_text())["load_from"]
     composed = yaml.safe_load((paths.REPOSITORY / "docker-compose.yml").read_text())["services"]
-    command = composed[entry["grpc_server"]["host"]]["command"]
-    assert f"--port={entry['grpc_server']['port']}" in command
+    command = composed["code-server"]["command"][-1].split()
+    assert f"--socket={entry['grpc_server']['socket']}" in command
     assert f"--module-name={paths.DEFINITIONS}" in command
     assert f"--location-name={LOCATION}" in command
+    for service in ("code-server", "dagster-webserver", "dagster-daemon"):
+        assert "code-server:/var/lib/code-server" in composed[service]["volumes"]
     assert entry["grpc_server"]["location_name"] == LOCATION

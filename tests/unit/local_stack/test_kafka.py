@@ -6,14 +6,25 @@ from local_stack import kafka
 
 
 def settings() -> dict[str, str]:
-    lines = kafka.properties(1111, 2222, Path("/data")).splitlines()
+    lines = kafka.properties(1111, 2222, Path("/data"), "pass-word").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def test_everything_binds_to_loopback() -> None:
     listeners = settings()["listeners"].split(",")
-    assert listeners == ["PLAINTEXT://127.0.0.1:1111", "CONTROLLER://127.0.0.1:2222"]
-    assert settings()["advertised.listeners"] == "PLAINTEXT://127.0.0.1:1111"
+    assert listeners == ["CLIENTS://127.0.0.1:1111", "CONTROLLER://127.0.0.1:2222"]
+    assert settings()["advertised.listeners"] == "CLIENTS://127.0.0.1:1111"
+
+
+def test_every_listener_asks_for_the_password() -> None:
+    protocols = dict(
+        pair.split(":") for pair in settings()["listener.security.protocol.map"].split(",")
+    )
+    listeners = [listener.split(":")[0] for listener in settings()["listeners"].split(",")]
+    assert {protocols[name] for name in listeners} == {"SASL_PLAINTEXT"}
+    for name in listeners:
+        login = settings()[f"listener.name.{name.lower()}.plain.sasl.jaas.config"]
+        assert 'user_sales="pass-word"' in login
 
 
 def test_no_event_expires_and_no_topic_makes_itself() -> None:

@@ -1,0 +1,78 @@
+"""The containers' doors ask for the same secrets as the embedded stack's."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from local_stack import paths
+from local_stack.dagster_processes import TOKEN_VARIABLE as UI_TOKEN
+from local_stack.dagster_processes import WEBSERVER_MODULE
+from local_stack.mlflow_server import MODULE as MLFLOW_MODULE
+from local_stack.mlflow_server import TOKEN_VARIABLE as MLFLOW_TOKEN
+
+DOCKER = paths.REPOSITORY / "deploy" / "docker"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    composed = yaml.safe_load((paths.REPOSITORY / "docker-compose.yml").read_text())
+    services: dict[str, Any] = composed["services"]
+    return services
+
+
+@pytest.mark.parametrize(
+    ("service", "module", "token"),
+    [("dagster-webserver", WEBSERVER_MODULE, UI_TOKEN), ("mlflow", MLFLOW_MODULE, MLFLOW_TOKEN)],
+)
+def test_the_uis_are_behind_the_gate(
+    services: dict[str, Any], service: str, module: str, token: str
+) -> None:
+    assert services[service]["command"][:3] == ["python", "-m", module]
+    assert services[service]["environment"][token].startswith(f"${{{token}:?")
+
+
+def test_only_the_uis_are_published_and_only_on_loopback(services: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {
+        "dagster-webserver": ["127.0.0.1:3000:3000"],
+        "mlflow": ["127.0.0.1:5000:5000"],
+    }
+
+
+def test_nothing_but_the_gates_listens_on_a_port_of_its_container_without_asking(
+    services: dict[str, Any],
+) -> None:
+    everywhere = "0.0.0.0"  # noqa: S104 - what is looked for
+    listening = {
+        name for name, service in services.items() if everywhere in str(service.get("command"))
+    }
+    assert listening == {"dagster-webserver", "mlflow"}
+
+
+def test_kafka_asks_for_the_password_that_its_clients_bring(services: dict[str, Any]) -> None:
+    broker = services["kafka"]["environment"]
+    protocols = dict(
+        pair.split(":") for pair in broker["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    )
+    for listener in broker["KAFKA_LISTENERS"].split(","):
+        name, host = listener.split("://")
+        assert protocols[name] == "SASL_PLAINTEXT" or host.startswith("localhost:")
+    assert "KAFKA_SASL_PASSWORD" in broker["KAFKA_LISTENER_NAME_CLIENTS_PLAIN_SASL_JAAS_CONFIG"]
+    for service in ("stream", "code-server", "dagster-daemon"):
+        client = services[service]["environment"]
+        assert client["KAFKA_SECURITY_PROTOCOL"] == "SASL_PLAINTEXT"
+        assert client["KAFKA_SASL_PASSWORD"].startswith("${KAFKA_SASL_PASSWORD:?")
+
+
+def test_every_secret_of_the_containers_is_in_the_example_and_empty() -> None:
+    composed = (paths.REPOSITORY / "docker-compose.yml").read_text()
+    required = set(re.findall(r"\$\{(\w+(?:PASSWORD|TOKEN))\b", composed))
+    example = dict(
+        line.split("=", 1)
+        for line in (DOCKER / ".env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    assert {name: example.get(name) for name in required} == dict.fromkeys(required, "")
+    assert len(required) == 10
