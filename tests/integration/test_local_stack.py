@@ -17,6 +17,7 @@ from local_stack.postgres_data import SUPERUSER
 from local_stack.postgres_roles import SALES, read_access
 from local_stack.processes import Processes
 from local_stack.stack import Stack
+from tests.support.secret_hunt import in_texts, watched_processes
 
 
 def test_every_role_reaches_its_database(stack: Stack) -> None:
@@ -51,19 +52,23 @@ def test_containers_get_the_same_roles_and_databases(
     try:
         passwords = {role: f"{role}'s own" for role in read_access().connections}
         script = paths.ROLES.with_name("roles.sh")
-        subprocess.run(
-            ["sh", str(script)],
-            env={
-                "PATH": f"{server.files.binaries()}:{os.environ['PATH']}",
-                "ROLES_FILE": str(paths.ROLES),
-                "POSTGRES_USER": SUPERUSER,
-                "PGHOST": "127.0.0.1",
-                "PGPORT": str(server.port),
-                "PGPASSWORD": server.files.credentials.passwords[SUPERUSER],
-                **{f"{role.upper()}_PASSWORD": value for role, value in passwords.items()},
-            },
-            check=True,
-        )
+        with watched_processes() as command_lines:
+            subprocess.run(
+                ["sh", str(script)],
+                env={
+                    "PATH": f"{server.files.binaries()}:{os.environ['PATH']}",
+                    "ROLES_FILE": str(paths.ROLES),
+                    "POSTGRES_USER": SUPERUSER,
+                    "PGHOST": "127.0.0.1",
+                    "PGPORT": str(server.port),
+                    "PGPASSWORD": server.files.credentials.passwords[SUPERUSER],
+                    **{f"{role.upper()}_PASSWORD": value for role, value in passwords.items()},
+                },
+                check=True,
+            )
+        assert any("psql" in line for line in command_lines)
+        secrets = {**passwords, SUPERUSER: server.files.credentials.passwords[SUPERUSER]}
+        assert in_texts(secrets, command_lines) == set()
         assert access_of(server) == [
             row
             for row in access_of(stack.postgres)
