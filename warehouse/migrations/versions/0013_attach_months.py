@@ -6,7 +6,7 @@ out until its transaction ends. A table that is made on its own and attached doe
 
 from alembic import op
 
-revision = "0015"
+revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
