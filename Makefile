@@ -5,27 +5,40 @@
 # The steps of a target depend on each other.
 .NOTPARALLEL:
 
-PYTHON ?=
-DATA ?=
-ONCE ?=
-DELETE ?=
+# These count only as arguments of make, such as `make down DELETE=1`: a variable that some shell
+# exports under the same name must neither load a folder nor delete data. Even `make -e` gives the
+# environment no say here.
+from_argument = $(if $(filter command,$(origin $(1))),$($(1)))
+NO := 0 no No NO false False FALSE off
+override PYTHON := $(call from_argument,PYTHON)
+override DATA := $(call from_argument,DATA)
+override ONCE := $(filter-out $(NO),$(call from_argument,ONCE))
+override DELETE := $(filter-out $(NO),$(call from_argument,DELETE))
+override ROUNDS := $(call from_argument,ROUNDS)
+override SEED := $(call from_argument,SEED)
+# Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
+export DATA PYTHON
+WITH_DATA := $(if $(DATA),--data="$$DATA")
+# The tools of the environment must find its packages and no others.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONOPTIMIZE PYTHONWARNINGS \
+	PYTHONINSPECT PYTHONSAFEPATH PYTHONNOUSERSITE PYTHONPLATLIBDIR
 RUN := .venv/bin/python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install the environment in .venv, a Java if there is none, and the jars
-	@PYTHON="$(PYTHON)" sh local_stack/setup.sh
+	@sh local_stack/setup.sh
 
 demo: setup ## Run everything from nothing until Ctrl-C; DATA=dir for Kaggle's files, ONCE=1 to end by itself
-	@$(RUN) -m local_stack demo $(if $(DATA),--data "$(DATA)") $(if $(filter-out 0,$(ONCE)),--once)
+	@$(RUN) -m local_stack demo $(WITH_DATA) $(if $(ONCE),--once)
 
 up: setup ## Start the stack in the background; DATA=dir loads Kaggle's files
-	@$(RUN) -m local_stack up $(if $(DATA),--data "$(DATA)")
+	@$(RUN) -m local_stack up $(WITH_DATA)
 
 down: ## End what `make up` started; DELETE=1 also deletes its data
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
-	@$(RUN) -m local_stack down $(if $(filter-out 0,$(DELETE)),--delete-data)
+	@$(RUN) -m local_stack down $(if $(DELETE),--delete-data)
 
 status: ## Show the running services and their addresses
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
@@ -48,7 +61,7 @@ bench-ingest: setup ## Compare the stream with its ceiling and its peers; the la
 	$(RUN) -m benchmarks.ingest
 
 bench-freshness: setup ## Time a day's last event to its forecasts; DATA=dir for Kaggle's files; the last line is JSON
-	$(RUN) -m benchmarks.freshness $(if $(DATA),--data "$(DATA)")
+	$(RUN) -m benchmarks.freshness $(WITH_DATA)
 
 bench-idle: setup ## Measure CPU and memory of an idle stack, by service; the last line is JSON
 	$(RUN) -m benchmarks.idle
@@ -64,9 +77,9 @@ bench-pages: setup ## Time the UI's pages in Chromium; the last line is JSON
 	$(RUN) -m benchmarks.pages
 
 bench-forecast: setup ## Compare the forecasts with their peers on Kaggle's files in DATA; the last line is JSON
-	@test -n "$(DATA)" || { echo "Set DATA=dir to the folder of Kaggle's files." >&2; exit 1; }
+	@test -n "$$DATA" || { echo "Set DATA=dir to the folder of Kaggle's files." >&2; exit 1; }
 	@sh local_stack/setup.sh bench
-	$(RUN) -m benchmarks.forecast --data "$(DATA)"
+	$(RUN) -m benchmarks.forecast $(WITH_DATA)
 
 chaos: setup ## Inject faults into refreshes, then into a running stream: ROUNDS=100 SEED=1
 	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py

@@ -1,11 +1,14 @@
-"""`python -m forecast_assets`: sets the limit on threads, then runs `commands/main.py`."""
+"""`python -m forecast_assets`: settles the environment, then runs `commands/main.py`."""
 
 from forecasting.threads import limit_blas_threads
+from warehouse.environment import forget_libpq_variables, reach_loopback_directly
 
 
 def main() -> None:
     """Run the command line."""
     limit_blas_threads()
+    forget_libpq_variables()
+    reach_loopback_directly()
     # Imports numpy, which reads the limit once.
     from forecast_assets.commands.main import main as run
 

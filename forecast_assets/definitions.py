@@ -6,11 +6,14 @@ import dagster as dg
 
 from forecast_assets.settings import apply_dagster_batching
 from forecasting.threads import limit_blas_threads
+from warehouse.environment import reach_loopback_directly
 
 apply_dagster_batching()
 # `dagster dev`, `dg launch` and `dagster asset materialize` compute in processes that Dagster
 # starts, so the limit is set here, where each of them loads the definitions.
 limit_blas_threads()
+# MLflow is reached from the same processes.
+reach_loopback_directly()
 
 
 @dg.definitions

@@ -1,4 +1,4 @@
-"""Every setting of the asset graph, typed, read from the environment or from `.env`."""
+"""Every setting of the asset graph, typed, read from the environment, `.env.local` or `.env`."""
 
 import os
 from datetime import date
@@ -33,6 +33,10 @@ REGISTERED_NAME = "sales-forecast"
 MAX_PARTITIONS = 100_000
 
 
+#: The stack's own file, then the user's, whose values win. `make up` never writes the second.
+DOTENV_FILES = (".env", ".env.local")
+
+
 class SettingsError(Exception):
     """A setting is missing or invalid; the message names it."""
 
@@ -61,7 +65,7 @@ class Settings(BaseSettings):
     """The settings. The alias of a field is its environment variable."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=DOTENV_FILES,
         extra="ignore",
         populate_by_name=True,
         frozen=True,
@@ -303,12 +307,14 @@ def settings() -> Settings:
     """
     try:
         return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{' or '.join(DOTENV_FILES)} cannot be read: {error}") from error
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
             lines.append(f"{name}: {problem['msg']}" if name else problem["msg"])
         raise SettingsError(
-            "settings: " + "; ".join(lines) + ". Set them in the environment or in .env "
-            "(`make up` writes one; .env.example lists them)."
+            "settings: " + "; ".join(lines) + ". Set them in the environment or in .env.local "
+            "(.env.example lists them)."
         ) from None  # The cause would quote the values, passwords included.

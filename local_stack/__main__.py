@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from forecasting.threads import limit_blas_threads
-from local_stack import paths
+from local_stack import environment, inherited, own_settings, paths
 from local_stack.errors import StackError
 
 app = typer.Typer(
@@ -22,15 +22,19 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Paths and messages are no markup, whatever brackets they contain.
+console = Console(highlight=False, soft_wrap=True, markup=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 #: Exit code that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 130
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder with train.csv, store.csv and test.csv, plain or .gz."),
+    typer.Option(
+        help="Folder with train.csv, store.csv and, if there are plans, test.csv; plain, .gz or "
+        ".zip."
+    ),
 ]
 
 
@@ -120,6 +124,13 @@ def sample_data(
     console.print(f"{len(files.train):,} store days to {last} written to {output}")
 
 
+def _settle_environment() -> None:
+    """Read the user's settings, and forget what the shell exports besides them."""
+    own_settings.read_own_settings(paths.OWN_DOTENV, environment.VARIABLES)
+    names = own_settings.settings_of("dagster") - set(environment.VARIABLES)
+    inherited.keep_known_variables({*names, own_settings.JAVA_HOME})
+
+
 def _interrupt(number: int, frame: FrameType | None) -> Never:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
@@ -136,6 +147,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
+        _settle_environment()
         app(prog_name="python -m local_stack")
     except StackError as error:
         _fail(str(error))

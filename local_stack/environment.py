@@ -1,7 +1,8 @@
 """The environment contract: every variable, and which component gets it.
 
 A component gets the addresses it needs and no others: the stream never sees the owner's password,
-nor the webserver MLflow's. Values come from `stack.py`.
+nor the webserver MLflow's. Values come from `stack.py`. What a component inherits is decided in
+`inherited.py`, which settings its user may make in `own_settings.py`.
 """
 
 import os
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
+from local_stack import inherited, own_settings
 from local_stack.errors import StackError
 
 _CALENDAR = ("SALES_CALENDAR_START", "SALES_CALENDAR_END")
@@ -76,7 +78,10 @@ VARIABLES = tuple(
 )
 #: For stacks that end before a comparison of recipes would: no challenger is trained.
 NO_CHALLENGER = ("FORECAST_CHALLENGER", "none")
-MARKER_LINE = "# Written by local_stack for {folder}: it is removed when that stack stops."
+MARKER_LINE = (
+    "# Written by local_stack for {folder}: it is removed when that stack stops.\n"
+    "# Lines that you add here are lost with it: put your own settings into .env.local."
+)
 _MARKER_START = "# Written by local_stack"
 
 
@@ -88,22 +93,17 @@ def component_environment(
     Args:
         component: A key of `COMPONENTS`.
         values: Values of the contract's variables; those that no service provides are absent.
-        base: Environment to build on, by default this process's.
+        base: Environment to inherit from, by default this process's.
 
     Returns:
-        `base` without the variables of the contract and of another PostgreSQL, plus the
-        component's own.
+        What every service inherits, the component's settings, and its part of the contract.
     """
-    inherited = os.environ if base is None else base
-    clean = {
-        key: value
-        for key, value in inherited.items()
-        if key not in VARIABLES and not key.startswith("PG")
-    }
+    settings = own_settings.settings_of(component) - set(VARIABLES)
+    clean = inherited.service_base(os.environ if base is None else base, settings)
     # Logs are read while the process runs, so they must not wait in a buffer.
     clean["PYTHONUNBUFFERED"] = "1"
     clean.setdefault(BLAS_VARIABLE, BLAS_THREADS)
-    clean.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    clean["MLFLOW_DISABLE_TELEMETRY"] = "true"
     return clean | {key: values[key] for key in COMPONENTS[component] if key in values}
 
 
@@ -138,7 +138,8 @@ def refuse_foreign_dotenv(path: Path) -> None:
     """
     if path.exists() and not _is_ours(path):
         raise StackError(
-            f"The stack did not write {path}: move it away, since the stack writes its own there."
+            f"The stack did not write {path}, and writes its own there: rename yours to "
+            f"{path.name}.local, which the stack reads and never changes."
         )
 
 

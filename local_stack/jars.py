@@ -7,6 +7,7 @@ manifest of sizes and hashes, so an interrupted fetch is noticed and repeated.
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from local_stack import java, paths
+from local_stack import java, java_network, paths
 from local_stack.errors import StackError
+from local_stack.inherited import service_base
 
 #: Maven coordinates (organisation, module, version) of each set; Ivy adds their dependencies.
 JAR_SETS: dict[str, list[tuple[str, str, str]]] = {
@@ -137,8 +139,12 @@ def _retrieve(
 ) -> None:
     description = target / "ivy.xml"
     description.write_text(ivy_file(names))
+    options = target / "java.options"
+    options.touch(mode=0o600)
+    options.write_text(java_network.argument_file(java_network.network_options(os.environ)))
     command = [
         java_program,
+        f"@{options}",
         # Ivy trusts ~/.m2, where a .pom without its .jar makes it fail: use an empty home.
         f"-Duser.home={folder / 'ivy'}",
         "-cp",
@@ -160,6 +166,7 @@ def _retrieve(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        env=service_base(),
     )
     try:
         for line in process.stdout or ():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from local_stack import paths
 from local_stack.errors import StackError
+from local_stack.inherited import service_base
 
 SUPPORTED_MAJORS = (17, 21)
 RUNTIME_LOCK = Path(__file__).parent / "java.lock"
@@ -81,6 +82,8 @@ def major_version(program: Path) -> int | None:
             text=True,
             timeout=60,
             check=False,
+            # Without JAVA_TOOL_OPTIONS and the like: they can keep any Java from starting.
+            env=service_base(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -181,6 +184,7 @@ def _home_of(program: Path) -> Path:
             text=True,
             timeout=60,
             check=False,
+            env=service_base(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return home

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from local_stack import jars, java, network
 from local_stack.errors import StackError
+from local_stack.inherited import service_base
 from local_stack.private import kept_secret, make_private, write_private
 from local_stack.processes import Command, Processes, Record
 from streaming_job.broker_access import PLAIN, BrokerAccess, login
@@ -112,7 +113,7 @@ class Kafka:
                     "kafka.Kafka",
                     str(self._properties_file),
                 ],
-                environment=_environment(),
+                environment=service_base(),
                 stop_seconds=20,
                 tier=0,
             )
@@ -191,7 +192,7 @@ class Kafka:
             capture_output=True,
             text=True,
             check=False,
-            env=_environment(),
+            env=service_base(),
         )
         if answer.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -252,7 +253,14 @@ def properties(port: int, controller_port: int, data: Path, password: str) -> st
         "broker.session.timeout.ms": 4000,
         "broker.heartbeat.interval.ms": 1000,
     }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
+    return "".join(f"{key}={_property(str(value))}\n" for key, value in settings.items())
+
+
+def _property(text: str) -> str:
+    """Return a value as Java reads it from a properties file: ASCII, with backslash escapes."""
+    units = (text.replace("\\", "\\\\")).encode("utf-16-be")
+    letters = (int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2))
+    return "".join(chr(one) if 0x20 <= one < 0x7F else f"\\u{one:04x}" for one in letters)
 
 
 def _cluster_id() -> str:
@@ -264,10 +272,3 @@ def _cluster_id() -> str:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):
             return text
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    kept = ("PATH", "HOME", "TMPDIR", "LANG")
-    return {key: os.environ[key] for key in kept if key in os.environ}

@@ -10,6 +10,8 @@ STACKS = REPOSITORY / ".stack"
 DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"
 DOTENV = REPOSITORY / ".env"
+#: The user's own settings; the stack only reads them.
+OWN_DOTENV = REPOSITORY / ".env.local"
 ROLES = REPOSITORY / "deploy" / "postgres" / "roles.txt"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
 #: The module whose definitions the code server serves; `workspace.yaml` names it too.

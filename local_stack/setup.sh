@@ -9,9 +9,29 @@ UV="uv==0.13.9"
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# Two at once would overwrite each other: the second waits, then finds everything done.
-if [ -z "${SETUP_HOLDS_LOCK:-}" ] && command -v flock >/dev/null 2>&1; then
-    export SETUP_HOLDS_LOCK=1
+# What a shell exports for other projects must not lead the installation elsewhere: PIP_TARGET,
+# UV_PYTHON, PYTHONPATH … What is about the way to the network stays.
+forget_others() {
+    for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+        case $name in
+            PIP_INDEX_URL | PIP_EXTRA_INDEX_URL | PIP_FIND_LINKS | PIP_TRUSTED_HOST | PIP_CERT | \
+                PIP_CLIENT_CERT | PIP_PROXY | PIP_TIMEOUT | PIP_DEFAULT_TIMEOUT | PIP_RETRIES | \
+                PIP_CACHE_DIR | PIP_CONFIG_FILE | PIP_NO_INDEX | PIP_KEYRING_PROVIDER) ;;
+            UV_DEFAULT_INDEX | UV_INDEX | UV_INDEX_* | UV_EXTRA_INDEX_URL | UV_FIND_LINKS | \
+                UV_INSECURE_HOST | UV_SYSTEM_CERTS | UV_NATIVE_TLS | UV_HTTP_TIMEOUT | \
+                UV_CACHE_DIR | UV_KEYRING_PROVIDER | UV_OFFLINE | UV_CONCURRENT_DOWNLOADS) ;;
+            PIP_* | UV_* | PYTHON?* | VIRTUAL_ENV | CONDA_PREFIX | __PYVENV_LAUNCHER__)
+                unset "$name"
+                ;;
+        esac
+    done
+}
+
+forget_others
+# Two at once would overwrite each other: the second waits, then finds everything done. `flock` is
+# the parent of the shell that it starts.
+if [ "${SETUP_HOLDS_LOCK:-}" != "$PPID" ] && command -v flock >/dev/null 2>&1; then
+    export SETUP_HOLDS_LOCK=$$
     flock --nonblock --close . true || say "waiting for another \`make setup\` of this folder"
     exec flock --close . sh "$0" "$@"
 fi

@@ -1,4 +1,4 @@
-"""`python -m streaming_job`: sets the limit on threads, then runs `cli.py`."""
+"""`python -m streaming_job`: settles the environment, then runs `cli.py`."""
 
 import os
 
@@ -11,6 +11,9 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", BLAS_THREADS)
     # Imports numpy, which reads the limit once.
     from streaming_job.cli import app
+    from streaming_job.environment import forget_foreign_variables
+
+    forget_foreign_variables()
 
     app(prog_name="python -m streaming_job")
 

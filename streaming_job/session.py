@@ -12,8 +12,9 @@ from pathlib import Path
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from streaming_job.environment import forget_foreign_variables
 from streaming_job.errors import SettingsError
-from streaming_job.settings import StreamSettings
+from streaming_job.settings import SparkSettings, StreamSettings
 
 APP_NAME = "sales-stream"
 KAFKA_SOURCE_JAR = "spark-sql-kafka-0-10"
@@ -38,7 +39,7 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
             f"no {KAFKA_SOURCE_JAR}*.jar in {folder}: run `make setup`, "
             "or set SPARK_JARS_DIR to the folder that holds it"
         )
-    return {
+    config = {
         "spark.jars": ",".join(str(jar.resolve()) for jar in jars),
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.sql.session.timeZone": "UTC",
@@ -53,16 +54,25 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
         "spark.sql.streaming.stopTimeout": "30s",
         "spark.sql.streaming.pollingDelay": IDLE_POLL,
     }
+    if settings.spark_driver_java_options:
+        config["spark.driver.extraJavaOptions"] = settings.spark_driver_java_options
+    return config
 
 
 def prepare_environment() -> None:
-    """Let Spark's Python workers run this interpreter and import this package."""
+    """Let Spark run on this Java, and its Python workers on this interpreter with this package.
+
+    What the shell exports for another Spark or another Java is removed.
+    """
+    forget_foreign_variables()
+    settings = SparkSettings()
+    if settings.java_home is not None:
+        os.environ["JAVA_HOME"] = str(settings.java_home)
+    if settings.spark_defaults_dir is not None:
+        os.environ["SPARK_CONF_DIR"] = str(settings.spark_defaults_dir.resolve())
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if root not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([root, *paths])
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
 
 
 def build_session(settings: StreamSettings) -> SparkSession:

@@ -1,4 +1,7 @@
-"""Every setting of the stream, typed, from the environment or ./.env; nothing else reads them."""
+"""Every setting of the stream, typed, from the environment, ./.env.local or ./.env.
+
+Nothing else reads them.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -8,13 +11,25 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming_job.errors import SettingsError
 
+#: The stack's own file, then the user's, whose values win. `make up` never writes the second.
+DOTENV_FILES = (".env", ".env.local")
 
-class StreamSettings(BaseSettings):
-    """The stream's settings; each field's name in capitals is its environment variable."""
+
+class SparkSettings(BaseSettings):
+    """What Spark needs before it starts; a computation without a stream needs it too."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        env_file=DOTENV_FILES, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    java_home: Path | None = Field(default=None, description="Java 17 or 21; by default PATH's")
+    spark_defaults_dir: Path | None = Field(
+        default=None, description="folder of a spark-defaults.conf; by default none is read"
+    )
+
+
+class StreamSettings(SparkSettings):
+    """The stream's settings; each field's name in capitals is its environment variable."""
 
     stream_database_url: SecretStr = Field(
         description="The sales database as the role sales_stream: postgresql://user:pw@host/db"
@@ -25,6 +40,7 @@ class StreamSettings(BaseSettings):
     spark_master: str = "local[2,4]"
     spark_jars_dir: Path = Path(".jars/spark")
     spark_driver_memory: str = "1g"
+    spark_driver_java_options: str = ""
     sales_calendar_start: date = date(2013, 1, 1)
     sales_calendar_end: date | None = None
     stream_max_offsets_per_trigger: int = Field(default=400_000, gt=0)
@@ -86,12 +102,14 @@ def load_settings(**overrides: object) -> StreamSettings:
     """
     try:
         return StreamSettings(**overrides)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{' or '.join(DOTENV_FILES)} cannot be read: {error}") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
             for fault in error.errors(include_input=False)
         )
         raise SettingsError(
-            f"{faults}. Start the stack with `make up`, or set it in the environment or in .env "
-            "(see .env.example)"
+            f"{faults}. Start the stack with `make up`, or set it in the environment or in "
+            ".env.local (see .env.example)"
         ) from None

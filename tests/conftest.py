@@ -5,15 +5,15 @@ import os
 from forecast_assets.settings import Settings
 from forecasting.threads import limit_blas_threads
 from local_stack.environment import NO_CHALLENGER
-from streaming_job.settings import StreamSettings
+from streaming_job.settings import SparkSettings, StreamSettings
 
 # The real parts that tests start share the cores too.
 limit_blas_threads()
 # A comparison of recipes takes minutes; the tests that are about it name a challenger themselves.
 os.environ.setdefault(*NO_CHALLENGER)
-# Java's second compiler pays off in minutes; the tests' brokers and streams live shorter.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Java's second compiler pays off in minutes; the tests' streams live shorter.
+os.environ.setdefault("SPARK_DRIVER_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # The settings are what a test makes them, whether or not a stack of its user's runs beside it.
-for settings in (Settings, StreamSettings):
+for settings in (Settings, SparkSettings, StreamSettings):
     settings.model_config["env_file"] = None

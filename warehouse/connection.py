@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy.pool import QueuePool
 
+from warehouse.environment import forget_libpq_variables
 from warehouse.errors import UnreachableError
 
 #: Schema of all tables.
@@ -156,6 +157,7 @@ def _pool(url: str) -> QueuePool:
     Its connections are clones of one ADBC connection, because clones share PostgreSQL's type
     catalogue. An ADBC connection that is no clone reads the catalogue again.
     """
+    forget_libpq_variables()
     source = adbc.connect(url, autocommit=True)
     return QueuePool(source.adbc_clone, pool_size=1, max_overflow=-1)
 

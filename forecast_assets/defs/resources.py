@@ -138,7 +138,10 @@ class SparkResource(dg.ConfigurableResource):
 
 
 def computing_config(master: str) -> dict[str, str]:
-    """Return Spark's configuration for computing; spark-defaults.conf sets the rest."""
+    """Return Spark's configuration for computing.
+
+    A `spark-defaults.conf` in the folder SPARK_DEFAULTS_DIR sets the rest.
+    """
     config = {
         "spark.master": master,
         "spark.app.name": "forecast_assets",

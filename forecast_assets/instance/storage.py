@@ -13,6 +13,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, pg_url_from_config
 
 from forecast_assets.instance.liveness import RunLocks
+from warehouse.environment import forget_libpq_variables
 
 RUN_ENDS = frozenset(
     {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
@@ -54,6 +55,7 @@ class KeptConnectionsStorage(DagsterPostgresStorage):
             postgres_url: The address of Dagster's database.
             others: Options of the parent class: `should_autocreate_tables`, `inst_data`.
         """
+        forget_libpq_variables()
         super().__init__(postgres_url, **others)
         self._event_log_storage = RunLockingEventLog(
             postgres_url, self.should_autocreate_tables, token_provider=others.get("token_provider")

@@ -8,6 +8,8 @@ import os
 from alembic import context
 from sqlalchemy import create_engine, text
 
+from warehouse.environment import forget_libpq_variables
+
 #: Schema of all tables, and of the version table of Alembic.
 SCHEMA = "sales"
 
@@ -24,6 +26,7 @@ def run() -> None:
             "OWNER_DATABASE_URL is not set; set it to the address of the sales database, with the "
             "role that owns its schema"
         )
+    forget_libpq_variables()
     engine = create_engine(url)
     with engine.begin() as connection:
         # Without this lock, two starting stacks would race for the version table.

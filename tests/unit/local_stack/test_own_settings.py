@@ -1,0 +1,93 @@
+"""The settings that a user keeps in `.env.local`, and what the stack's own command forgets."""
+
+from pathlib import Path
+
+import pytest
+
+from forecast_assets.settings import Settings
+from local_stack import environment, inherited, own_settings
+from local_stack.errors import StackError
+from streaming_job.settings import load_settings
+
+
+def read(path: Path, text: str, shell: dict[str, str] | None = None) -> dict[str, str]:
+    path.write_text(text)
+    variables = dict(shell or {})
+    own_settings.read_own_settings(path, environment.VARIABLES, variables)
+    return variables
+
+
+def test_settings_are_taken_and_the_shells_win(tmp_path: Path) -> None:
+    path = tmp_path / ".env.local"
+    text = "FORECAST_HORIZON=14\nSTREAM_METRICS_PORT=9000\nSTACK_UI_PORT=3001\nJAVA_HOME='/a b'\n"
+    assert read(path, text, {"FORECAST_HORIZON": "7"}) == {
+        "FORECAST_HORIZON": "7",
+        "STREAM_METRICS_PORT": "9000",
+        "STACK_UI_PORT": "3001",
+        "JAVA_HOME": "/a b",
+    }
+    assert path.read_text() == text
+
+
+def test_a_missing_file_and_an_empty_value_are_no_settings(tmp_path: Path) -> None:
+    variables: dict[str, str] = {}
+    own_settings.read_own_settings(tmp_path / ".env.local", (), variables)
+    assert not variables
+    assert read(tmp_path / ".env.local", "# a comment\nFORECAST_RECIPE=\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FORECAST_HORIZONT=14\n", "did you mean FORECAST_HORIZON"),
+        ("SALES_TOPIC=mine\n", "SALES_TOPIC, which the stack decides itself"),
+        ("GREETING=1\n", "GREETING, which is no setting"),
+    ],
+)
+def test_a_line_that_would_do_nothing_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(StackError, match=message):
+        read(tmp_path / ".env.local", text)
+
+
+def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / ".env.local"
+    path.write_bytes(b"FORECAST_HORIZON=\xff\xfe")
+    with pytest.raises(StackError, match="UTF-8"):
+        own_settings.read_own_settings(path, (), {})
+
+
+def test_command_lines_read_the_stacks_file_and_then_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streaming_job.settings import DOTENV_FILES, SparkSettings, StreamSettings
+
+    for settings in (Settings, SparkSettings, StreamSettings):
+        monkeypatch.setitem(settings.model_config, "env_file", DOTENV_FILES)
+    for name in ("FORECAST_HORIZON", "JAVA_HOME", "SPARK_DRIVER_MEMORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(
+        "STREAM_DATABASE_URL=postgresql://h/d\nKAFKA_BOOTSTRAP_SERVERS=h:1\nJAVA_HOME=/java\n"
+    )
+    Path(".env.local").write_text("FORECAST_HORIZON=14\nSPARK_DRIVER_MEMORY=3g\n")
+    assert Settings().horizon == 14  # type: ignore[call-arg]
+    assert load_settings().spark_driver_memory == "3g"
+    assert load_settings().java_home == Path("/java")
+
+
+def test_the_stacks_command_forgets_what_it_does_not_know() -> None:
+    variables = {
+        "PATH": "/bin",
+        "TERM": "xterm",
+        "STACK_UI_PORT": "3001",
+        "PIP_INDEX_URL": "https://index",
+        "FORECAST_HORIZON": "14",
+        "JAVA_TOOL_OPTIONS": "-Xmx1m",
+        "PGOPTIONS": "-c x=y",
+        "DATA": "/elsewhere",
+        "HTTP_PROXY": "http://proxy",
+    }
+    inherited.keep_known_variables({"FORECAST_HORIZON"}, variables)
+    assert {"JAVA_TOOL_OPTIONS", "PGOPTIONS", "DATA"}.isdisjoint(variables)
+    assert {"PATH", "TERM", "STACK_UI_PORT", "PIP_INDEX_URL", "FORECAST_HORIZON"} <= set(variables)
+    assert "127.0.0.1" in variables["NO_PROXY"]

@@ -1,0 +1,43 @@
+"""Variables of the shell that the clients of PostgreSQL and of HTTP servers read.
+
+Every address of a database here is complete: what a shell exports for another one (PGOPTIONS,
+PGSSLMODE, PGSERVICE …) must not change what a statement does. A proxy is the way to the network
+outside, never to this machine's loopback.
+"""
+
+import os
+import re
+from collections.abc import Mapping, MutableMapping
+
+#: Variables that name a proxy; programs differ in which case they read.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+#: Variables that list addresses to reach directly.
+NO_PROXY = ("no_proxy", "NO_PROXY")
+#: Addresses that no proxy can reach.
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+_LIBPQ = re.compile(r"PG[A-Z]+")
+
+
+def forget_libpq_variables(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Remove what libpq reads from this process, and so from those that it starts."""
+    for name in [name for name in environment if _LIBPQ.fullmatch(name)]:
+        del environment[name]
+
+
+def direct_loopback(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return `NO_PROXY` with loopback in it, nothing where there is no proxy."""
+    if not any(inherited.get(name) for name in PROXIES):
+        return {}
+    excepted = [
+        part.strip()
+        for part in ",".join(inherited.get(name, "") for name in NO_PROXY).split(",")
+        if part.strip()
+    ]
+    # A "*" counts only when it stands alone.
+    value = "*" if "*" in excepted else ",".join(dict.fromkeys((*excepted, *LOOPBACK_NAMES)))
+    return dict.fromkeys(NO_PROXY, value)
+
+
+def reach_loopback_directly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Exempt loopback from the proxies of this process and of those that it starts."""
+    environment.update(direct_loopback(environment))
