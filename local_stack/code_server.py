@@ -27,6 +27,8 @@ START_SECONDS = 180.0
 LOCATION = "forecast_assets"
 #: Bytes of a Unix socket's path that the kernel accepts, without the closing NUL.
 SOCKET_PATH_BYTES = 107
+#: What gRPC takes for something else in an address, though file names may contain it.
+SPECIAL_IN_ADDRESSES = frozenset("%#?,")
 PING_SECONDS = 10.0
 
 
@@ -135,8 +137,9 @@ class CodeServer:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Return the folder for the socket: the given one, or a shorter one where that is too long."""
-    if len(os.fsencode(folder / "socket")) <= SOCKET_PATH_BYTES:
+    """Return the folder for the socket: the given one, or another where gRPC cannot use that."""
+    is_short = len(os.fsencode(folder / "socket")) <= SOCKET_PATH_BYTES
+    if is_short and SPECIAL_IN_ADDRESSES.isdisjoint(str(folder)):
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"local-stack-code-{digest}"

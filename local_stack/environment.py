@@ -80,7 +80,7 @@ VARIABLES = tuple(
 NO_CHALLENGER = ("FORECAST_CHALLENGER", "none")
 MARKER_LINE = (
     "# Written by local_stack for {folder}: it is removed when that stack stops.\n"
-    "# Lines that you add here are lost with it: put your own settings into .env.local."
+    "# Put your own settings into .env.local, which is yours."
 )
 _MARKER_START = "# Written by local_stack"
 
@@ -119,10 +119,11 @@ def write_dotenv(path: Path, values: Mapping[str, str], folder: Path) -> None:
         StackError: There is a `.env` that the stack did not write; it is never overwritten.
     """
     refuse_foreign_dotenv(path)
+    own_settings.keep_added_lines(path, VARIABLES)
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(MARKER_LINE.format(folder=folder) + "\n")
         for name in VARIABLES:
             if name in values:
@@ -144,8 +145,9 @@ def refuse_foreign_dotenv(path: Path) -> None:
 
 
 def remove_dotenv(path: Path) -> None:
-    """Remove the `.env` if the stack wrote it."""
+    """Remove the `.env` if the stack wrote it; settings added to it move to `.env.local`."""
     if path.exists() and _is_ours(path):
+        own_settings.keep_added_lines(path, VARIABLES)
         path.unlink()
 
 
@@ -157,7 +159,7 @@ def repository_settings() -> dict[str, str]:
 
 
 def _is_ours(path: Path) -> bool:
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         return file.readline().startswith(_MARKER_START)
 
 

@@ -107,7 +107,8 @@ class Kafka:
                     java_program,
                     HEAP,
                     "-XX:+UseG1GC",
-                    f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+                    # As an address: log4j would misread a blank in a path.
+                    f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.properties').as_uri()}",
                     "-cp",
                     class_path,
                     "kafka.Kafka",

@@ -92,3 +92,27 @@ def read_own_settings(
             raise StackError(f"{path} sets {name}, which is no setting of .env.example: {hint}")
         if value:
             environment.setdefault(name, value)
+
+
+def keep_added_lines(path: Path, decided: tuple[str, ...]) -> None:
+    """Move settings that a user has added to the stack's `.env` to `.env.local`.
+
+    Args:
+        path: The `.env`; it may be missing.
+        decided: The variables that the stack itself writes there.
+
+    A setting that `.env.local` has already stays as it is there.
+    """
+    own = path.with_name(path.name + ".local")
+    if not path.exists():
+        return
+    present = dotenv_values(own, interpolate=False) if own.exists() else {}
+    known = {*asset_settings(), *stream_settings(), *PORTS, BLAS_VARIABLE} - {*decided, *present}
+    added = [
+        line
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.removeprefix("export ").split("=", 1)[0].strip() in known
+    ]
+    if added:
+        with own.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in ("", *added)))

@@ -27,6 +27,12 @@ forget_others() {
     done
 }
 
+# They separate paths: Java's class path and Kafka's folders, which lie below this one.
+case $PWD in
+    *:* | *,*) fail "The folder $PWD has a colon or a comma in its name, which Java and Kafka" \
+        "take for the end of a path: move the project to another folder." ;;
+esac
+
 forget_others
 # Two at once would overwrite each other: the second waits, then finds everything done. `flock` is
 # the parent of the shell that it starts.

@@ -40,7 +40,8 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
             "or set SPARK_JARS_DIR to the folder that holds it"
         )
     config = {
-        "spark.jars": ",".join(str(jar.resolve()) for jar in jars),
+        # As addresses: a path may contain a comma or a blank.
+        "spark.jars": ",".join(jar.resolve().as_uri() for jar in jars),
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.maxBytesPerBatch": ARROW_BYTES_PER_BATCH,
@@ -70,6 +71,8 @@ def prepare_environment() -> None:
         os.environ["JAVA_HOME"] = str(settings.java_home)
     if settings.spark_defaults_dir is not None:
         os.environ["SPARK_CONF_DIR"] = str(settings.spark_defaults_dir.resolve())
+    # Otherwise Java finds no file whose name has other letters than English.
+    os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)

@@ -20,8 +20,10 @@ from tests.support.databases import TEMPLATE, copied_database
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """PostgreSQL (migrated) and Kafka, up for the whole session."""
-    with Stack.start(tmp_path_factory.mktemp("stack"), {"postgres", "kafka"}) as running:
+    """PostgreSQL (migrated) and Kafka, up for the whole session, in a folder with an odd name."""
+    with Stack.start(
+        tmp_path_factory.mktemp("stäck of any letters "), {"postgres", "kafka"}
+    ) as running:
         # Copying a migrated database takes a tenth of migrating an empty one.
         running.postgres.create_sales_database(TEMPLATE)
         running.migrate(TEMPLATE)

@@ -85,6 +85,22 @@ def test_another_databases_variables_are_forgotten() -> None:
     assert variables == {"PAGER": "less"}
 
 
+@pytest.mark.parametrize("name", ["a,b", "a:b"])
+def test_a_folder_that_java_cannot_name_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    answer = subprocess.run(
+        ["sh", str(ROOT / "local_stack" / "setup.sh")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1 and list(folder.iterdir()) == []
+    assert f"{folder} has a colon or a comma in its name" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
 def test_a_variable_that_stops_every_java_does_not_stop_the_stacks() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "local_stack", "prepare"],

@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from local_stack import paths
-from local_stack.code_server import LOCATION, SOCKET_PATH_BYTES, CodeServer
+from local_stack.code_server import (
+    LOCATION,
+    SOCKET_PATH_BYTES,
+    SPECIAL_IN_ADDRESSES,
+    CodeServer,
+)
 from local_stack.errors import StackError
 from local_stack.processes import Command, Processes, Record
 
@@ -64,6 +69,22 @@ def test_a_planted_link_in_the_temporary_folder_is_refused(tmp_path: Path) -> No
             started(folder)
     finally:
         elsewhere.unlink()
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a#b", "a?b", "a,b"])
+def test_a_folder_that_grpc_would_misread_has_a_socket_elsewhere(tmp_path: Path, name: str) -> None:
+    server, entry, _ = started(tmp_path / name)
+    try:
+        assert entry["socket"] == str(server.socket)
+        assert SPECIAL_IN_ADDRESSES.isdisjoint(str(server.socket))
+    finally:
+        server.remove()
+
+
+@pytest.mark.parametrize("name", ["a b", "späte Größe", "a[1]"])
+def test_blanks_and_letters_keep_the_socket(tmp_path: Path, name: str) -> None:
+    server, entry, _ = started(tmp_path / name)
+    assert entry["socket"] == str(server.socket)
 
 
 def test_a_server_that_is_not_there_does_not_answer(tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ def test_no_event_expires_and_no_topic_makes_itself() -> None:
     assert settings()["auto.create.topics.enable"] == "false"
 
 
+def test_a_folder_of_any_letters_is_written_as_java_reads_it() -> None:
+    written = kafka.properties(1, 2, Path("/späte Größe/\\b😀"))
+    expected = r"log.dirs=/sp\u00e4te Gr\u00f6\u00dfe/\\b\ud83d\ude00"
+    assert expected in written.splitlines() and written.isascii()
+
+
 def test_cluster_ids_are_16_bytes_in_base64() -> None:
     ids = {kafka._cluster_id() for _ in range(50)}
     assert len(ids) == 50

@@ -75,6 +75,19 @@ def test_command_lines_read_the_stacks_file_and_then_the_users(
     assert load_settings().java_home == Path("/java")
 
 
+def test_a_setting_that_was_added_to_the_stacks_file_survives_it(tmp_path: Path) -> None:
+    path, own = tmp_path / ".env", tmp_path / ".env.local"
+    own.write_text("FORECAST_RECIPE=stack")
+    environment.write_dotenv(path, {"SALES_TOPIC": "sales"}, tmp_path)
+    with path.open("a") as file:
+        file.write("FORECAST_HORIZON=14\nFORECAST_RECIPE=ridge\nOTHER=1\nSALES_TOPIC=mine\n")
+    environment.write_dotenv(path, {"SALES_TOPIC": "sales"}, tmp_path)
+    assert "HORIZON" not in path.read_text()
+    environment.remove_dotenv(path)
+    assert not path.exists()
+    assert own.read_text() == "FORECAST_RECIPE=stack\nFORECAST_HORIZON=14\n"
+
+
 def test_the_stacks_command_forgets_what_it_does_not_know() -> None:
     variables = {
         "PATH": "/bin",

@@ -55,6 +55,17 @@ def test_options_that_split_a_topic_partition_are_refused(option: str) -> None:
     assert start.starting_offsets == '{"sales": {"0": 5}}'
 
 
+def test_jars_in_any_folder_are_named_so_that_spark_finds_them(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "späte Größe, 1"
+    folder.mkdir()
+    (folder / "spark-sql-kafka-0-10_2.13-4.jar").touch()
+    settings = load_settings(
+        stream_database_url=URL, kafka_bootstrap_servers="h:1", spark_jars_dir=folder
+    )
+    (address,) = spark_config(settings)["spark.jars"].split(",")
+    assert address.startswith("file:///") and address.isascii() and " " not in address
+
+
 def test_missing_jars_say_what_to_do(tmp_path) -> None:  # type: ignore[no-untyped-def]
     settings = load_settings(
         stream_database_url=URL, kafka_bootstrap_servers="h:1", spark_jars_dir=tmp_path
