@@ -14,11 +14,13 @@ override PYTHON := $(call from_argument,PYTHON)
 override DATA := $(call from_argument,DATA)
 override ONCE := $(filter-out $(NO),$(call from_argument,ONCE))
 override DELETE := $(filter-out $(NO),$(call from_argument,DELETE))
+override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
 override SEED := $(call from_argument,SEED)
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
 export DATA PYTHON
 WITH_DATA := $(if $(DATA),--data="$$DATA")
+WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONOPTIMIZE PYTHONWARNINGS \
 	PYTHONINSPECT PYTHONSAFEPATH PYTHONNOUSERSITE PYTHONPLATLIBDIR
@@ -31,10 +33,10 @@ setup: ## Install the environment in .venv, a Java if there is none, and the jar
 	@sh local_stack/setup.sh
 
 demo: setup ## Run everything from nothing until Ctrl-C; DATA=dir for Kaggle's files, ONCE=1 to end by itself
-	@$(RUN) -m local_stack demo $(WITH_DATA) $(if $(ONCE),--once)
+	@$(RUN) -m local_stack demo $(WITH_FILES) $(if $(ONCE),--once)
 
-up: setup ## Start the stack in the background; DATA=dir loads Kaggle's files
-	@$(RUN) -m local_stack up $(WITH_DATA)
+up: setup ## Start the stack in the background; DATA=dir loads Kaggle's files, SKIP_BAD=1 without bad lines
+	@$(RUN) -m local_stack up $(WITH_FILES)
 
 down: ## End what `make up` started; DELETE=1 also deletes its data
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }

@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecast_assets.commands.evaluate import Window, forecast_window, read_days, windows_until
+from forecast_assets.commands.evaluate import Window, forecast_window, windows_until
+from forecast_assets.commands.files import read_days
 from forecasting import scoring
 from forecasting.models.naive import seasonal_naive
 

@@ -36,6 +36,10 @@ Data = Annotated[
         ".zip."
     ),
 ]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Set bad lines of the files aside, and use the others."),
+]
 
 
 @app.command()
@@ -56,6 +60,7 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="End after the summary instead of staying up.")
     ] = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Run everything from nothing: history, live days, refreshed forecasts, a summary."""
     from local_stack.demo import run_demo
@@ -63,7 +68,7 @@ def demo(
     # Without a terminal nobody can press Ctrl-C.
     ends = once or not sys.stdin.isatty()
     try:
-        succeeded = run_demo(data, ends, console)
+        succeeded = run_demo(data, ends, console, skip_bad=skip_bad)
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted before the end")
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -72,11 +77,11 @@ def demo(
 
 
 @app.command()
-def up(data: Data = None) -> None:
+def up(data: Data = None, skip_bad: SkipBad = False) -> None:
     """Start the stack in the background; its data is kept."""
     from local_stack.background import start_background
 
-    start_background(data, console)
+    start_background(data, console, skip_bad=skip_bad)
 
 
 @app.command()

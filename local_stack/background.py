@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from local_stack import environment, paths
 from local_stack.code_server import NAME as CODE_SERVER
@@ -32,13 +33,14 @@ YEAR = timedelta(days=366)
 NEED_CALENDAR = (DAEMON, WEBSERVER, CODE_SERVER, STREAM)
 
 
-def start_background(data: Path | None, console: Console) -> None:
+def start_background(data: Path | None, console: Console, *, skip_bad: bool = False) -> None:
     """Start the services that are not running; fill a new stack with data first.
 
     Args:
         data: Folder of Kaggle's files to load, all days as history. None makes sample data for
             a new stack and loads nothing into one that has data.
         console: Where to print progress.
+        skip_bad: Whether to set bad lines of the files aside instead of refusing the files.
 
     Raises:
         StackError: A demo is running, a file is invalid or belongs to another chain, or a service
@@ -54,7 +56,7 @@ def start_background(data: Path | None, console: Console) -> None:
                 f"{folder} holds made-up sales, and {data} must not be mixed with them: "
                 "delete them with `make down DELETE=1`, then start again."
             )
-        plan = _plan(data, folder, known, console)
+        plan = _plan(data, folder, known, console, skip_bad=skip_bad)
         calendar = _union(known, _ongoing_calendar(plan) if plan else None)
         if plan is not None:
             _refuse_too_many(plan.stores, calendar)
@@ -234,11 +236,11 @@ def _too_many(stores: int, calendar: Calendar, day: date) -> str | None:
 
 
 def _plan(
-    data: Path | None, folder: Path, known: Calendar | None, console: Console
+    data: Path | None, folder: Path, known: Calendar | None, console: Console, *, skip_bad: bool
 ) -> DataPlan | None:
     if data is not None:
-        with console.status(f"reading {data}"):
-            return plan_of_files(data, live_days=0)
+        with console.status(Text(f"reading {data}")):
+            return plan_of_files(data, live_days=0, skip_bad=skip_bad)
     if known is None:
         console.print("a new stack: filling it with made-up sample data")
         return plan_of_sample(_sample_folder(folder), live_days=0)

@@ -25,12 +25,13 @@ class DataPlan:
     """The data that a stack starts with.
 
     Attributes:
-        folder: The folder of `train.csv`, `store.csv` and `test.csv`.
+        folder: The folder of `train.csv`, `store.csv` and, perhaps, `test.csv`.
         history_until: The last day that is loaded as history.
         live: Rows of the live days, with the columns of `train.csv`.
         first_day: The first day with sales.
         calendar: First day and last day of the sales calendar; None leaves it open.
         stores: Number of stores in `store.csv`.
+        skipped: Bad lines that were set aside; None refuses files that contain any.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class DataPlan:
     first_day: date
     calendar: tuple[date, date | None]
     stores: int
+    skipped: list[kaggle.BadRow] | None = None
 
     @property
     def live_days(self) -> list[date]:
@@ -56,14 +58,19 @@ class DataPlan:
 
 
 def plan_of_files(
-    folder: Path, live_days: int = DATA_LIVE_DAYS, *, open_end: bool = False
+    folder: Path,
+    live_days: int = DATA_LIVE_DAYS,
+    *,
+    open_end: bool = False,
+    skip_bad: bool = False,
 ) -> DataPlan:
     """Plan Kaggle's files; their last days are played live.
 
     Args:
-        folder: Folder with the three files, plain or `.gz`.
+        folder: Folder with the files, plain, `.gz` or `.zip`.
         live_days: How many days to play live; 0 makes all of them history.
         open_end: Whether the calendar stays open, for data that ends today.
+        skip_bad: Whether to set bad lines aside instead of refusing the files.
 
     Raises:
         StackError: A file is missing, truncated or invalid, or the history is too short.
@@ -71,11 +78,10 @@ def plan_of_files(
     if not folder.is_dir():
         raise StackError(f"DATA={folder} is not a folder: set it to the one that holds train.csv.")
     try:
-        train = kaggle.read_train(folder)
-        test = kaggle.read_test(folder)
-        stores = kaggle.read_stores(folder)
+        files = kaggle.read_files(folder, skip_bad=skip_bad)
     except kaggle.KaggleFilesError as error:
         raise StackError(str(error)) from error
+    train, test = files.train, files.test
     days = sorted(train["date"].unique())
     if len(days) < LEAST_HISTORY_DAYS + live_days:
         raise StackError(
@@ -83,7 +89,7 @@ def plan_of_files(
             f"and {live_days} live days are needed."
         )
     first, until = pd.Timestamp(days[0]).date(), pd.Timestamp(days[-1 - live_days]).date()
-    end = max(train["date"].max(), test["date"].max()).date()
+    end = pd.concat([train["date"], test["date"]]).max().date()
     month_end = end.replace(day=calendar.monthrange(end.year, end.month)[1])
     live = train[train["date"] > pd.Timestamp(until)]
     return DataPlan(
@@ -94,7 +100,8 @@ def plan_of_files(
         ),
         first_day=first,
         calendar=(first.replace(day=1), None if open_end else month_end),
-        stores=len(stores),
+        stores=len(files.stores),
+        skipped=files.skipped if skip_bad else None,
     )
 
 

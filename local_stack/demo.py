@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from local_stack import environment, paths
 from local_stack.dagster_processes import DAEMON
@@ -37,13 +38,14 @@ FIRST_FORECASTS_SECONDS = 600.0
 DAY_SECONDS = 300.0
 
 
-def run_demo(data: Path | None, once: bool, console: Console) -> bool:
+def run_demo(data: Path | None, once: bool, console: Console, *, skip_bad: bool = False) -> bool:
     """Run the demo from a fresh database to the summary, and stop everything.
 
     Args:
         data: Folder of Kaggle's files; None makes sample data.
         once: Whether to end after the summary rather than stay up until Ctrl-C.
         console: Where to print progress.
+        skip_bad: Whether to set bad lines of the files aside instead of refusing the files.
 
     Returns:
         True if the summary found no fault.
@@ -59,7 +61,7 @@ def run_demo(data: Path | None, once: bool, console: Console) -> bool:
         raise StackError("The stack of `make up` is running: end it with `make down` first.")
     with only_one(paths.STACKS / "demo.lock"):
         clear_away(paths.DEMO_STACK, console)
-        plan = _plan(data, console)
+        plan = _plan(data, console, skip_bad=skip_bad)
         stack = None
         try:
             stack = Stack.start(
@@ -105,10 +107,10 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _plan(data: Path | None, console: Console) -> DataPlan:
+def _plan(data: Path | None, console: Console, *, skip_bad: bool) -> DataPlan:
     if data is not None:
-        with console.status(f"reading {data}"):
-            plan = plan_of_files(data)
+        with console.status(Text(f"reading {data}")):
+            plan = plan_of_files(data, skip_bad=skip_bad)
         source = str(data)
     else:
         with console.status("making sample data"):
@@ -133,7 +135,7 @@ def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
             # The sensors must see the whole history at once, not half of it.
             stack.start_services(SERVICES, _timed_printer(console))
     environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
-    console.print(f"open the UI by [bold]{stack.dagster.sign_in_link}[/bold]")
+    console.print(f"open the UI by {stack.dagster.sign_in_link}")
     report = Report(stack.environment["READER_DATABASE_URL"])
     try:
         outcome = Outcome()
@@ -212,7 +214,7 @@ def _live_day(
 
 
 def _stay_up(stack: Stack, console: Console) -> None:
-    console.print("everything stays up until Ctrl-C; see also [bold]make status[/bold]")
+    console.print("everything stays up until Ctrl-C; see also `make status`")
     try:
         while True:
             time.sleep(SERVICES_EVERY_SECONDS)

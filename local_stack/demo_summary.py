@@ -74,10 +74,10 @@ def summarize(
     table.add_row(*_scores(plan))
     console.print(table)
     console.print(_forecast_table(report))
-    console.print(f"the UI: [bold]{stack.dagster.sign_in_link}[/bold]")
+    console.print(f"the UI: {stack.dagster.sign_in_link}")
     console.print(f"MLflow: {stack.mlflow.sign_in_link}")
     for fault in outcome.faults:
-        console.print(f"[red]did not happen:[/red] {fault}")
+        console.print(f"did not happen: {fault}")
 
 
 def _faults(

@@ -21,6 +21,8 @@ from local_stack.private import make_private, server_user
 from local_stack.report import failed_runs
 from local_stack.stack import SERVICES, Stack
 
+#: How many bad lines to list before truncating.
+LISTED_BAD_ROWS = 100
 #: Seconds between two looks at a condition.
 POLL_SECONDS = 0.1
 #: Seconds between two looks at the services.
@@ -47,11 +49,15 @@ def only_one(lock: Path) -> Iterator[None]:
 
 
 def load(stack: Stack, plan: DataPlan, console: Console) -> None:
-    """Load stores, the history's sales and the planned days.
+    """Load stores, the history's sales and the planned days; list lines that are set aside.
 
     Raises:
         StackError: The loader refused the files.
     """
+    for row in (plan.skipped or [])[:LISTED_BAD_ROWS]:
+        console.print(f"set aside: {row}")
+    if len(plan.skipped or []) > LISTED_BAD_ROWS:
+        console.print(f"… {len(plan.skipped or []):,} lines in all")
     run_command(
         stack,
         "loader",
@@ -60,6 +66,7 @@ def load(stack: Stack, plan: DataPlan, console: Console) -> None:
             "load",
             f"--data={plan.folder.resolve()}",
             f"--until={plan.history_until}",
+            *(["--skip-bad"] if plan.skipped is not None else []),
         ],
         "loading history",
         console,

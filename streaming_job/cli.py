@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from rossmann.kaggle import BadRow
 from streaming_job import audit as audits
 from streaming_job import producer
 from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
@@ -32,6 +33,9 @@ app = typer.Typer(
 )
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
+
+#: How many bad lines of a file to list before truncating.
+LISTED_BAD_ROWS = 100
 
 UNBALANCED, REFUSED, UNAVAILABLE, SPARK_DIED = 1, 3, 4, 5
 
@@ -127,7 +131,7 @@ def drain(accept_recreated_topic: AcceptRecreatedTopic = False) -> None:
 
 @app.command()
 def produce(
-    data: Annotated[Path, typer.Option(help="Folder with train.csv, plain or .gz.")],
+    data: Annotated[Path, typer.Option(help="Folder with train.csv, plain, .gz or .zip.")],
     day: Annotated[
         datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="First day to send.")
     ],
@@ -135,11 +139,19 @@ def produce(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Last day to send; by default the first."),
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Set bad lines of the file aside, and list them.")
+    ] = False,
 ) -> None:
     """Send the sales of one or more days to the topic."""
     with _exit_on_errors():
         settings = load_settings()
-        rows = producer.read_days(data, day.date(), (until or day).date())
+        skipped: list[BadRow] | None = [] if skip_bad else None
+        rows = producer.read_days(data, day.date(), (until or day).date(), skipped)
+        for bad in (skipped or [])[:LISTED_BAD_ROWS]:
+            stderr.print(_escape(f"set aside: {bad}"))
+        if len(skipped or []) > LISTED_BAD_ROWS:
+            stderr.print(f"… {len(skipped or []):,} lines in all")
         with Progress(
             TextColumn("sending"),
             BarColumn(),

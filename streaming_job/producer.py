@@ -17,7 +17,7 @@ import pandas as pd
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from rossmann import fields
+from rossmann import fields, kaggle
 from streaming_job.broker_access import BrokerAccess, broker_access
 from streaming_job.errors import RefusedError, SettingsError, UnavailableError
 from streaming_job.kafka_client import RECONNECT_MS
@@ -203,29 +203,33 @@ def _encode_frame(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes]]:
         yield str(int(store)).encode(), ("".join(parts) + "}").encode()
 
 
-def read_days(folder: Path, first: date, last: date) -> pd.DataFrame:
-    """Return the rows of Kaggle's train.csv (plain or .gz) between two days, both included.
+def read_days(
+    folder: Path, first: date, last: date, skipped: list[kaggle.BadRow] | None = None
+) -> pd.DataFrame:
+    """Return the rows of Kaggle's train.csv between two days, both included.
+
+    Args:
+        folder: The folder of the file.
+        first: The first day.
+        last: The last day.
+        skipped: Bad rows of the file are appended to it. None refuses the file if there are any.
+
+    Returns:
+        The rows with Kaggle's columns, sorted by day and store.
 
     Raises:
-        SettingsError: The file is missing, lacks a column, or has no rows for these days.
+        SettingsError: The file is missing, contains a bad row, or has no rows for these days.
     """
-    for name in ("train.csv", "train.csv.gz"):
-        path = folder / name
-        if path.exists():
-            break
-    else:
-        raise SettingsError(f"no train.csv or train.csv.gz in {folder}")
     try:
-        frame = pd.read_csv(path, dtype={fields.STATE_HOLIDAY: str}, low_memory=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-    absent = [field for field in fields.FIELDS if field not in frame.columns]
-    if absent:
-        raise SettingsError(f"{path} has no column {', '.join(absent)}")
-    rows = frame[frame[fields.DATE].between(first.isoformat(), last.isoformat())]
+        days = kaggle.read_train(folder, skipped)
+    except kaggle.KaggleFilesError as error:
+        raise SettingsError(str(error)) from error
+    rows = days[days["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     if rows.empty:
+        has = f"{days['date'].min():%F} to {days['date'].max():%F}" if len(days) else "none"
         raise SettingsError(
-            f"{path} has no rows from {first} to {last}: its days are "
-            f"{frame[fields.DATE].min()} to {frame[fields.DATE].max()}"
+            f"train.csv in {folder} has no rows from {first} to {last}: its days are {has}"
         )
-    return rows.sort_values([fields.DATE, fields.STORE])
+    named = rows.rename(columns={column: field for field, column in fields.COLUMNS.items()})
+    whole = dict.fromkeys(fields.OUTCOME_FIELDS, "int64")
+    return named.astype(whole).sort_values([fields.DATE, fields.STORE])

@@ -1,22 +1,25 @@
 """Loading whole files: stores, sales with their ledger entry, and plans.
 
-Reading the files lives in `rossmann/kaggle.py`; the stream fills the same tables from
-`streaming_job`.
+Reading the files lives in `rossmann/kaggle.py`, which sales of a file are new is decided in
+`file_sales.py`; the stream fills the same tables from `streaming_job`.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pandas as pd
 
-from forecasting.columns import DAY_COLUMNS, PLAN_COLUMNS
+from forecasting.columns import PLAN_COLUMNS
 from warehouse.connection import Transaction, Warehouse
 from warehouse.errors import LoadError
-
-#: Rows per COPY: large enough to be fast, small enough for a progress bar to move.
-CHUNK_ROWS = 100_000
+from warehouse.file_sales import (
+    SalesLoad,
+    event_times,
+    load_sales,
+    note_change,
+    refuse_impossible_times,
+)
 
 #: Columns of a planned day: one row per store and date.
 PLANNED_DAY_COLUMNS = ["store", "date", *PLAN_COLUMNS]
@@ -27,18 +30,21 @@ class Loaded:
     """Result of a load.
 
     Attributes:
-        topic: The name under which the ledger knows the sales: `file:` and their hash.
         sales_rows: Rows of sales in the file.
-        already_loaded: Whether an earlier load wrote the same sales.
+        sales: What became of them.
         stores_changed: Stores that are new or whose attributes changed.
         plans_changed: Planned days that are new or changed.
     """
 
-    topic: str
     sales_rows: int
-    already_loaded: bool
+    sales: SalesLoad
     stores_changed: int
     plans_changed: int
+
+    @property
+    def already_loaded(self) -> bool:
+        """Whether no row of the file added anything."""
+        return self.sales.topic is None
 
 
 def load(
@@ -51,7 +57,7 @@ def load(
     calendar: tuple[date, date | None],
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Loaded:
-    """Load stores, sales and planned days in one transaction; equal sales load only once.
+    """Load stores, sales and planned days in one transaction; only what is new is stored.
 
     Args:
         warehouse: The database.
@@ -63,10 +69,12 @@ def load(
         on_rows: Called with the number of sales rows written so far in this call.
 
     Raises:
-        LoadError: A row names an unknown store or lies outside the calendar.
+        LoadError: A row names an unknown store, lies outside the calendar, is of a day that has
+            not come, or contradicts what is stored while nothing says which is right.
     """
     start, end = calendar
     _refuse_outside(sales, start, end)
+    refuse_impossible_times(sales, as_of)
     for frame, what in ((sales, "sales"), (plans, "planned days")):
         unknown = sorted(set(frame["store"].unique()) - set(stores["store"]))
         if unknown:
@@ -74,7 +82,6 @@ def load(
                 f"{what} name {len(unknown)} stores that the store table does not know, such as "
                 f"{', '.join(map(str, unknown[:5]))}; add them to the stores or remove their rows"
             )
-    topic = f"file:{content_hash(sales)}"
     days = pd.concat([sales["date"], plans["date"]])
     if len(days):
         # In a transaction of its own: the load takes long, and others add months, too.
@@ -86,11 +93,9 @@ def load(
     with warehouse.transaction() as transaction:
         transaction.lock("load")
         stores_changed = _replace_stores(transaction, stores)
-        already = _is_loaded(transaction, topic)
-        if len(sales) and not already:
-            _append_sales(transaction, topic, sales, as_of, on_rows)
+        loaded = load_sales(transaction, sales, as_of, on_rows)
         plans_changed = merge_plans(transaction, _with_plan_times(plans, as_of))
-    return Loaded(topic, len(sales), already, stores_changed, plans_changed)
+    return Loaded(len(sales), loaded, stores_changed, plans_changed)
 
 
 def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.DataFrame:
@@ -106,23 +111,11 @@ def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.
     return pd.concat(parts, ignore_index=True) if parts else test[PLANNED_DAY_COLUMNS]
 
 
-def content_hash(sales: pd.DataFrame) -> str:
-    """Return the SHA-256 of the rows in their order; a file's name and compression don't matter."""
-    digest = hashlib.sha256()
-    for name in DAY_COLUMNS:
-        column = sales[name]
-        if name == "date":
-            data = column.to_numpy("datetime64[D]").tobytes()
-        elif name == "state_holiday":
-            data = "".join(column).encode()
-        else:
-            data = column.to_numpy("float64").tobytes()
-        digest.update(name.encode() + data)
-    return digest.hexdigest()
-
-
 def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> int:
     """Store planned days unless a later plan is stored, and record the change of their stores.
+
+    A plan that repeats what is stored is no change, but from its time on an earlier plan that
+    arrives late no longer counts.
 
     Args:
         transaction: The open transaction.
@@ -142,21 +135,30 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = T
     transaction.insert_temporary("incoming_plans", "planned_days", plans)
     rows = transaction.rows(
         """
-        WITH merged AS (
+        WITH before AS (
+            SELECT known.* FROM sales.planned_days known JOIN incoming_plans USING (store, date)
+        ), merged AS (
             INSERT INTO sales.planned_days AS known
             SELECT * FROM incoming_plans
             ON CONFLICT (store, date) DO UPDATE SET
                 open = excluded.open, promo = excluded.promo,
                 state_holiday = excluded.state_holiday,
                 school_holiday = excluded.school_holiday, event_time = excluded.event_time
-            WHERE excluded.event_time >= known.event_time
+            WHERE excluded.event_time > known.event_time
+                OR excluded.event_time = known.event_time
                 AND (known.open, known.promo, known.state_holiday, known.school_holiday)
                     IS DISTINCT FROM
                     (excluded.open, excluded.promo, excluded.state_holiday,
                      excluded.school_holiday)
-            RETURNING known.store, known.date
+            RETURNING known.*
+        ), changed AS (
+            SELECT merged.store, merged.date FROM merged LEFT JOIN before USING (store, date)
+            WHERE (before.open, before.promo, before.state_holiday, before.school_holiday)
+                IS DISTINCT FROM
+                (merged.open, merged.promo, merged.state_holiday, merged.school_holiday)
+                OR before.store IS NULL
         ), touched AS (
-            SELECT store, min(date) AS first_day, count(*) AS days FROM merged GROUP BY store
+            SELECT store, min(date) AS first_day, count(*) AS days FROM changed GROUP BY store
         )
         SELECT count(*) AS stores, coalesce(sum(days), 0)::bigint AS days,
             array_agg(store ORDER BY store) AS ids,
@@ -166,7 +168,7 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = T
     )
     (summary,) = rows
     if note and summary["stores"]:
-        _note_change(transaction, "plan", summary["ids"], summary["first_days"])
+        note_change(transaction, "plan", summary["ids"], summary["first_days"])
     return int(summary["days"])
 
 
@@ -198,83 +200,9 @@ def _replace_stores(transaction: Transaction, stores: pd.DataFrame) -> int:
     return len(changed)
 
 
-def _is_loaded(transaction: Transaction, topic: str) -> bool:
-    streams = transaction.value(
-        "SELECT count(*) FROM sales.streams WHERE topic = $1 AND topic_uuid = ''", (topic,)
-    )
-    return bool(streams)
-
-
-def _append_sales(
-    transaction: Transaction,
-    topic: str,
-    sales: pd.DataFrame,
-    as_of: datetime | None,
-    on_rows: Callable[[int], None],
-) -> None:
-    stream_id = transaction.value(
-        "INSERT INTO sales.streams (topic, topic_uuid) VALUES ($1, '') RETURNING stream_id",
-        (topic,),
-    )
-    for begin in range(0, len(sales), CHUNK_ROWS):
-        chunk = sales.iloc[begin : begin + CHUNK_ROWS]
-        rows = chunk[list(DAY_COLUMNS)].assign(
-            stream_id=stream_id,
-            topic_partition=0,
-            kafka_offset=range(begin, begin + len(chunk)),
-            event_time=_event_times(chunk["date"], as_of),
-        )
-        transaction.insert("raw_sales", rows)
-        on_rows(begin + len(chunk))
-    transaction.execute(
-        """
-        INSERT INTO sales.stream_offsets
-            (stream_id, topic_partition, first_offset, next_offset, stored)
-        VALUES ($1, 0, 0, $2, $2)
-        """,
-        (stream_id, len(sales)),
-    )
-    first_days = sales.groupby("store")["date"].min()
-    _note_change(
-        transaction,
-        "file",
-        [int(store) for store in first_days.index],
-        [day.date() for day in first_days],
-        stream_id=stream_id,
-        until_offset=len(sales),
-    )
-
-
-def _note_change(
-    transaction: Transaction,
-    kind: str,
-    stores: list[int],
-    first_days: list[date],
-    *,
-    stream_id: int | None = None,
-    until_offset: int | None = None,
-) -> None:
-    transaction.execute(
-        """
-        INSERT INTO sales.changes
-            (kind, stores, first_days, stream_id, topic_partition, from_offset, until_offset)
-        VALUES ($1, $2::int4[], $3::date[], $4::int2,
-            CASE WHEN $4::int2 IS NULL THEN NULL ELSE 0 END,
-            CASE WHEN $4::int2 IS NULL THEN NULL ELSE 0 END, $5::int8)
-        """,
-        (kind, stores, first_days, stream_id, until_offset),
-    )
-
-
-def _event_times(dates: pd.Series, as_of: datetime | None) -> pd.Series:
-    if as_of is None:
-        return dates.dt.tz_localize(UTC)
-    return pd.Series(pd.Timestamp(as_of), index=dates.index)
-
-
 def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:
     # A planned day lies ahead. An event that is sent today must be able to replace the day's plan.
-    times, now = _event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
+    times, now = event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
     times = times.where(times <= now, now)
     return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)
 

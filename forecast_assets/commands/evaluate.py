@@ -18,16 +18,17 @@ import pandas as pd
 import typer
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
+from forecast_assets.commands.files import DataFolder, SkipBad, read_days
 from forecast_assets.commands.score_listing import score_listing
 from forecast_assets.commands.tables import FormatOption, OutputFormat
 from forecasting import scoring
-from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
+from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.naive import seasonal_naive
 from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
-from rossmann.kaggle import KaggleFilesError, read_test, read_train
 
 #: The season length for MASE and SQL, and the quantiles for WQL and SQL, are those of fev-bench's
 #: task rossmann_1D.
@@ -47,37 +48,6 @@ class Window:
 
     origin: pd.Timestamp
     horizon: int
-
-
-def read_days(folder: Path) -> pd.DataFrame:
-    """Read train.csv and, if it exists, test.csv as one day panel.
-
-    Args:
-        folder: Folder with Kaggle's files, plain or .gz.
-
-    Returns:
-        The day panel, sorted by store and date. Planned days have no sales. A planned day without
-        `open` counts as open.
-
-    Raises:
-        KaggleFilesError: train.csv is missing, or a file is invalid.
-    """
-    train = read_train(folder)
-    known = train[train["sales"].notna()]
-    try:
-        test = read_test(folder)
-    except KaggleFilesError:
-        if any((folder / name).exists() for name in ("test.csv", "test.csv.gz")):
-            raise
-        test = known.head(0)
-    plan = test.reindex(columns=list(DAY_COLUMNS))
-    plan["open"] = plan["open"].fillna(1)
-    days = pd.concat([known[list(DAY_COLUMNS)], plan], ignore_index=True)
-    days = days.drop_duplicates(["store", "date"], keep="first")
-    days["open"] = days["open"].astype(np.int16)
-    for name in ("sales", "customers"):
-        days[name] = days[name].astype(np.float64)
-    return days.sort_values(["store", "date"], ignore_index=True)
 
 
 def windows_until(end: pd.Timestamp, horizon: int, step: int, count: int) -> list[Window]:
@@ -312,9 +282,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
 
     @app.command()
     def evaluate(
-        data: Annotated[
-            Path, typer.Option(help="A folder with Kaggle's files, plain or .gz.", exists=True)
-        ],
+        data: DataFolder,
         horizon: Annotated[int, typer.Option(min=1, max=366, help="Days ahead.")] = 42,
         step: Annotated[int, typer.Option(min=1, help="Days between two origins.")] = 42,
         windows: Annotated[int, typer.Option(min=1, help="How many origins.")] = 6,
@@ -339,6 +307,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine."),
         ] = 2,
         output_format: FormatOption = OutputFormat.TABLE,
+        skip_bad: SkipBad = False,
     ) -> None:
         """Score forecasts from past origins, directly from files.
 
@@ -349,8 +318,8 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             refuse_missing_folder(output)
         # Programs read the scores from standard output; what is said meanwhile goes elsewhere.
         progress = terminal if output_format is OutputFormat.TABLE else Console(stderr=True)
-        with progress.status(f"reading {data}"):
-            days = read_days(data)
+        with progress.status(Text(f"reading {data}")):
+            days = read_days(data, skip_bad=skip_bad)
         known = days[days["sales"].notna()]
         first, last = known["date"].min(), known["date"].max()
         evaluated = windows_until(pd.Timestamp(end) if end else last, horizon, step, windows)

@@ -5,16 +5,25 @@ Contains `load`; the other commands are in their own modules.
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from forecast_assets.commands import accuracy, evaluate, forecast, retire, submission, trace
+from forecast_assets.commands.files import (
+    DataFolder,
+    SkipBad,
+    error_console,
+    report_bad_rows,
+)
 from forecast_assets.settings import SettingsError
 from rossmann.kaggle import KaggleFilesError
+
+if TYPE_CHECKING:
+    from warehouse.loading import Loaded
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,18 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Sales forecasts for a chain of stores: show and trace them, load and evaluate files.",
 )
-console = Console()
-
-
-DataFolder = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        help="A folder with Kaggle's train.csv, test.csv and store.csv, plain or .gz.",
-        exists=True,
-        file_okay=False,
-    ),
-]
+# Paths and messages are no markup, whatever brackets they contain.
+console = Console(markup=False)
 
 
 @app.command()
@@ -54,10 +53,11 @@ def load(
             "Default: each row's own date. Set it to load corrections.",
         ),
     ] = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Load stores, sales and planned days into the sales database.
 
-    Loading the same rows again changes nothing.
+    Only what is new is stored. A day that is stored with other numbers needs --as-of.
     """
     from forecast_assets.settings import settings
     from rossmann import kaggle
@@ -65,11 +65,12 @@ def load(
     from warehouse.connection import Warehouse
 
     config = settings()
-    with console.status(f"reading {data}"):
-        stores = kaggle.read_stores(data)
-        train = kaggle.read_train(data)
-        plans = loading.plans_of(train, kaggle.read_test(data), until.date() if until else None)
+    with console.status(Text(f"reading {data}")):
+        files = kaggle.read_files(data, skip_bad=skip_bad)
+        train = files.train
+        plans = loading.plans_of(train, files.test, until.date() if until else None)
         sales = train if until is None else train[train["date"] <= until]
+    report_bad_rows(files.skipped)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,7 +81,7 @@ def load(
         task = progress.add_task("loading sales", total=len(sales))
         loaded = loading.load(
             Warehouse(config.require_database_url()),
-            stores=stores,
+            stores=files.stores,
             sales=sales,
             plans=plans,
             as_of=as_of.replace(tzinfo=UTC) if as_of else None,
@@ -88,17 +89,30 @@ def load(
             on_rows=lambda rows: progress.update(task, completed=rows),
         )
         progress.update(task, completed=len(sales))
-    rows = f"{loaded.sales_rows:,} sales rows" + (
-        " were already loaded" if loaded.already_loaded else " loaded"
-    )
     console.print(
-        f"{rows}; {loaded.stores_changed:,} stores and {loaded.plans_changed:,} planned days "
-        "changed"
+        f"{_what_became_of_sales(loaded)}; {loaded.stores_changed:,} stores and "
+        f"{loaded.plans_changed:,} planned days changed"
     )
 
 
 forecast.register(app, console)
 accuracy.register(app, console)
+
+
+def _what_became_of_sales(loaded: "Loaded") -> str:
+    sales = loaded.sales
+    if loaded.already_loaded:
+        return f"{loaded.sales_rows:,} sales rows were already loaded"
+    parts = [f"{sales.new:,} of {loaded.sales_rows:,} sales rows loaded"]
+    if sales.corrected:
+        parts.append(f"{sales.corrected:,} corrections loaded")
+    if sales.confirmed:
+        parts.append(f"{sales.confirmed:,} stored days confirmed")
+    if sales.outdated:
+        parts.append(f"{sales.outdated:,} rows stored that do not count: later events are known")
+    return "; ".join(parts)
+
+
 evaluate.register(app, console)
 submission.register(app, console)
 trace.register(app, console)
@@ -112,5 +126,5 @@ def main() -> None:
     try:
         app(prog_name="python -m forecast_assets")
     except (KaggleFilesError, SettingsError, WarehouseError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}")
+        error_console().print(Text.assemble(("error: ", "red"), str(error)))
         sys.exit(1)

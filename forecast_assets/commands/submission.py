@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from forecast_assets.commands.evaluate import parse_recipe, read_days, refuse_missing_folder
+from forecast_assets.commands.evaluate import parse_recipe, refuse_missing_folder
+from forecast_assets.commands.files import DataFolder, SkipBad, read_days
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test
+
+#: How far ahead a plan can be forecast; the option `--horizon` of `evaluate` ends there, too.
+MAX_HORIZON_DAYS = 366
 
 
 def make_submission(
@@ -44,12 +49,19 @@ def make_submission(
         KaggleFilesError: A day of `test` is not after the last known day.
     """
     known = days[days["sales"].notna()]
+    if test.empty:
+        raise KaggleFilesError("test.csv contains no usable line; there is nothing to forecast")
     origin = known["date"].max()
     horizon = int((test["date"].max() - origin).days)
     if test["date"].min() <= origin:
         raise KaggleFilesError(
             f"test.csv contains {test['date'].min():%Y-%m-%d}, but train.csv ends on "
             f"{origin:%Y-%m-%d}. Its days must be later"
+        )
+    if horizon > MAX_HORIZON_DAYS:
+        raise KaggleFilesError(
+            f"test.csv contains {test['date'].max():%Y-%m-%d}, {horizon} days after train.csv "
+            f"ends; forecasts reach {MAX_HORIZON_DAYS} days at most"
         )
     plan = test[[name for name in DAY_COLUMNS if name in test]]
     out = fit_and_predict(
@@ -75,21 +87,22 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
 
     @app.command()
     def submission(
-        data: Annotated[
-            Path, typer.Option(help="A folder with Kaggle's files, plain or .gz.", exists=True)
-        ],
+        data: DataFolder,
         output: Annotated[Path, typer.Option(help="The CSV file to write, with Id and Sales.")],
         full: Annotated[
             bool, typer.Option("--full", help="Add the columns store, date, mean and quantiles.")
         ] = False,
         recipe: Annotated[str, typer.Option(help="`stack`, or the faster `ridge`.")] = "stack",
         trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
+        skip_bad: SkipBad = False,
     ) -> None:
         """Train on all of train.csv and forecast all of test.csv."""
         checked_recipe = parse_recipe(recipe)
         refuse_missing_folder(output)
-        with terminal.status(f"reading {data}") as status:
-            days, test = read_days(data), read_test(data)
+        with terminal.status(Text(f"reading {data}")) as status:
+            days = read_days(data, skip_bad=skip_bad)
+            # `read_days` has listed the bad lines already, except those with a bad Id.
+            test = read_test(data, [] if skip_bad else None, with_ids=True)
             rows = make_submission(
                 days,
                 test,

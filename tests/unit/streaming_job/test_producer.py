@@ -35,7 +35,7 @@ def test_a_frame_without_a_column_is_refused_by_name() -> None:
 def test_days_that_are_not_there_are_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from datetime import date
 
-    with pytest.raises(SettingsError, match=r"no train\.csv"):
+    with pytest.raises(SettingsError, match=r"train\.csv: no such file"):
         producer.read_days(tmp_path, date(2015, 1, 1), date(2015, 1, 1))
     pd.DataFrame([GOOD]).to_csv(tmp_path / "train.csv.gz", index=False)
     with pytest.raises(SettingsError, match="2015-06-12"):

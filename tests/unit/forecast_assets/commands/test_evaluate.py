@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forecast_assets.commands import evaluate, submission
+from forecast_assets.commands import evaluate, files, submission
 from rossmann.kaggle import TRAIN_COLUMNS
 from tests.unit.forecasting.conftest import make_days
 
@@ -77,7 +77,7 @@ def test_evaluate_writes_forecasts_and_prints_scores(
 
 
 def test_evaluate_looks_past_the_known_days(app: typer.Typer, folder: Path) -> None:
-    days = evaluate.read_days(folder)
+    days = files.read_days(folder)
     last = days.loc[days["sales"].notna(), "date"].max()
     window = evaluate.Window(last - pd.Timedelta(days=4), 14)
     out = evaluate.forecast_window(days, window, recipe="ridge")
@@ -90,7 +90,7 @@ def test_evaluate_looks_past_the_known_days(app: typer.Typer, folder: Path) -> N
 
 
 def test_a_window_does_not_see_later_sales(folder: Path) -> None:
-    days = evaluate.read_days(folder)
+    days = files.read_days(folder)
     window = evaluate.Window(pd.Timestamp("2015-01-02"), 14)
     corrupt = days.copy()
     later = corrupt["date"] > window.origin

@@ -1,0 +1,78 @@
+"""What the commands that read Kaggle's files share: their options, and how bad lines are told.
+
+The files themselves are read in `rossmann/kaggle.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+
+from forecasting.columns import DAY_COLUMNS
+from rossmann.kaggle import BadRow, KaggleFilesError, read_test, read_train
+
+DataFolder = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        help="A folder with Kaggle's train.csv, store.csv and, if there are plans, test.csv; "
+        "plain, .gz or .zip.",
+        exists=True,
+        file_okay=False,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Set bad lines aside, with their numbers, and use the others."),
+]
+#: How many bad lines to list before truncating.
+LISTED_BAD_ROWS = 100
+
+
+def error_console() -> Console:
+    """Return the console for messages: plain text, never wrapped, whatever brackets it contains."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+def report_bad_rows(skipped: Sequence[BadRow]) -> None:
+    """List the lines that were set aside."""
+    errors = error_console()
+    for row in skipped[:LISTED_BAD_ROWS]:
+        errors.print(f"set aside: {row}")
+    if len(skipped) > LISTED_BAD_ROWS:
+        errors.print(f"… and {len(skipped) - LISTED_BAD_ROWS:,} more lines")
+
+
+def read_days(folder: Path, *, skip_bad: bool = False) -> pd.DataFrame:
+    """Read train.csv and, if it exists, test.csv as one day panel.
+
+    Args:
+        folder: Folder with Kaggle's files.
+        skip_bad: Whether to set bad lines aside, and list them, instead of refusing the file.
+
+    Returns:
+        The day panel, sorted by store and date. Planned days have no sales. A planned day without
+        `open` counts as open.
+
+    Raises:
+        KaggleFilesError: train.csv is missing or empty, or a file is invalid.
+    """
+    skipped: list[BadRow] | None = [] if skip_bad else None
+    known, test = read_train(folder, skipped), read_test(folder, skipped)
+    report_bad_rows(skipped or [])
+    if known.empty:
+        raise KaggleFilesError(f"{folder / 'train.csv'}: no usable line of sales")
+    plan = test.reindex(columns=list(DAY_COLUMNS))
+    plan["open"] = plan["open"].fillna(1)
+    days = pd.concat([known[list(DAY_COLUMNS)], plan], ignore_index=True)
+    days = days.drop_duplicates(["store", "date"], keep="first")
+    days["open"] = days["open"].astype(np.int16)
+    for name in ("sales", "customers"):
+        days[name] = days[name].astype(np.float64)
+    return days.sort_values(["store", "date"], ignore_index=True)
