@@ -77,10 +77,12 @@ def load_sales(
     outdated = differs & (stored["known_time"] > rows["event_time"])
     confirmed = known & ~differs & (stored["known_time"] < rows["event_time"])
     kept = rows[~known | differs | confirmed].reset_index(drop=True)
-    if kept.empty:
-        return SalesLoad()
+    topic = f"file:{content_hash(kept)}"
+    if kept.empty or _is_loaded(transaction, topic):
+        return SalesLoad(outdated=int(outdated.sum()))
+    _append(transaction, topic, kept, on_rows)
     return SalesLoad(
-        topic=_append(transaction, kept, on_rows),
+        topic=topic,
         new=int((~known).sum()),
         corrected=int((differs & ~outdated).sum()),
         confirmed=int(confirmed.sum()),
@@ -236,8 +238,17 @@ def _plain(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _append(transaction: Transaction, sales: pd.DataFrame, on_rows: Callable[[int], None]) -> str:
-    topic = f"file:{content_hash(sales)}"
+def _is_loaded(transaction: Transaction, topic: str) -> bool:
+    """Tell whether the same rows with the same times are stored, though no longer in force."""
+    streams = transaction.value(
+        "SELECT count(*) FROM sales.streams WHERE topic = $1 AND topic_uuid = ''", (topic,)
+    )
+    return bool(streams)
+
+
+def _append(
+    transaction: Transaction, topic: str, sales: pd.DataFrame, on_rows: Callable[[int], None]
+) -> None:
     stream_id = transaction.value(
         "INSERT INTO sales.streams (topic, topic_uuid) VALUES ($1, '') RETURNING stream_id",
         (topic,),
@@ -268,4 +279,3 @@ def _append(transaction: Transaction, sales: pd.DataFrame, on_rows: Callable[[in
         stream_id=stream_id,
         until_offset=len(sales),
     )
-    return topic

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from forecast_assets.commands.files import DataFolder, SkipBad, read_days
+from forecast_assets.commands.files import DataFolder, SkipBad, read_days, refuse_unwritable
 from forecast_assets.commands.score_listing import score_listing
 from forecast_assets.commands.tables import FormatOption, OutputFormat
 from forecasting import scoring
@@ -183,18 +183,6 @@ def parse_stores(text: str | None) -> list[int] | None:
         ) from None
 
 
-def refuse_missing_folder(output: Path) -> None:
-    """Refuse an output file whose folder does not exist, before the long computation starts.
-
-    Raises:
-        typer.BadParameter: The folder does not exist.
-    """
-    if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(
-            f"folder {output.parent} does not exist: create it", param_hint="--output"
-        )
-
-
 def parse_recipe(text: str) -> Recipe:
     """Read the option `--recipe`.
 
@@ -315,7 +303,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         """
         checked_recipe, wanted = parse_recipe(recipe), parse_stores(stores)
         if output is not None:
-            refuse_missing_folder(output)
+            refuse_unwritable(output)
         # Programs read the scores from standard output; what is said meanwhile goes elsewhere.
         progress = terminal if output_format is OutputFormat.TABLE else Console(stderr=True)
         with progress.status(Text(f"reading {data}")):

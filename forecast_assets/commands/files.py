@@ -5,6 +5,7 @@ The files themselves are read in `rossmann/kaggle.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,24 @@ def report_bad_rows(skipped: Sequence[BadRow]) -> None:
         errors.print(f"set aside: {row}")
     if len(skipped) > LISTED_BAD_ROWS:
         errors.print(f"… and {len(skipped) - LISTED_BAD_ROWS:,} more lines")
+
+
+def refuse_unwritable(output: Path) -> None:
+    """Refuse an output file that cannot be written, before the long computation starts.
+
+    Raises:
+        typer.BadParameter: It is a folder, or its own folder is missing or closed.
+    """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        problem = f"folder {output.parent} does not exist: create it"
+    elif output.is_dir():
+        problem = f"{output} is a folder: name a file in it"
+    elif not os.access(output if output.exists() else folder, os.W_OK):
+        problem = f"{output} cannot be written: choose another place"
+    else:
+        return
+    raise typer.BadParameter(problem, param_hint="--output")
 
 
 def read_days(folder: Path, *, skip_bad: bool = False) -> pd.DataFrame:

@@ -95,22 +95,23 @@ def load(
     )
 
 
-forecast.register(app, console)
-accuracy.register(app, console)
-
-
 def _what_became_of_sales(loaded: "Loaded") -> str:
     sales = loaded.sales
     if loaded.already_loaded:
-        return f"{loaded.sales_rows:,} sales rows were already loaded"
-    parts = [f"{sales.new:,} of {loaded.sales_rows:,} sales rows loaded"]
+        parts = [f"{loaded.sales_rows:,} sales rows were already loaded"]
+    else:
+        parts = [f"{sales.new:,} of {loaded.sales_rows:,} sales rows loaded"]
     if sales.corrected:
         parts.append(f"{sales.corrected:,} corrections loaded")
     if sales.confirmed:
         parts.append(f"{sales.confirmed:,} stored days confirmed")
     if sales.outdated:
-        parts.append(f"{sales.outdated:,} rows stored that do not count: later events are known")
+        parts.append(f"{sales.outdated:,} rows do not count, since later events are known")
     return "; ".join(parts)
+
+
+forecast.register(app, console)
+accuracy.register(app, console)
 
 
 evaluate.register(app, console)
@@ -125,6 +126,7 @@ def main() -> None:
 
     try:
         app(prog_name="python -m forecast_assets")
-    except (KaggleFilesError, SettingsError, WarehouseError) as error:
+    except (KaggleFilesError, SettingsError, WarehouseError, OSError) as error:
+        # An OSError names the file itself, such as an output on a full disk.
         error_console().print(Text.assemble(("error: ", "red"), str(error)))
         sys.exit(1)

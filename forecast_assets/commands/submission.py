@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from forecast_assets.commands.evaluate import parse_recipe, refuse_missing_folder
-from forecast_assets.commands.files import DataFolder, SkipBad, read_days
+from forecast_assets.commands.evaluate import parse_recipe
+from forecast_assets.commands.files import DataFolder, SkipBad, read_days, refuse_unwritable
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import Recipe
@@ -98,7 +98,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
     ) -> None:
         """Train on all of train.csv and forecast all of test.csv."""
         checked_recipe = parse_recipe(recipe)
-        refuse_missing_folder(output)
+        refuse_unwritable(output)
         with terminal.status(Text(f"reading {data}")) as status:
             days = read_days(data, skip_bad=skip_bad)
             # `read_days` has listed the bad lines already, except those with a bad Id.

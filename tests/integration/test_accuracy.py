@@ -95,7 +95,7 @@ def test_a_correction_is_scored_again_and_nothing_else(forecast_chain: Chain) ->
         "WHERE store = 2 AND origin = '2015-06-16'"
     )
     assert len(issues) == 2
-    chain.load(date(2015, 6, 17))
+    chain.load_day(date(2015, 6, 17))
     chain.refresh()
     newest = assert_scored(chain)
     of_the_17th = newest[newest["date"] == pd.Timestamp(2015, 6, 17)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,8 +104,11 @@ def test_a_corrected_file_needs_a_time_whichever_number_is_larger(files: Files, 
     one_day = corrected[(corrected["store"] == 3) & (corrected["date"] == "2015-06-01")]
     loaded = files.load(one_day, EXPORTED)
     assert (loaded.sales.new, loaded.sales.corrected) == (0, 1)
-    older = files.load(files.changed(one_day, 3, "2015-06-01", 7), EXPORTED - timedelta(days=2))
+    stale, before = files.changed(one_day, 3, "2015-06-01", 7), EXPORTED - timedelta(days=2)
+    older = files.load(stale, before)
     assert (older.sales.corrected, older.sales.outdated) == (0, 1), "it is stored and told"
+    again = files.load(stale, before)
+    assert again.already_loaded and again.sales.outdated == 1
     with pytest.raises(LoadError, match="another --as-of"):
         files.load(files.changed(one_day, 3, "2015-06-01", 9), EXPORTED)
     assert files.load(one_day, EXPORTED).already_loaded
@@ -214,4 +218,4 @@ def test_what_a_shell_exports_does_not_change_a_load(database_setting: str, tmp_
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert "120 of 120 sales rows loaded" in answer.stdout
+    assert re.search(r"^(\d+) of \1 sales rows loaded", answer.stdout, re.MULTILINE)

@@ -100,3 +100,28 @@ def test_no_file_makes_the_stack_fail_with_a_traceback(good: Path, tmp_path: Pat
         except StackError as refused:
             assert "\n" not in str(refused), what
     assert 20 < taken < MUTATIONS
+
+
+def test_a_message_keeps_its_brackets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecast_assets.commands.main import main
+
+    folder = tmp_path / "files [/red] [9]"
+    folder.mkdir(parents=True)
+    assert run(main, monkeypatch, "evaluate", f"--data={folder}") == 1
+    assert f"error: {folder}/train.csv: no such file" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    good: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from forecast_assets.commands.main import main
+
+    for output, problem in ((tmp_path, "is a folder"), (tmp_path / "a" / "b", "does not exist")):
+        options = [f"--data={good}", f"--output={output}"]
+        assert run(main, monkeypatch, "submission", *options) == 2
+        assert problem in " ".join(capsys.readouterr().err.replace("│", "").split())
