@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,30 @@ def test_a_variable_that_stops_every_java_does_not_stop_the_stacks() -> None:
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.fixture
+def own_environment() -> Iterator[None]:
+    """Let a test change this process's variables."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_spark_runs_on_the_java_of_the_stacks_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streaming_job.session import prepare_environment
+    from streaming_job.settings import DOTENV_FILES, SparkSettings
+
+    monkeypatch.setitem(SparkSettings.model_config, "env_file", DOTENV_FILES)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("JAVA_HOME='/java of the stack'\n")
+    os.environ.pop("JAVA_HOME", None)
+    os.environ |= {"SPARK_HOME": "/elsewhere", "PYTHONPATH": "/elsewhere", "LC_ALL": "C"}
+    prepare_environment()
+    assert os.environ["JAVA_HOME"] == "/java of the stack"
+    assert "SPARK_HOME" not in os.environ and os.environ["LC_ALL"] == "C.UTF-8"
+    assert os.environ["PYTHONPATH"] == str(ROOT)
