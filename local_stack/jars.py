@@ -141,7 +141,8 @@ def _retrieve(
     description.write_text(ivy_file(names))
     options = target / "java.options"
     options.touch(mode=0o600)
-    options.write_text(java_network.argument_file(java_network.network_options(os.environ)))
+    told = java_network.argument_file(java_network.network_options(os.environ))
+    options.write_text(told, encoding="utf-8")
     command = [
         java_program,
         f"@{options}",
