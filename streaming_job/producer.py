@@ -1,14 +1,12 @@
 """Sending sales events to Kafka, as the stores' systems would.
 
-Events are written in the form that `transform` parses fastest: the fields in the data set's
-order, no blanks, `StateHoliday` as a string.
+Events are written by `encoding`, in the form that `transform` parses fastest: the fields in the
+data set's order, no blanks, `StateHoliday` as a string.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from rossmann import fields, kaggle
+from streaming_job import encoding
 from streaming_job.broker_access import BrokerAccess, broker_access
-from streaming_job.errors import RefusedError, SettingsError, UnavailableError
+from streaming_job.errors import SettingsError, UnavailableError
 from streaming_job.kafka_client import RECONNECT_MS
 
 #: Events between two calls of `on_progress`.
@@ -57,14 +56,14 @@ def produce(
 
     Raises:
         UnavailableError: The broker does not answer or did not acknowledge every event.
-        RefusedError: A column is missing.
+        RefusedError: A column or value is missing, or a number cannot be sent unchanged.
     """
     total: int | None = None
     if isinstance(frame_or_rows, pd.DataFrame):
         total = len(frame_or_rows)
-        pairs = _encode_frame(frame_or_rows)
+        pairs = encoding.encode_frame(frame_or_rows)
     else:
-        pairs = (encode(row) for row in frame_or_rows)
+        pairs = (encoding.encode(row) for row in frame_or_rows)
     return send(
         pairs,
         bootstrap_servers=bootstrap_servers,
@@ -141,66 +140,6 @@ def send(
     if on_progress is not None:
         on_progress(sent, total)
     return sent
-
-
-def encode(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """Return the key and value of one event; a missing Sales, Customers or Open is left out.
-
-    Raises:
-        RefusedError: Another field is missing.
-    """
-    event: dict[str, Any] = {}
-    for field in fields.FIELDS:
-        value = row.get(field)
-        if field in fields.OPTIONAL_ON_PLAN and _is_missing(value):
-            continue
-        if value is None:
-            raise RefusedError(f"a row has no {field}: {dict(row)!r:.200}")
-        if field == fields.DATE:
-            event[field] = str(value)[:10]
-        elif field == fields.STATE_HOLIDAY:
-            event[field] = str(value)
-        else:
-            event[field] = int(value)
-    text = json.dumps(event, separators=(",", ":"))
-    return str(event[fields.STORE]).encode(), text.encode()
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _encode_frame(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes]]:
-    required = [field for field in fields.FIELDS if field not in fields.OPTIONAL_ON_PLAN]
-    absent = [field for field in required if field not in frame.columns]
-    if absent:
-        raise RefusedError(
-            f"the data has no column {', '.join(absent)}; it needs {', '.join(fields.FIELDS)}"
-        )
-    # Text by column, not by row: json.dumps for each row is slower than the broker.
-    texts: list[list[str]] = []
-    for index, field in enumerate(fields.FIELDS):
-        lead = "{" if index == 0 else ","
-        if field not in frame.columns:
-            texts.append([""] * len(frame))
-            continue
-        column = frame[field]
-        if field == fields.DATE:
-            days = pd.to_datetime(column).dt.strftime("%Y-%m-%d")
-            texts.append([f'{lead}"{field}":"{day}"' for day in days])
-        elif field == fields.STATE_HOLIDAY:
-            texts.append([f'{lead}"{field}":{json.dumps(str(code))}' for code in column])
-        else:
-            # Only fields that a plan may leave out can be missing; int() refuses the others.
-            is_optional = field in fields.OPTIONAL_ON_PLAN
-            texts.append(
-                [
-                    "" if is_optional and pd.isna(value) else f'{lead}"{field}":{int(value)}'
-                    for value in column.tolist()
-                ]
-            )
-    for store, *parts in zip(frame[fields.STORE].tolist(), *texts, strict=True):
-        yield str(int(store)).encode(), ("".join(parts) + "}").encode()
 
 
 def read_days(
