@@ -5,15 +5,25 @@ Spark's own source is in `source`; sending is in `producer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    RetriableError,
+    SaslAuthenticationFailedError,
+    UnsupportedCodecError,
+)
 
 from streaming_job.broker_access import broker_access
-from streaming_job.errors import RefusedError, UnavailableError
+from streaming_job.errors import RefusedError, SettingsError, StreamError, UnavailableError
 
 #: The broker's error code for a topic that it does not have.
 UNKNOWN_TOPIC = 3
@@ -26,6 +36,8 @@ READ_UNCOMMITTED = "read_uncommitted"
 RECONNECT_MS = 1_000
 #: How long opening a client may take, in milliseconds. The stream ignores signals meanwhile.
 BOOTSTRAP_MS = 10_000
+#: How long a reader waits for a broker that sends nothing, in seconds; kafka-python waits for ever.
+STALLED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,27 @@ def _translate_errors(bootstrap_servers: str) -> Iterator[None]:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
-        raise UnavailableError(
-            f"Kafka at {bootstrap_servers} does not answer: {type(error).__name__}"
-        ) from error
+        raise to_stream_error(bootstrap_servers, error) from error
+
+
+def to_stream_error(bootstrap_servers: str, error: Exception) -> StreamError:
+    """Return the stream's error for one of kafka-python's: what is wrong, and what to do."""
+    name, broker = type(error).__name__, f"Kafka at {bootstrap_servers}"
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, UnsupportedCodecError):
+        return SettingsError(
+            f"{broker} holds events in a compression that this environment cannot read ({text}): "
+            "install what requirements.lock names, for example with `make setup`"
+        )
+    if isinstance(error, AuthorizationError | SaslAuthenticationFailedError):
+        return RefusedError(
+            f"{broker} refuses access ({text or name}): let the stream's user describe and read "
+            "the topic, and the producer's write to it"
+        )
+    # A name that does not resolve or a port that is closed ends in one of these too.
+    if isinstance(error, RetriableError | OSError | TimeoutError):
+        return UnavailableError(f"{broker} does not answer: {name}")
+    return UnavailableError(f"{broker} answers with an error: {text or name}")
 
 
 def describe(admin: KafkaAdminClient, topic: str) -> Topic:
@@ -109,6 +139,8 @@ def open_consumer(
                 isolation_level=isolation_level,
                 enable_auto_commit=False,
                 group_id=None,
+                # An offset that retention deletes meanwhile must be an error, not a leap.
+                auto_offset_reset="none",
                 reconnect_backoff_max_ms=RECONNECT_MS,
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
                 **broker_access().client_options(),
@@ -157,8 +189,90 @@ def first_event_between(
         if consumer.beginning_offsets([topic_partition])[topic_partition] > start:
             return start
         consumer.seek(topic_partition, start)
-        while consumer.position(topic_partition) < end:
-            polled = consumer.poll(timeout_ms=1_000, max_records=1)
-            for record in polled.get(topic_partition, []):
-                return int(record.offset) if record.offset < end else None
+        try:
+            for records, _ in _pages(consumer, topic_partition, start, end, 1):
+                if records:
+                    return int(records[0].offset)
+        except OffsetOutOfRangeError:
+            return start
     return None
+
+
+def _pages(
+    consumer: KafkaConsumer, topic_partition: TopicPartition, start: int, end: int, page: int
+) -> Iterator[tuple[list[ConsumerRecord], int]]:
+    """Yield what `read_events` yields, from a consumer that stands at the start.
+
+    Raises:
+        TimeoutError: The broker sends nothing more.
+    """
+    position, moved = start, time.monotonic()
+    while position < end:
+        records = consumer.poll(timeout_ms=1_000, max_records=page).get(topic_partition, [])
+        before, position = position, consumer.position(topic_partition)
+        if position > before:
+            moved = time.monotonic()
+        elif time.monotonic() - moved > STALLED_SECONDS:
+            raise TimeoutError(f"nothing more since offset {position}")
+        yield [record for record in records if record.offset < end], min(position, end)
+
+
+def read_events(
+    bootstrap_servers: str, topic: str, partition: int, start: int, end: int, page: int
+) -> Iterator[tuple[list[ConsumerRecord], int]]:
+    """Yield the committed events in [start, end) in pages, each with the offset after it.
+
+    Args:
+        bootstrap_servers: host:port of one or more brokers.
+        topic: The topic.
+        partition: The topic-partition.
+        start: The first offset; the broker must still retain it.
+        end: The offset after the last; not after the end of committed events.
+        page: The most events of one page.
+
+    Raises:
+        UnavailableError: No broker answers, or it answers with an error.
+    """
+    if start >= end:
+        return
+    topic_partition = TopicPartition(topic, partition)
+    with open_consumer(bootstrap_servers) as consumer:
+        consumer.assign([topic_partition])
+        consumer.seek(topic_partition, start)
+        yield from _pages(consumer, topic_partition, start, end, page)
+
+
+def events_at(
+    bootstrap_servers: str, topic: str, offsets: Mapping[int, int]
+) -> dict[int, ConsumerRecord | None]:
+    """Return the committed event at one offset of each topic-partition; None if there is none.
+
+    Args:
+        bootstrap_servers: host:port of one or more brokers.
+        topic: The topic.
+        offsets: The offset by topic-partition; the broker must still retain it.
+
+    Raises:
+        UnavailableError: No broker answers, or it answers with an error.
+    """
+    events: dict[int, ConsumerRecord | None] = {}
+    with open_consumer(bootstrap_servers) as consumer:
+        for partition, offset in offsets.items():
+            topic_partition = TopicPartition(topic, partition)
+            consumer.assign([topic_partition])
+            consumer.seek(topic_partition, offset)
+            pages = _pages(consumer, topic_partition, offset, offset + 1, 1)
+            events[partition] = next((records[0] for records, _ in pages if records), None)
+    return events
+
+
+def is_compacted(bootstrap_servers: str, topic: str) -> bool:
+    """Return whether the broker may remove events of the topic that a later one replaces.
+
+    Raises:
+        UnavailableError: No broker answers, or it answers with an error.
+    """
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    with _translate_errors(bootstrap_servers), closing(open_admin(bootstrap_servers)) as admin:
+        answer = admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)
+    return "compact" in str(answer["topic"][topic]["cleanup.policy"])
