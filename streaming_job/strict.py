@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from rossmann import fields
+from rossmann import event_times, fields
 from streaming_job import reason_codes
 from streaming_job.reason_codes import Reason
 
 _DATE_PATTERN = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FIRST_DAY = date(1970, 1, 1)
 _UNPRINTABLE = re.compile("[^ -~]")
 #: Characters of a detail to keep.
 _MAX_DETAIL = 40
@@ -52,19 +53,21 @@ class InvalidEventError(ValueError):
 
 
 @dataclass(frozen=True)
-class DateRange:
-    """The days that events may carry, both ends included."""
+class Bounds:
+    """The days that events may carry, both ends included, and the times that they may have."""
 
     first: date
     last: date
+    times: event_times.TimeRange
 
 
-def parse_event(value: bytes | None, days: DateRange) -> dict[str, Any]:
+def parse_event(value: bytes | None, sent_micros: int, bounds: Bounds) -> dict[str, Any]:
     """Parse and validate an event, except for the existence of its store.
 
     Args:
         value: The event's bytes.
-        days: The days that it may carry.
+        sent_micros: The event's time, in microseconds since 1970.
+        bounds: The days that it may carry and the times that it may have.
 
     Returns:
         The columns of `fields.COLUMNS`; None where a plan leaves a field out.
@@ -72,14 +75,30 @@ def parse_event(value: bytes | None, days: DateRange) -> dict[str, Any]:
     Raises:
         InvalidEventError: The event is invalid, for the first reason in the order of `Reason`.
     """
+    row = parse_row(value)
+    _check_meaning(row, bounds)
+    _check_times(row, sent_micros, bounds)
+    return row
+
+
+def parse_row(value: bytes | None) -> dict[str, Any]:
+    """Parse an event's columns; check their syntax, types and ranges, but not their meaning.
+
+    Args:
+        value: The event's bytes.
+
+    Returns:
+        As `parse_event`.
+
+    Raises:
+        InvalidEventError: The bytes do not hold a row.
+    """
     event = _select_fields(_parse_json(value))
     for check in (_check_complete, _check_types, _check_ranges):
         check(event)
-    day = _parse_date(event[fields.DATE])
-    holiday = str(event[fields.STATE_HOLIDAY])
-    _check_meaning(event, day, holiday, days)
     row = {column: event.get(name) for name, column in fields.COLUMNS.items()}
-    return row | {"date": day, "state_holiday": holiday}
+    day = _parse_date(event[fields.DATE])
+    return row | {"date": day, "state_holiday": str(event[fields.STATE_HOLIDAY])}
 
 
 def _parse_json(value: bytes | None) -> Any:
@@ -101,9 +120,27 @@ def _parse_json(value: bytes | None) -> Any:
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidEventError(Reason.NOT_JSON) from error
+    if _is_nested_deeper(document, reason_codes.MAX_NESTING):
+        raise InvalidEventError(Reason.NOT_JSON, f"nested over {reason_codes.MAX_NESTING} levels")
     if constants:
         raise InvalidEventError(Reason.NAN)
     return document
+
+
+def _is_nested_deeper(document: Any, levels: int) -> bool:
+    """Return whether arrays and objects are nested in more levels than these."""
+    level = [document]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _unique_names(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -158,13 +195,23 @@ def _parse_date(text: str) -> date:
     raise InvalidEventError(Reason.IMPOSSIBLE_DATE, text)
 
 
-def _check_meaning(event: Mapping[str, Any], day: date, holiday: str, days: DateRange) -> None:
-    if not days.first <= day <= days.last:
+def _check_meaning(row: Mapping[str, Any], bounds: Bounds) -> None:
+    day = row["date"]
+    if not bounds.first <= day <= bounds.last:
         raise InvalidEventError(Reason.OUTSIDE_CALENDAR, str(day))
-    if event[fields.DAY_OF_WEEK] != day.isoweekday():
+    if row["day_of_week"] != day.isoweekday():
         raise InvalidEventError(Reason.WEEKDAY_MISMATCH, f"Date is a day {day.isoweekday()}")
-    if holiday not in fields.STATE_HOLIDAY_CODES:
-        raise InvalidEventError(Reason.UNKNOWN_HOLIDAY, holiday)
-    sales = event.get(fields.SALES, 0)
-    if event.get(fields.OPEN) == 0 and sales > 0:
-        raise InvalidEventError(Reason.SALES_WHILE_CLOSED, f"Sales {sales}")
+    if row["state_holiday"] not in fields.STATE_HOLIDAY_CODES:
+        raise InvalidEventError(Reason.UNKNOWN_HOLIDAY, row["state_holiday"])
+    if row["open"] == 0 and (row["sales"] or 0) > 0:
+        raise InvalidEventError(Reason.SALES_WHILE_CLOSED, f"Sales {row['sales']}")
+
+
+def _check_times(row: Mapping[str, Any], sent_micros: int, bounds: Bounds) -> None:
+    sent = event_times.as_text(sent_micros)
+    if not bounds.times.first <= sent_micros <= bounds.times.last:
+        raise InvalidEventError(Reason.IMPOSSIBLE_TIME, sent)
+    latest = sent_micros + event_times.SALES_AHEAD_DAYS * event_times.DAY_MICROS
+    midnight = (row["date"] - _FIRST_DAY).days * event_times.DAY_MICROS
+    if row["sales"] is not None and midnight > latest:
+        raise InvalidEventError(Reason.FUTURE_SALES, f"{row['date']} sent {sent}")

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rossmann import event_times
 from streaming_job import strict
 
 #: Days after today that events may carry if the calendar has no end.
@@ -72,38 +73,54 @@ class Calendar:
     start: date
     end: date | None
 
-    def bounds(self) -> strict.DateRange:
-        """Return the first and last day as of today (UTC)."""
-        last = self.end or datetime.now(UTC).date() + timedelta(days=OPEN_CALENDAR_DAYS)
-        return strict.DateRange(self.start, last)
+    def bounds(self, now: datetime | None = None) -> strict.Bounds:
+        """Return the days and times that are possible now.
+
+        Args:
+            now: The clock; by default that of this machine.
+        """
+        now = now or datetime.now(UTC)
+        last = self.end or now.date() + timedelta(days=OPEN_CALENDAR_DAYS)
+        return strict.Bounds(self.start, last, event_times.possible_times(self.start, now))
 
 
 def validate(
-    kafka: pa.RecordBatch | pa.Table, calendar: Calendar, *, use_regex: bool = True
+    kafka: pa.RecordBatch | pa.Table,
+    calendar: Calendar,
+    *,
+    now: datetime | None = None,
+    use_regex: bool = True,
 ) -> pa.Table:
     """Parse and validate events.
 
     Args:
         kafka: Columns key, value (binary), partition, offset, timestamp of Spark's Kafka source.
         calendar: The days that events may carry.
+        now: The clock; by default that of this machine.
         use_regex: False in tests that compare the two paths.
 
     Returns:
         A table of `VALIDATED`, one row per event, in the same order.
     """
-    days = calendar.bounds()
+    return validate_within(kafka, calendar.bounds(now), use_regex=use_regex)
+
+
+def validate_within(
+    kafka: pa.RecordBatch | pa.Table, bounds: strict.Bounds, *, use_regex: bool = True
+) -> pa.Table:
+    """Parse and validate events within some days and times; otherwise as `validate`."""
     value = _column(kafka, "value").cast(pa.binary())
+    sent = _column(kafka, "timestamp").cast(VALIDATED.field("event_time").type).cast(pa.int64())
     if use_regex:
-        columns = _match(value, days)
+        columns = _match(value, sent, bounds)
         is_valid = columns.pop("is_valid")
     else:
         columns = {name: pa.nulls(len(value), kind) for name, kind in COLUMN_TYPES.items()}
         is_valid = pa.repeat(pa.scalar(False), len(value))
     columns |= {name: pa.nulls(len(value), pa.string()) for name in ("reason", "detail")}
     is_left = pc.invert(is_valid)
-    left = value.filter(is_left)
-    if len(left):
-        parsed = _parse_each(left, days)
+    if pc.any(is_left).as_py():
+        parsed = _parse_each(value.filter(is_left), sent.filter(is_left), bounds)
         columns = {
             name: pc.replace_with_mask(column, is_left, parsed[name])
             for name, column in columns.items()
@@ -111,11 +128,19 @@ def validate(
     position = {
         "topic_partition": _column(kafka, "partition"),
         "kafka_offset": _column(kafka, "offset"),
-        "event_time": _column(kafka, "timestamp"),
+        "event_time": _storable(sent),
         "key": _column(kafka, "key"),
         "value": value,
     }
     return pa.table({**position, **columns}).select(VALIDATED.names).cast(VALIDATED)
+
+
+def _storable(sent: pa.Array) -> pa.Array:
+    """Return times as they are stored; those that no reader could read become the bound."""
+    clamped = pc.min_element_wise(
+        pc.max_element_wise(sent, event_times.FIRST_STORED), event_times.LAST_STORED
+    )
+    return clamped.cast(VALIDATED.field("event_time").type)
 
 
 def _column(table: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
@@ -123,7 +148,7 @@ def _column(table: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _match(value: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
+def _match(value: pa.Array, sent: pa.Array, bounds: strict.Bounds) -> dict[str, pa.Array]:
     """Return the typed columns of valid events that match `_EVENT`, and `is_valid`."""
     groups = pc.extract_regex(value, _EVENT)
     texts = {
@@ -140,7 +165,7 @@ def _match(value: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
     columns = {
         name: integers(name) for name in COLUMN_TYPES if name not in ("date", "state_holiday")
     }
-    columns["date"] = _dates(texts["date"], days)
+    columns["date"] = _dates(texts["date"], bounds)
     columns["state_holiday"] = pc.if_else(
         pc.equal(pc.binary_length(texts["state_holiday"]), 0), "0", texts["state_holiday"]
     )
@@ -151,30 +176,43 @@ def _match(value: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
         pc.and_(matches, pc.equal(weekday, columns["day_of_week"])),
         pc.invert(pc.or_(pc.fill_null(sold_while_closed, False), lacks_open)),
     )
+    is_valid = pc.and_(is_valid, _is_timely(columns["date"], columns["sales"], sent, bounds))
     return {**columns, "is_valid": pc.fill_null(is_valid, False)}
 
 
-def _dates(text: pa.Array, days: strict.DateRange) -> pa.Array:
+def _is_timely(day: pa.Array, sales: pa.Array, sent: pa.Array, bounds: strict.Bounds) -> pa.Array:
+    """Return whether each event's time is possible and, if it has sales, not before their day."""
+    is_possible = pc.and_(
+        pc.greater_equal(sent, bounds.times.first), pc.less_equal(sent, bounds.times.last)
+    )
+    # Elsewhere the sums below could overflow.
+    possible = pc.if_else(is_possible, sent, 0)
+    latest = pc.add(possible, event_times.SALES_AHEAD_DAYS * event_times.DAY_MICROS)
+    midnight = pc.multiply(day.cast(pa.int32()).cast(pa.int64()), event_times.DAY_MICROS)
+    return pc.and_(is_possible, pc.or_(sales.is_null(), pc.less_equal(midnight, latest)))
+
+
+def _dates(text: pa.Array, bounds: strict.Bounds) -> pa.Array:
     """Return the days inside the range; null for others."""
     encoded = text.dictionary_encode()
-    dates = [_date_within(item, days) for item in encoded.dictionary.to_pylist()]
+    dates = [_date_within(item, bounds) for item in encoded.dictionary.to_pylist()]
     return pa.array(dates, pa.date32()).take(encoded.indices)
 
 
-def _date_within(text: str, days: strict.DateRange) -> date | None:
+def _date_within(text: str, bounds: strict.Bounds) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError:
         return None
-    return day if days.first <= day <= days.last else None
+    return day if bounds.first <= day <= bounds.last else None
 
 
-def _parse_each(values: pa.Array, days: strict.DateRange) -> dict[str, pa.Array]:
+def _parse_each(values: pa.Array, sent: pa.Array, bounds: strict.Bounds) -> dict[str, pa.Array]:
     """Return the columns of events that `strict` parses: a row, or a reason and a detail."""
     rows: list[dict[str, Any]] = []
-    for value in values.to_pylist():
+    for value, sent_micros in zip(values.to_pylist(), sent.to_pylist(), strict=True):
         try:
-            rows.append(strict.parse_event(value, days))
+            rows.append(strict.parse_event(value, sent_micros, bounds))
         except strict.InvalidEventError as error:
             rows.append({"reason": error.reason.value, "detail": error.detail or None})
     kinds = {**COLUMN_TYPES, "reason": pa.string(), "detail": pa.string()}

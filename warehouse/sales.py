@@ -18,6 +18,10 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+# Events stored before their times were judged may have one that no frame can hold.
+_READABLE = "least({}, timestamptz '2262-01-01 00:00:00+00')"
+
+
 def stores(transaction: Transaction) -> list[int]:
     """Return the stores of the store table, ascending."""
     rows = transaction.rows("SELECT store FROM sales.stores ORDER BY store")
@@ -42,9 +46,10 @@ def raw_events(
         plans_until: The last day for plans; by default `last_day`.
     """
     return transaction.frame(
-        """
+        f"""
         SELECT r.stream_id, s.topic || '/' || s.topic_uuid AS topic, r.topic_partition,
-            r.kafka_offset, r.event_time, r.store, r.date, r.day_of_week,
+            r.kafka_offset, {_READABLE.format("r.event_time")} AS event_time,
+            r.store, r.date, r.day_of_week,
             r.sales::float8 AS sales, r.customers::float8 AS customers,
             r.open, r.promo, r.state_holiday, r.school_holiday
         FROM sales.raw_sales r JOIN sales.streams s USING (stream_id)
@@ -60,8 +65,9 @@ def raw_summary(
 ) -> pd.DataFrame:
     """Count the events of each store and day, with their newest times and offset."""
     return transaction.frame(
-        """
-        SELECT store, date, count(*) AS events, max(event_time) AS newest_event,
+        f"""
+        SELECT store, date, count(*) AS events,
+            {_READABLE.format("max(event_time)")} AS newest_event,
             max(ingest_time) AS newest_ingest, max(kafka_offset) AS newest_offset
         FROM sales.raw_sales
         WHERE date BETWEEN $2 AND $3 AND store = ANY($1::int4[])

@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable
 from datetime import date, timedelta
 
+from streaming_job.reason_codes import MAX_VALUE_BYTES
+
 TOKENS = [
     "0", "1", "2", "-1", "-0", "7", "8", "01", "1.0", "1.5", "-0.0", "1e2", "1E400", "-1e400",
     "0.0e-999", "2147483647", "2147483648", "-2147483648", "-2147483649", "9223372036854775807",
@@ -17,13 +19,15 @@ TOKENS = [
     '"+2015-06-12"',
     '"2015-06-1\\u0032"', '"２０１５-06-12"', '"NaN"', '"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"',
     '"😀"', '"\x01"', '"\\x"', '"unclosed', "'1'", "[]", "[1, 2]", "{}", '{"Sales": 1}',
-    '{"a": 1, "a": 2}', '{"a": NaN}', "[NaN,NaN]", "[[[[[[]]]]]]", "", " ", "1 2", "1,", "/**/1",
+    '{"a": 1, "a": 2}', '{"a": NaN}', "[NaN,NaN]", "[[[[[[]]]]]]",  "", " ", "1 2", "1,", "/**/1",
+    "[" * 99 + "]" * 99, "[" * 100 + "]" * 100,
 ]  # fmt: skip
 BLANKS = ["", " ", "\t", "\n", "\r\n", "  ", "\u00a0", "\ufeff", "\x0b", "\x00"]
 TAILS = [
     "x", "}", "]", "{}", ",", " ", "\n", "\x00", "} ", '{"Store":1}', "]}", "}]", "] }", "],[1",
     '],"v":1}', "//", "#", ",1", '},{"a":1', "null",
 ]  # fmt: skip
+SIZES = [MAX_VALUE_BYTES - 1, MAX_VALUE_BYTES, MAX_VALUE_BYTES + 1]
 FIRST, LAST = date(2013, 1, 1), date(2015, 12, 31)
 
 
@@ -134,9 +138,9 @@ def event_value(rng: random.Random) -> bytes | None:  # noqa: PLR0912
     elif damage < 0.168:
         return None
     elif damage < 0.171:
-        return b" " * rng.choice([999, 1000, 1001]) + b""
+        return b" " * rng.choice(SIZES)
     elif damage < 0.175:
-        room = rng.choice([999, 1000, 1001]) - len(value)
+        room = rng.choice(SIZES) - len(value)
         return value + b" " * max(0, room)
     elif damage < 0.1755:
         return b'{"Store":' + b"9" * rng.choice([900, 1_000_000]) + b"}"

@@ -1,16 +1,17 @@
 """A second parser of events in plain Python, which the tests compare with `transform`.
 
-It shares only the field names, the size limit and the reason codes with the stream's code.
+It shares only the field names, the reason codes and the limits of size and nesting with the
+stream's code.
 """
 
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from rossmann.fields import FIELDS
-from streaming_job.reason_codes import MAX_VALUE_BYTES, Reason
+from streaming_job.reason_codes import MAX_NESTING, MAX_VALUE_BYTES, Reason
 
 
 @dataclass
@@ -53,8 +54,40 @@ def _refuse_lone_surrogates(value: Any) -> None:
             _refuse_lone_surrogates(item)
 
 
-def judge(value: bytes | None, first: date, last: date) -> Verdict:  # noqa: PLR0911
-    """Return the verdict on one event, except for the existence of its store."""
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
+
+
+def judge(
+    value: bytes | None,
+    first: date,
+    last: date,
+    sent_ms: int | None = None,
+    now: datetime | None = None,
+) -> Verdict:
+    """Return the verdict on one event, except for the existence of its store.
+
+    Args:
+        value: The event's bytes.
+        first: First day of the calendar.
+        last: Last day of the calendar.
+        sent_ms: The event's time in Kafka's unit; None means now, when no day lies ahead.
+        now: The clock of the judge.
+    """
+    verdict = _judge_value(value, first, last)
+    if verdict.reason is None and sent_ms is not None:
+        now = now or datetime.now(UTC)
+        earliest = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(days=366)
+        if not earliest.timestamp() <= sent_ms / 1000 <= now.timestamp() + 86_400:
+            return Verdict(Reason.IMPOSSIBLE_TIME)
+        tomorrow = datetime.fromtimestamp(sent_ms / 1000, UTC).date() + timedelta(days=1)
+        if verdict.row["sales"] is not None and verdict.row["date"] > tomorrow:
+            return Verdict(Reason.FUTURE_SALES)
+    return verdict
+
+
+def _judge_value(value: bytes | None, first: date, last: date) -> Verdict:  # noqa: PLR0911
     if value is None:
         return Verdict(Reason.NULL_VALUE)
     if len(value) > MAX_VALUE_BYTES:
@@ -66,6 +99,8 @@ def judge(value: bytes | None, first: date, last: date) -> Verdict:  # noqa: PLR
     try:
         event, has_nan = _strict_json(text)
     except (ValueError, RecursionError):
+        return Verdict(Reason.NOT_JSON)
+    if _depth(event) > MAX_NESTING:
         return Verdict(Reason.NOT_JSON)
     if has_nan:
         return Verdict(Reason.NAN)

@@ -5,6 +5,7 @@ import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,7 +18,10 @@ from tests.unit.streaming_job import mutations, oracle
 
 FIRST, LAST = mutations.FIRST, mutations.LAST
 CALENDAR = transform.Calendar(FIRST, LAST)
+# By then every day of the calendar is over.
+SENT = datetime(2016, 1, 1, tzinfo=UTC)
 NOW = datetime(2015, 6, 13, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1_000)
 GOOD = {
     "Store": 1,
     "DayOfWeek": 5,
@@ -31,22 +35,29 @@ GOOD = {
 }
 
 
+def ms(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp() * 1_000)  # type: ignore[arg-type, misc]
+
+
 def validated(
     values: list[bytes | None],
     *,
+    sent_ms: list[int] | None = None,
+    now: datetime | None = None,
     calendar: transform.Calendar = CALENDAR,
     use_regex: bool = True,
 ) -> list[dict[str, Any]]:
+    sent = [moment * 1_000 for moment in sent_ms or [ms(2016, 1, 1)] * len(values)]
     kafka = pa.table(
         {
             "key": pa.array([b"1"] * len(values), pa.binary()),
             "value": pa.array(values, pa.binary()),
             "partition": pa.array([0] * len(values), pa.int32()),
             "offset": pa.array(range(len(values)), pa.int64()),
-            "timestamp": pa.array([NOW] * len(values), pa.timestamp("us", tz="UTC")),
+            "timestamp": pa.array(sent, pa.timestamp("us", tz="UTC")),
         }
     )
-    table = transform.validate(kafka, calendar, use_regex=use_regex)
+    table = transform.validate(kafka, calendar, now=now, use_regex=use_regex)
     assert table.schema == transform.VALIDATED
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
@@ -130,6 +141,10 @@ BORDERS: list[tuple[bytes | None, Reason | None]] = [
     (event(StateHoliday=""), Reason.UNKNOWN_HOLIDAY),
     (event(Open=0, Sales=0, Customers=0), None),
     (event(Open=0, Sales=1, Customers=0), Reason.SALES_WHILE_CLOSED),
+    (event(Basket={f"g{number}": number * 7 for number in range(100)}), None),
+    (event(Basket=json.loads("[" * 99 + "]" * 99)), None),
+    (event(Basket=json.loads("[" * 100 + "]" * 100)), Reason.NOT_JSON),
+    (json.dumps({"before": None, "after": GOOD}).encode(), Reason.MISSING_FIELD),
     (event(Sales="a\u0000b", Date="2015\u0000", Open=1), Reason.WRONG_TYPE),
 ]
 
@@ -142,8 +157,78 @@ def test_each_reason_at_its_border(use_regex: bool) -> None:
         assert oracle.judge(value, FIRST, LAST).reason == reason, value
 
 
+# The judge's clock stands at NOW; the calendar begins on 1 January 2013.
+TIME_BORDERS: list[tuple[bytes, int, Reason | None]] = [
+    (event(), ms(2015, 6, 11), None),
+    (event(), ms(2015, 6, 11) - 1, Reason.FUTURE_SALES),
+    (event(Open=0, Sales=0, Customers=0), ms(2015, 6, 10), Reason.FUTURE_SALES),
+    (event(Date="2015-07-30", DayOfWeek=4), NOW_MS, Reason.FUTURE_SALES),
+    (event(Date="2016-07-30", DayOfWeek=6), NOW_MS, Reason.OUTSIDE_CALENDAR),
+    (plan(), ms(2015, 6, 10), None),
+    (plan(Date="2015-07-30", DayOfWeek=4), NOW_MS, None),
+    (event(), NOW_MS + 86_400_000, None),
+    (event(), NOW_MS + 86_400_001, Reason.IMPOSSIBLE_TIME),
+    (plan(), NOW_MS + 86_400_001, Reason.IMPOSSIBLE_TIME),
+    (event(), NOW_MS // 1_000, Reason.IMPOSSIBLE_TIME),
+    (event(), NOW_MS * 1_000, Reason.IMPOSSIBLE_TIME),
+    (plan(), 0, Reason.IMPOSSIBLE_TIME),
+    (event(), -1, Reason.IMPOSSIBLE_TIME),
+    (event(), (2**63 - 1) // 1_000, Reason.IMPOSSIBLE_TIME),
+    (event(), -(2**63) // 1_000 + 1, Reason.IMPOSSIBLE_TIME),
+    (plan(Date="2013-01-01", DayOfWeek=2), ms(2012, 1, 1), None),
+    (plan(Date="2013-01-01", DayOfWeek=2), ms(2011, 12, 31), Reason.IMPOSSIBLE_TIME),
+    (event(Date="2013-01-01", DayOfWeek=2), ms(2012, 12, 31), None),
+    (event(Date="2013-01-01", DayOfWeek=2), ms(2012, 12, 30), Reason.FUTURE_SALES),
+    (event(Sales=-1), 0, Reason.NEGATIVE_SALES),
+]
+
+
+@pytest.mark.parametrize("use_regex", [True, False])
+def test_an_events_time_is_judged_at_its_borders(use_regex: bool) -> None:
+    values: list[bytes | None] = [value for value, _, _ in TIME_BORDERS]
+    times = [sent for _, sent, _ in TIME_BORDERS]
+    rows = validated(values, sent_ms=times, now=NOW, use_regex=use_regex)
+    for (value, sent, reason), row in zip(TIME_BORDERS, rows, strict=True):
+        assert row["reason"] == reason, (value, sent)
+        assert oracle.judge(value, FIRST, LAST, sent, NOW).reason == reason, (value, sent)
+
+
+def test_every_time_can_be_read_by_pandas_and_says_what_it_was() -> None:
+    times = [NOW_MS, NOW_MS // 1_000, NOW_MS * 1_000, (2**63 - 1) // 1_000]
+    rows = validated([event()] * 4, sent_ms=times, now=NOW)
+    assert [pd.Timestamp(row["event_time"]).as_unit("ns").year for row in rows] == [
+        2015,
+        1970,
+        2262,
+        2262,
+    ]
+    assert [row["detail"] for row in rows] == [
+        None,
+        "1970-01-17T14:22:33+00:00",
+        "after 2261",
+        "after 2261",
+    ]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    sent_ms=st.integers(NOW_MS - 10 * 86_400_000, NOW_MS + 3 * 86_400_000),
+    ahead=st.integers(-5, 5),
+    is_plan=st.booleans(),
+)
+def test_times_are_judged_as_by_another_parser(sent_ms: int, ahead: int, is_plan: bool) -> None:
+    day = NOW.date() + timedelta(days=ahead)
+    changes = {"Date": day.isoformat(), "DayOfWeek": day.isoweekday()}
+    value = plan(**changes) if is_plan else event(**changes)
+    expected = oracle.judge(value, FIRST, LAST, sent_ms, NOW).reason
+    for use_regex in (True, False):
+        (row,) = validated([value], sent_ms=[sent_ms], now=NOW, use_regex=use_regex)
+        assert row["reason"] == expected
+
+
 def test_every_reason_but_the_sinks_has_a_border() -> None:
-    assert {reason for _, reason in BORDERS} == {*Reason, None} - {Reason.UNKNOWN_STORE}
+    reasons = {reason for _, reason in BORDERS} | {reason for _, _, reason in TIME_BORDERS}
+    assert reasons == {*Reason, None} - {Reason.UNKNOWN_STORE, Reason.WITHDRAWN}
 
 
 def test_good_event_is_typed() -> None:
@@ -151,7 +236,7 @@ def test_good_event_is_typed() -> None:
     assert row["date"] == date(2015, 6, 12)
     assert (row["store"], row["sales"], row["customers"], row["open"]) == (1, 5263, 555, 1)
     assert (row["promo"], row["state_holiday"], row["school_holiday"]) == (1, "a", 1)
-    assert row["event_time"] == NOW
+    assert row["event_time"] == SENT
 
 
 def test_detail_is_printable_and_names_the_field() -> None:
@@ -184,7 +269,9 @@ def test_events_as_they_are_usually_written_match_the_regex(
 def test_open_ended_calendar_reaches_a_year_ahead() -> None:
     today = datetime.now(UTC).date()
     days = [today + timedelta(days=ahead) for ahead in (365, 368)]
-    values = [event(Date=day.isoformat(), DayOfWeek=day.isoweekday()) for day in days]
+    values: list[bytes | None] = [
+        plan(Date=day.isoformat(), DayOfWeek=day.isoweekday()) for day in days
+    ]
     rows = validated(values, calendar=transform.Calendar(FIRST, None))
     assert [row["reason"] for row in rows] == [None, Reason.OUTSIDE_CALENDAR]
 
