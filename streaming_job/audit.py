@@ -1,23 +1,24 @@
 """The proof that no event was lost or duplicated: the ledger's balance, and the deep comparison.
 
 `audit` compares the ledger with the tables. `deep_audit` also reads everything that Kafka still
-retains and compares it with the tables in both directions. Nothing here changes a row.
+retains and compares it with the tables in both directions, by place and by content (`comparison`).
+Nothing here changes a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, datetime
 
 import psycopg
-from kafka import TopicPartition
 
-from streaming_job import kafka_client, ledger
+from streaming_job import comparison, kafka_client, ledger
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
-#: Offsets to list in a fault before truncating.
-LISTED_OFFSETS = 5
+#: Outdated corrections to show before truncating.
+LISTED_CORRECTIONS = 5
 #: Records per poll in a deep audit.
 POLL_RECORDS = 20_000
 
@@ -45,9 +46,11 @@ FULL JOIN sales.stream_offsets o USING (stream_id, topic_partition)
 JOIN sales.streams s ON s.stream_id = coalesce(o.stream_id, h.stream_id)
 ORDER BY s.topic, s.stream_id, 3
 """
-_OFFSETS = f"""
-SELECT kafka_offset FROM ({_EVENTS}) AS events
-WHERE stream_id = %s AND topic_partition = %s AND kafka_offset >= %s AND kafka_offset < %s
+_OUTDATED = """
+SELECT count(*) OVER (), store, date, sales, event_time, kept_sales, kept_event_time, topic,
+    topic_partition, kafka_offset
+FROM sales.outdated_corrections JOIN sales.streams USING (stream_id)
+ORDER BY noted_at DESC, kafka_offset DESC LIMIT %s
 """
 
 
@@ -111,11 +114,17 @@ class AuditReport:
         partitions: Every topic-partition of every stream.
         faults: Everything that is wrong, one sentence each.
         compared: Events of Kafka compared with the tables in a deep audit.
+        compacted: Events in the tables that Kafka has compacted away since, which is no fault.
+        outdated: Corrections that arrived late and do not count, because their time is earlier.
+        outdated_examples: The newest of them, one sentence each.
     """
 
     partitions: list[PartitionAudit]
     faults: list[str] = field(default_factory=list)
     compared: int = 0
+    compacted: int = 0
+    outdated: int = 0
+    outdated_examples: list[str] = field(default_factory=list)
 
     @property
     def balanced(self) -> bool:
@@ -131,9 +140,37 @@ def audit(database_url: str) -> AuditReport:
     """
     with ledger.connect(database_url) as connection:
         rows = connection.execute(_PARTITIONS.encode()).fetchall()
+        outdated = connection.execute(_OUTDATED.encode(), (LISTED_CORRECTIONS,)).fetchall()
     partitions = [PartitionAudit(*row) for row in rows]
     faults = [fault for partition in partitions for fault in partition.faults()]
-    return AuditReport(partitions, faults)
+    return AuditReport(
+        partitions,
+        faults,
+        outdated=outdated[0][0] if outdated else 0,
+        outdated_examples=[_describe_correction(*row[1:]) for row in outdated],
+    )
+
+
+def _describe_correction(
+    store: int,
+    day: date,
+    sales: int | None,
+    sent: datetime,
+    kept_sales: int | None,
+    kept_sent: datetime,
+    topic: str,
+    partition: int,
+    offset: int,
+) -> str:
+    return (
+        f"store {store} on {day}: {_sales(sales)} sent {sent:%Y-%m-%d %H:%M:%S} "
+        f"({topic}-{partition} offset {offset}) arrived after {_sales(kept_sales)} sent "
+        f"{kept_sent:%Y-%m-%d %H:%M:%S}, which counts"
+    )
+
+
+def _sales(sales: int | None) -> str:
+    return "a plan" if sales is None else f"Sales {sales}"
 
 
 def deep_audit(
@@ -149,10 +186,8 @@ def deep_audit(
         UnavailableError: PostgreSQL or Kafka does not answer.
         RefusedError: Kafka has no such topic.
     """
-    topic = kafka_client.describe_topic(settings.kafka_bootstrap_servers, settings.sales_topic)
-    beginnings, _ = kafka_client.offset_bounds(
-        settings.kafka_bootstrap_servers, topic.name, topic.partitions
-    )
+    servers = settings.kafka_bootstrap_servers
+    topic = kafka_client.describe_topic(servers, settings.sales_topic)
     report = audit(settings.database_url)
     with ledger.connect(settings.database_url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -165,54 +200,55 @@ def deep_audit(
                     "no longer be compared with Kafka; see --accept-recreated-topic"
                 )
             return report
-        for partition, row in ledger.offsets(connection, stream_id).items():
+        rows = ledger.offsets(connection, stream_id)
+        # Asked after the ledger was read, so that nothing in it can be newer.
+        bounds = kafka_client.offset_bounds(servers, topic.name, topic.partitions)
+        for partition, row in rows.items():
             if partition not in topic.partitions:
                 continue
-            start, end = max(beginnings[partition], row.first_offset), row.next_offset
-            in_kafka = _offsets_in_kafka(settings, partition, start, end, report, on_progress)
-            in_tables = _offsets_in_tables(connection, stream_id, partition, start, end)
-            report.faults += _differences(f"{topic.name}-{partition}", in_kafka, in_tables)
+            place = _Place(settings, stream_id, row, bounds[0][partition], bounds[1][partition])
+            _compare(connection, place, report, on_progress or (lambda compared: None))
     return report
 
 
-def _differences(name: str, in_kafka: set[int], in_tables: set[int]) -> Iterator[str]:
-    for offsets, problem in (
-        (in_kafka - in_tables, "are in Kafka and in no table"),
-        (in_tables - in_kafka, "are in the tables and not in Kafka"),
-    ):
-        if offsets:
-            listed = ", ".join(map(str, sorted(offsets)[:LISTED_OFFSETS]))
-            yield f"{name}: {len(offsets)} offsets {problem}: {listed} …"
+@dataclass(frozen=True)
+class _Place:
+    """One topic-partition of a deep audit, and what Kafka holds of it."""
+
+    settings: StreamSettings
+    stream_id: int
+    row: ledger.OffsetRow
+    beginning: int
+    end: int
 
 
-def _offsets_in_kafka(
-    settings: StreamSettings,
-    partition: int,
-    start: int,
-    end: int,
+def _compare(
+    connection: psycopg.Connection,
+    place: _Place,
     report: AuditReport,
-    on_progress: Callable[[int], None] | None,
-) -> set[int]:
-    """Read the events in [start, end), count them in the report, and return their offsets."""
-    offsets: set[int] = set()
-    if start >= end:
-        return offsets
-    topic_partition = TopicPartition(settings.sales_topic, partition)
-    with kafka_client.open_consumer(settings.kafka_bootstrap_servers) as consumer:
-        consumer.assign([topic_partition])
-        consumer.seek(topic_partition, start)
-        while consumer.position(topic_partition) < end:
-            polled = consumer.poll(timeout_ms=1_000, max_records=POLL_RECORDS)
-            records = polled.get(topic_partition, [])
-            offsets.update(record.offset for record in records if record.offset < end)
-            report.compared += len(records)
-            if on_progress is not None:
-                on_progress(report.compared)
-    return offsets
-
-
-def _offsets_in_tables(
-    connection: psycopg.Connection, stream_id: int, partition: int, start: int, end: int
-) -> set[int]:
-    rows = connection.execute(_OFFSETS.encode(), (stream_id, partition, start, end))
-    return {row[0] for row in rows}
+    on_progress: Callable[[int], None],
+) -> None:
+    """Compare one topic-partition, and add what differs to the report."""
+    servers, topic = place.settings.kafka_bootstrap_servers, place.settings.sales_topic
+    partition = place.row.topic_partition
+    name = f"{topic}-{partition}"
+    if place.end < place.row.next_offset:
+        report.faults.append(
+            f"{name}: Kafka ends at offset {place.end}, the ledger at {place.row.next_offset}: "
+            "the broker lost its newest events"
+        )
+    start = max(place.beginning, place.row.first_offset)
+    end = min(place.row.next_offset, place.end)
+    before = report.compared
+    differences = comparison.compare(
+        name,
+        kafka_client.read_events(servers, topic, partition, start, end, POLL_RECORDS),
+        comparison.stored_rows(connection, place.stream_id, partition, start, end),
+        lambda compared: on_progress(before + compared),
+    )
+    report.compared += differences.compared
+    # Asked only when it matters: it takes a right that the stream does not need.
+    is_compacted = bool(differences.only_in_tables) and kafka_client.is_compacted(servers, topic)
+    if is_compacted:
+        report.compacted += len(differences.only_in_tables)
+    report.faults += differences.faults(is_compacted=is_compacted)

@@ -23,7 +23,7 @@ from rossmann.kaggle import BadRow
 from streaming_job import audit as audits
 from streaming_job import producer
 from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
-from streaming_job.reason_codes import Reason
+from streaming_job.reason_codes import REQUEUED, Reason
 from streaming_job.settings import load_settings
 
 app = typer.Typer(
@@ -184,10 +184,34 @@ def requeue(
     with _exit_on_errors():
         stored = requeues.requeue(
             load_settings(),
-            reasons=reason or list(Reason),
+            reasons=reason or REQUEUED,
             on_progress=lambda checked, done: log.info("checked %d, stored %d", checked, done),
         )
     stdout.print(f"stored {stored:,} events that were in quarantine")
+
+
+@app.command()
+def withdraw(
+    store: Annotated[int, typer.Option(help="The store.")],
+    day: Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The day.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the event.")],
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Withdraw every event of the day, not only the one that counts."
+        ),
+    ] = False,
+) -> None:
+    """Take back stored sales of a store and day: they move to quarantine, and forecasts follow."""
+    from streaming_job import withdraw as withdrawals
+
+    with _exit_on_errors():
+        url = load_settings().database_url
+        done = withdrawals.withdraw(url, store, day.date(), reason, every=every)
+    for sale in done.withdrawn:
+        stdout.print(f"withdrew {_escape(str(sale))}")
+    counts = "none" if done.remaining is None else _escape(str(done.remaining))
+    stdout.print(f"what counts for store {store} on {day:%Y-%m-%d} now: {counts}")
 
 
 @app.command()
@@ -215,6 +239,15 @@ def audit(
     stdout.print(table)
     if deep:
         stdout.print(f"compared {report.compared:,} events of Kafka with the tables")
+    if report.compacted:
+        stdout.print(f"{report.compacted:,} stored events were compacted away by Kafka since")
+    if report.outdated:
+        stdout.print(
+            f"{report.outdated:,} corrections arrived late and do not count, because their own "
+            "time is earlier:"
+        )
+        for example in report.outdated_examples:
+            stdout.print(f"  {_escape(example)}")
     for fault in report.faults:
         stderr.print(f"[red]fault:[/red] {_escape(fault)}")
     if not report.balanced:

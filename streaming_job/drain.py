@@ -9,7 +9,8 @@ from datetime import date, timedelta
 
 from pyspark.sql import SparkSession
 
-from streaming_job import ledger, query, session, source, transform
+from streaming_job import ledger, query, session, source, transform, unreadable
+from streaming_job.errors import UnreadableTimeError
 from streaming_job.failures import translate_errors
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
@@ -56,10 +57,26 @@ def drain(
         before = ledger.counts(connection, start.stream_id)
     running = spark or session.build_session(settings)
     try:
-        with translate_errors():
-            query.start_query(running, start, settings, available_now=True).awaitTermination()
+        _take_all(running, start, settings)
     finally:
         if spark is None:
             running.stop()
     with ledger.connect(settings.database_url) as connection:
         return ledger.counts(connection, start.stream_id) - before
+
+
+def _take_all(spark: SparkSession, start: source.Start, settings: StreamSettings) -> None:
+    """Run a query to its end, and take what Spark cannot read without it.
+
+    Raises:
+        StreamError: The query failed.
+    """
+    while True:
+        try:
+            with translate_errors():
+                query.start_query(spark, start, settings, available_now=True).awaitTermination()
+            return
+        except UnreadableTimeError:
+            if not unreadable.take_unreadable(settings, start):
+                raise
+            start = source.plan_start(settings)

@@ -24,5 +24,9 @@ class RestartError(StreamError):
     """The running query no longer matches the ledger; restart it from the ledger."""
 
 
+class UnreadableTimeError(RestartError):
+    """Spark's source cannot read an event's time; `unreadable` takes the event without Spark."""
+
+
 class SparkDiedError(StreamError):
     """Spark's Java process died; only a new process can start another."""

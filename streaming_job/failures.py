@@ -9,10 +9,21 @@ from adbc_driver_manager import Error as AdbcError
 from py4j.protocol import Py4JError, Py4JNetworkError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException, StreamingQueryException
 
-from streaming_job.errors import RESTART_MARKER, RestartError, StreamError, UnavailableError
+from streaming_job.errors import (
+    RESTART_MARKER,
+    RestartError,
+    StreamError,
+    UnavailableError,
+    UnreadableTimeError,
+)
 
 #: What Spark's Kafka source writes when retention deleted the offsets that it wants next.
 _DATA_LOSS_MARKERS = ("KAFKA_DATA_LOSS", "failOnDataLoss", "Some data may have been lost")
+#: What Spark's Kafka source writes when a time in milliseconds does not fit its microseconds.
+_OVERFLOW_MARKERS = (
+    "overflows when converting to Spark's microsecond-precision",
+    "ArithmeticException: long overflow",
+)
 #: Longest message, in characters; Java's exceptions can quote whole query plans.
 _MAX_CHARACTERS = 300
 
@@ -29,6 +40,8 @@ def to_stream_error(error: BaseException) -> StreamError:
         return UnavailableError("Spark's Java process died")
     if RESTART_MARKER in text:
         return RestartError(_text_after(RESTART_MARKER, text))
+    if any(marker in text for marker in _OVERFLOW_MARKERS):
+        return UnreadableTimeError("an event's time is too large for Spark")
     if any(marker in text for marker in _DATA_LOSS_MARKERS):
         return RestartError("Kafka no longer holds the events that the query wanted next")
     return UnavailableError(_innermost_cause(text) or type(error).__name__)

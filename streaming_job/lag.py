@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from streaming_job import kafka_client
+from streaming_job.errors import RestartError
 
 
 def waiting_events(
@@ -26,6 +27,7 @@ def waiting_events(
 
     Raises:
         UnavailableError: No broker answers.
+        RestartError: The broker lost events that were stored.
     """
     _, committed = kafka_client.offset_bounds(bootstrap_servers, topic, next_offsets)
     _, written = kafka_client.offset_bounds(
@@ -34,6 +36,11 @@ def waiting_events(
     lag = {}
     for partition, start in next_offsets.items():
         end = committed[partition]
+        if written[partition] < start:
+            raise RestartError(
+                f"{topic}-{partition} ends at offset {written[partition]}, before the ledger's "
+                f"{start}: the broker lost events"
+            )
         first: int | None = start
         if start < end and partition in unmoved:
             first = kafka_client.first_event_between(

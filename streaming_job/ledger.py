@@ -22,11 +22,21 @@ _FIND_STREAM = "SELECT stream_id FROM sales.streams WHERE topic = %s AND topic_u
 
 @dataclass(frozen=True)
 class OffsetRow:
-    """One topic-partition's row of the ledger."""
+    """One topic-partition's row of the ledger.
+
+    Attributes:
+        topic_partition: Its number.
+        first_offset: The first offset that was taken.
+        next_offset: The offset after the last that was taken.
+        last_event_offset: The last offset that held an event; None if none is known.
+        last_event_digest: The `ledger_rows.event_digest` of that event.
+    """
 
     topic_partition: int
     first_offset: int
     next_offset: int
+    last_event_offset: int | None = None
+    last_event_digest: bytes | None = None
 
 
 @contextmanager
@@ -72,6 +82,14 @@ def newest_stream(connection: psycopg.Connection, topic: str) -> tuple[int, str]
     return None if row is None else (row[0], row[1])
 
 
+def streams_of(connection: psycopg.Connection, topic: str) -> list[int]:
+    """Return the ids of all streams of a topic, those of recreated topics included."""
+    rows = connection.execute(
+        "SELECT stream_id FROM sales.streams WHERE topic = %s ORDER BY stream_id", (topic,)
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def find_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int | None:
     """Return the stream id of a topic by its UUID, or None if it was never accepted."""
     row = connection.execute(_FIND_STREAM, (topic, topic_uuid)).fetchone()
@@ -96,7 +114,7 @@ def accept_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -
 def offsets(connection: psycopg.Connection, stream_id: int) -> dict[int, OffsetRow]:
     """Return a stream's rows of the ledger, by topic-partition."""
     rows = connection.execute(
-        "SELECT topic_partition, first_offset, next_offset "
+        "SELECT topic_partition, first_offset, next_offset, last_event_offset, last_event_digest "
         "FROM sales.stream_offsets WHERE stream_id = %s ORDER BY topic_partition",
         (stream_id,),
     ).fetchall()
@@ -145,6 +163,14 @@ def quarantined_by_reason(connection: psycopg.Connection, stream_id: int) -> dic
         (stream_id,),
     ).fetchall()
     return {row[0]: row[1] for row in rows}
+
+
+def outdated_corrections(connection: psycopg.Connection, stream_id: int) -> int:
+    """Return how many of a stream's corrections arrived late and lost by their time."""
+    (row,) = connection.execute(
+        "SELECT count(*) FROM sales.outdated_corrections WHERE stream_id = %s", (stream_id,)
+    ).fetchall()
+    return int(row[0])
 
 
 def ensure_months(connection: psycopg.Connection, first_day: date, last_day: date) -> None:

@@ -8,7 +8,10 @@ worker loads it cheaply. The constraint `offsets_balance` of the table refuses a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+
+from rossmann import event_times
 
 #: Parameters: stream, topic-partition, first offset.
 OPEN_ROW = """
@@ -28,6 +31,19 @@ UPDATE sales.stream_offsets SET next_offset = $3, stored = stored + $4,
     updated_at = clock_timestamp()
 WHERE stream_id = $1 AND topic_partition = $2
 """
+#: Parameters: stream, topic-partition, offset and digest of the last event, newest possible time.
+NOTE_LAST_EVENT = """
+UPDATE sales.stream_offsets SET last_event_offset = $3, last_event_digest = $4,
+    newest_event_time = greatest(newest_event_time, $5)
+WHERE stream_id = $1 AND topic_partition = $2
+"""
+
+
+def event_digest(time_micros: int, key: bytes | None, value: bytes | None) -> bytes:
+    """Return the SHA-256 by which the ledger knows an event again."""
+    parts = [str(event_times.as_stored(time_micros)).encode()]
+    parts += [b"-" if part is None else b"%d:%b" % (len(part), part) for part in (key, value)]
+    return hashlib.sha256(b"|".join(parts)).digest()
 
 
 @dataclass(frozen=True)

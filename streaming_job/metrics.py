@@ -31,6 +31,12 @@ def exposition(progress: Progress | None, starts: int) -> str:
         ("stream_stored_total", "counter", "Events stored.", counts.stored),
         ("stream_gaps_total", "counter", "Offsets that hold no event.", counts.gaps),
         ("stream_expired_total", "counter", "Unread events deleted by retention.", counts.expired),
+        (
+            "stream_outdated_corrections_total",
+            "counter",
+            "Corrections that arrived late and do not count, because their own time is earlier.",
+            progress.outdated_corrections,
+        ),
         ("stream_rows_per_second", "gauge", "Events per second.", progress.rows_per_second),
         (
             "stream_last_commit_timestamp_seconds",

@@ -27,6 +27,20 @@ def calendar_from(settings: StreamSettings) -> transform.Calendar:
     return transform.Calendar(settings.sales_calendar_start, settings.sales_calendar_end)
 
 
+def sink_options(start: Start, settings: StreamSettings) -> SinkOptions:
+    """Return what a task of the sink needs to know."""
+    return SinkOptions(
+        database_url=settings.database_url,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topic=start.topic,
+        topic_uuid=start.topic_uuid,
+        stream_id=start.stream_id,
+        calendar=calendar_from(settings),
+        lock_timeout_seconds=settings.stream_lock_timeout_seconds,
+        idle_timeout_seconds=settings.stream_idle_timeout_seconds,
+    )
+
+
 def read_events(spark: SparkSession, start: Start, settings: StreamSettings) -> DataFrame:
     """Return the stream of events with the columns that the sink takes."""
     return source.read_stream(spark, start, settings).select(
@@ -46,16 +60,7 @@ def start_query(
         available_now: End the query after what the topic holds now.
     """
     spark.dataSource.register(ExactlyOncePostgres)
-    options = SinkOptions(
-        database_url=settings.database_url,
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        topic=start.topic,
-        topic_uuid=start.topic_uuid,
-        stream_id=start.stream_id,
-        calendar=calendar_from(settings),
-        lock_timeout_seconds=settings.stream_lock_timeout_seconds,
-        idle_timeout_seconds=settings.stream_idle_timeout_seconds,
-    )
+    options = sink_options(start, settings)
     writer = (
         read_events(spark, start, settings)
         .writeStream.format(ExactlyOncePostgres.name())

@@ -41,14 +41,15 @@ RETURNING kafka_offset
 def requeue(
     settings: StreamSettings,
     *,
-    reasons: Collection[str] = tuple(reason_codes.Reason),
+    reasons: Collection[str] = reason_codes.REQUEUED,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Store every quarantined event of the topic that is valid by today's rules and stores.
 
     Args:
         settings: The stream's settings.
-        reasons: Requeue only events quarantined for one of these.
+        reasons: Requeue only events quarantined for one of these; by default all that no person
+            withdrew.
         on_progress: Called with the number of events checked and stored so far.
 
     Returns:
@@ -59,12 +60,13 @@ def requeue(
     """
     ensure_monthly_tables(settings)
     with ledger.connect(settings.database_url) as session:
-        newest = ledger.newest_stream(session, settings.sales_topic)
-        if newest is None:
-            return 0
-        stream_id = newest[0]
-        partitions = ledger.quarantined_partitions(session, stream_id, reasons)
-    if not partitions:
+        # Events of a topic that was deleted and recreated since are no less valid.
+        places = [
+            (stream_id, partition)
+            for stream_id in ledger.streams_of(session, settings.sales_topic)
+            for partition in ledger.quarantined_partitions(session, stream_id, reasons)
+        ]
+    if not places:
         return 0
     url = session_url(
         settings.database_url,
@@ -73,7 +75,7 @@ def requeue(
     )
     checked = stored = 0
     with translate_errors(), closing(Connection(url)) as connection:
-        for partition in partitions:
+        for stream_id, partition in places:
             for rows in _pages(connection, stream_id, partition, reasons):
                 valid = _valid_now(settings, connection, rows)
                 checked += rows.num_rows

@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from streaming_job import lag, ledger, query, session, source
+from streaming_job import lag, ledger, query, session, source, unreadable
 from streaming_job.drain import ensure_monthly_tables
 from streaming_job.errors import (
     RefusedError,
@@ -27,6 +27,7 @@ from streaming_job.errors import (
     SparkDiedError,
     StreamError,
     UnavailableError,
+    UnreadableTimeError,
 )
 from streaming_job.failures import to_stream_error
 from streaming_job.heartbeat import Heartbeat
@@ -57,6 +58,7 @@ class Progress:
         lag: Events that wait in Kafka, those of open transactions included, by topic-partition.
         quarantined_by_reason: Events in quarantine.
         last_commit: Unix seconds at which a topic-partition last advanced.
+        outdated_corrections: Corrections that arrived late and lost by their time.
     """
 
     counts: Counts
@@ -64,6 +66,7 @@ class Progress:
     lag: dict[int, int]
     quarantined_by_reason: dict[str, int]
     last_commit: float
+    outdated_corrections: int = 0
 
     def summary(self) -> str:
         """Return one line for the log."""
@@ -114,6 +117,8 @@ class Supervisor:
     _last_report: tuple[float, int] | None = None
     # Next offset of each topic-partition when the ledger was last read.
     _known_offsets: dict[int, int] = field(default_factory=dict)
+    # Whether the last query met an event that Spark cannot read.
+    _is_unreadable: bool = False
     _heartbeat: Heartbeat = field(init=False)
 
     def __post_init__(self) -> None:
@@ -177,6 +182,10 @@ class Supervisor:
                     # pause.
                     last_offsets = start.offsets
                     backoff.reset()
+                if self._is_unreadable:
+                    self._is_unreadable = False
+                    unreadable.take_unreadable(self.settings, start)
+                    start = self._plan()
                 self._run_query(spark, start)
             except (RefusedError, SettingsError):
                 raise
@@ -192,6 +201,7 @@ class Supervisor:
                         "it continues from the ledger"
                     ) from error
                 reason = error if isinstance(error, StreamError) else to_stream_error(error)
+                self._is_unreadable = isinstance(reason, UnreadableTimeError)
                 self._heartbeat.beat("restarting", failing=True, error=reason)
                 backoff.pause(reason, "restarting from the ledger")
 
@@ -265,6 +275,7 @@ class Supervisor:
             counts = ledger.counts(connection, start.stream_id)
             reasons = ledger.quarantined_by_reason(connection, start.stream_id)
             last_commit = ledger.last_commit(connection, start.stream_id)
+            outdated = ledger.outdated_corrections(connection, start.stream_id)
         offsets = {partition: row.next_offset for partition, row in rows.items()}
         unmoved = {p for p, offset in offsets.items() if self._known_offsets.get(p) == offset}
         self._check_ledger(offsets)
@@ -277,7 +288,7 @@ class Supervisor:
         if self._last_report is not None and now > self._last_report[0]:
             rate = (handled - self._last_report[1]) / (now - self._last_report[0])
         self._last_report = (now, handled)
-        return Progress(counts, rate, waiting, reasons, last_commit)
+        return Progress(counts, rate, waiting, reasons, last_commit, outdated)
 
     def _check_ledger(self, offsets: dict[int, int]) -> None:
         """Notice a database that was restored from a backup; without new events no task would.

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
+from rossmann import event_times
 from streaming_job import kafka_client, ledger
 from streaming_job.broker_access import broker_access
 from streaming_job.errors import RefusedError
 from streaming_job.kafka_client import Topic
+from streaming_job.ledger import OffsetRow
+from streaming_job.ledger_rows import event_digest
 from streaming_job.settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -53,7 +57,8 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
             become another stream that starts at its oldest event.
 
     Raises:
-        RefusedError: The topic does not exist, was recreated, or ends before the ledger.
+        RefusedError: The topic does not exist, was recreated, ends before the ledger, or no longer
+            holds the last event that was stored.
         UnavailableError: PostgreSQL or Kafka does not answer.
     """
     topic = kafka_client.describe_topic(settings.kafka_bootstrap_servers, settings.sales_topic)
@@ -82,6 +87,7 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
                 f"up to {next_offset}: the broker lost events. Restore it, or recreate the topic "
                 "and start once with --accept-recreated-topic"
             )
+    _refuse_overtaken(settings.kafka_bootstrap_servers, topic.name, rows, beginnings)
     return Start(stream_id, topic.name, topic.uuid, offsets)
 
 
@@ -98,6 +104,42 @@ def _count_expired(
                 topic.name,
                 partition,
                 beginning,
+            )
+
+
+def _refuse_overtaken(
+    bootstrap_servers: str,
+    topic: str,
+    rows: Mapping[int, OffsetRow],
+    beginnings: Mapping[int, int],
+) -> None:
+    """Refuse a broker that lost its newest events and has taken others at their offsets since.
+
+    Raises:
+        RefusedError: The last event that was stored is not the one that the broker holds there.
+    """
+    last = {
+        partition: row
+        for partition, row in rows.items()
+        if row.last_event_offset is not None
+        and row.last_event_offset >= beginnings.get(partition, row.last_event_offset + 1)
+    }
+    events = kafka_client.events_at(
+        bootstrap_servers, topic, {p: row.last_event_offset or 0 for p, row in last.items()}
+    )
+    for partition, row in last.items():
+        event = events[partition]
+        if event is None and kafka_client.is_compacted(bootstrap_servers, topic):
+            continue
+        if event is None or row.last_event_digest != event_digest(
+            event.timestamp * event_times.MILLI_MICROS, event.key, event.value
+        ):
+            raise RefusedError(
+                f"{topic}-{partition} holds {'no event' if event is None else 'another event'} at "
+                f"offset {row.last_event_offset}, where one was stored: the broker lost its "
+                "newest events and took others in their place. Restore it; or send what it took "
+                "to a new topic of the same name, and start once with --accept-recreated-topic. "
+                "`audit --deep` lists the offsets that differ"
             )
 
 

@@ -11,7 +11,7 @@ from dataclasses import astuple
 import pyarrow as pa
 
 from streaming_job import transform
-from streaming_job.ledger_rows import ADVANCE_ROW, LOCK_ROW, OPEN_ROW, Counts
+from streaming_job.ledger_rows import ADVANCE_ROW, LOCK_ROW, NOTE_LAST_EVENT, OPEN_ROW, Counts
 from streaming_job.sink.connection import Connection
 
 _APPEND_CHANGE = """
@@ -40,6 +40,34 @@ def advance_row(
 ) -> None:
     """Set a row's next offset and add to its counts."""
     connection.execute(ADVANCE_ROW, stream_id, partition, next_offset, *astuple(added))
+
+
+def note_last_event(
+    connection: Connection,
+    stream_id: int,
+    partition: int,
+    offset: int,
+    digest: bytes,
+    newest: pa.Scalar,
+) -> None:
+    """Remember a topic-partition's last event and, if it is newer, the newest possible time.
+
+    Args:
+        connection: In the transaction that stores the events.
+        stream_id: The stream.
+        partition: The topic-partition.
+        offset: The last event's offset.
+        digest: Its `ledger_rows.event_digest`.
+        newest: The newest time of the stored events; null without one.
+    """
+    connection.execute(
+        NOTE_LAST_EVENT,
+        stream_id,
+        partition,
+        offset,
+        pa.array([digest], pa.binary()),
+        pa.array([newest.as_py()], transform.VALIDATED.field("event_time").type),
+    )
 
 
 def fetch_stores(connection: Connection) -> pa.Array:

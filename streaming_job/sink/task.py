@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from streaming_job import transform
 from streaming_job.errors import RESTART_MARKER, RestartError
-from streaming_job.ledger_rows import Counts
+from streaming_job.ledger_rows import Counts, event_digest
 from streaming_job.reason_codes import Reason
 from streaming_job.sink import statements
 from streaming_job.sink.connection import Connection
@@ -25,6 +25,7 @@ from streaming_job.sink.copy import (
     copy_to_raw,
 )
 from streaming_job.sink.options import SinkOptions
+from streaming_job.sink.outdated import OutdatedCorrections
 
 # Like the database connection, one admin client lives as long as its Python worker.
 _admin_clients: dict[str, Any] = {}
@@ -46,6 +47,7 @@ class PartitionTask:
         self.first = first
         self.partition = int(first.column("partition")[0].as_py())
         self._held: list[pa.RecordBatch] = []
+        self._last: pa.RecordBatch | None = None
         self._days: list[pa.Table] = []
         self._stored = self._quarantined = self._gaps = 0
 
@@ -63,6 +65,7 @@ class PartitionTask:
         )
         self.next_offset = self.committed
         self.stores = statements.fetch_stores(self.connection)
+        self.outdated = OutdatedCorrections(self.connection, self.options.stream_id, self.partition)
         self._prove_leading_gap(int(self.first.column("offset")[0].as_py()))
         self._add(self.first)
         for batch in rest:
@@ -70,6 +73,7 @@ class PartitionTask:
                 self._add(batch)
         self._flush()
         if self.next_offset > self.committed:
+            self.outdated.note()
             self._append_change()
             self._advance()
 
@@ -114,6 +118,7 @@ class PartitionTask:
         self._gaps += end - self.next_offset - batch.num_rows
         self.next_offset = end
         self._held.append(batch)
+        self._last = batch.slice(batch.num_rows - 1)
         rows = sum(held.num_rows for held in self._held)
         if rows >= ROWS_PER_COPY or sum(held.nbytes for held in self._held) >= BYTES_PER_COPY:
             self._flush()
@@ -137,6 +142,7 @@ class PartitionTask:
         if rows.num_rows == 0:
             return
         copy_to_raw(self.connection, self.options.stream_id, rows)
+        self.outdated.add(rows)
         self._stored += rows.num_rows
         first_days = rows.group_by("store").aggregate([("date", "min")])
         self._days.append(first_days.rename_columns(["store", "date"]))
@@ -168,6 +174,21 @@ class PartitionTask:
             self.partition,
             self.next_offset,
             Counts(self._stored, self._quarantined, self._gaps),
+        )
+        self._note_last_event()
+
+    def _note_last_event(self) -> None:
+        if self._last is None:
+            return
+        sent = self._last.column("timestamp").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        key, value = (self._last.column(name)[0].as_py() for name in ("key", "value"))
+        statements.note_last_event(
+            self.connection,
+            self.options.stream_id,
+            self.partition,
+            int(self._last.column("offset")[0].as_py()),
+            event_digest(sent[0].as_py(), key, value),
+            pa.scalar(self.outdated.newest, pa.timestamp("us", tz="UTC")),
         )
 
 

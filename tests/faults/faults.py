@@ -15,6 +15,7 @@ import psutil
 import psycopg
 from kafka import KafkaProducer
 
+from streaming_job import producer
 from streaming_job.broker_access import broker_access
 from tests.faults import sender as senders
 from tests.faults.world import (
@@ -324,26 +325,26 @@ def partitions_added(world: World, rng: Random, sender: Sender, outage: float) -
 
 def transactions(world: World, rng: Random, sender: Sender, outage: float) -> None:
     """Send committed and aborted transactions, whose markers and aborted events leave gaps."""
-    producer = KafkaProducer(
+    client = KafkaProducer(
         bootstrap_servers=world.settings.kafka_bootstrap_servers,
         transactional_id=f"faults-{rng.randrange(10**9)}",
         **broker_access().client_options(),
     )
     try:
-        producer.init_transactions()
+        client.init_transactions()
         for _ in range(6):
-            producer.begin_transaction()
+            client.begin_transaction()
             pairs = list(senders.events(rng.randrange(10**9), 40))
             for key, value in pairs:
-                producer.send(world.topic, key=key, value=value)
-            producer.flush()
+                client.send(world.topic, key=key, value=value)
+            client.flush()
             if rng.random() < 0.5:
-                producer.commit_transaction()
+                client.commit_transaction()
                 world.held.acknowledged.update(value for _, value in pairs)
             else:
-                producer.abort_transaction()
+                client.abort_transaction()
     finally:
-        producer.close(timeout=5)
+        client.close(timeout=5)
 
 
 def retention(world: World, rng: Random, sender: Sender, outage: float) -> None:
@@ -375,6 +376,50 @@ def topic_recreated(world: World, rng: Random, sender: Sender, outage: float) ->
     world.start_stream("--accept-recreated-topic")
 
 
+def broker_overtaken(world: World, rng: Random, sender: Sender, outage: float) -> None:
+    """Roll the broker's disk back and let it take other events; the stream must refuse those."""
+    data = world.stack.kafka.data
+    older, newer = world.folder / "kafka-older", world.folder / "kafka-newer"
+    sender.kill()
+    world.wait_until_taken(world.ends())
+    with world.stream_lock:
+        world.kill_stream()
+        _replace_broker_data(world, data, older)
+        world.send(rng.randrange(2**31), SOME, partition=0)
+        world.start_stream()
+        world.wait_until_taken(world.ends())
+        world.kill_stream()
+        _replace_broker_data(world, data, newer)
+        _replace_broker_data(world, older, data)
+        # Not noted as sent: with the older disk, these events go again.
+        producer.send(
+            senders.events(rng.randrange(2**31), 2 * SOME),
+            bootstrap_servers=world.settings.kafka_bootstrap_servers,
+            topic=world.topic,
+            partition=0,
+        )
+        said = len(world.log.read_text())
+        world.start_stream()
+        assert world.stream is not None
+        assert world.stream.wait(60) == REFUSED, "the stream reads what took its events' place"
+        refusal = world.log.read_text()[said:]
+        assert "holds another event at offset" in refusal, refusal
+        world.kill_stream()
+        _replace_broker_data(world, newer, data)
+        said = len(world.log.read_text())
+        world.start_stream()
+        # Nothing is left to take, so nothing else would wait for it.
+        eventually(lambda: RUNNING in world.log.read_text()[said:], 120, "the stream to run")
+
+
+def _replace_broker_data(world: World, source: Path, target: Path) -> None:
+    """Copy a folder of the broker over another while the broker is down."""
+    world.stack.kill_service("kafka")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    world.stack.restart_service("kafka")
+
+
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -400,6 +445,7 @@ FAULTS: dict[str, Fault] = {
         transactions,
         retention,
         topic_recreated,
+        broker_overtaken,
     )
 }
 #: Faults that may be injected at the same time.

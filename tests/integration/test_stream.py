@@ -9,6 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,15 +19,19 @@ from typing import Any
 import pandas as pd
 import psycopg
 import pytest
+from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import SparkSession
 
 from local_stack.stack import Stack
-from streaming_job import drain, producer, requeue, session
+from streaming_job import drain, kafka_client, producer, requeue, session
+from streaming_job import run as runs
 from streaming_job.audit import audit, deep_audit
 from streaming_job.errors import RefusedError
 from streaming_job.reason_codes import Reason
 from streaming_job.settings import StreamSettings
-from tests.unit.streaming_job.test_transform import BORDERS, event
+from streaming_job.withdraw import withdraw
+from tests.unit.streaming_job.test_transform import BORDERS, event, ms
 
 STORES = 40
 FIRST, LAST = date(2013, 1, 1), date(2015, 12, 31)
@@ -53,6 +59,47 @@ class Bench:
             topic=self.settings.sales_topic,
             partition=partition,
         )
+
+    def send_at(self, events: list[tuple[bytes | None, int]], partition: int = 0) -> None:
+        """Send values with their times, in Kafka's milliseconds."""
+        with closing(KafkaProducer(bootstrap_servers=self.servers, acks="all")) as client:
+            sent = [
+                client.send(
+                    self.topic, key=b"1", value=value, timestamp_ms=time_ms, partition=partition
+                )
+                for value, time_ms in events
+            ]
+            client.flush(timeout=30)
+            for future in sent:
+                future.get(timeout=1)
+
+    def send_transactions(self, transactions: list[tuple[list[bytes], bool]]) -> None:
+        """Send each list of values to topic-partition 0 in one transaction, and end it."""
+        with closing(
+            KafkaProducer(bootstrap_servers=self.servers, transactional_id=f"t{time.time_ns()}")
+        ) as client:
+            client.init_transactions()
+            for values, commits in transactions:
+                client.begin_transaction()
+                for value in values:
+                    client.send(self.topic, key=b"1", value=value, partition=0)
+                client.flush(timeout=30)
+                (client.commit_transaction if commits else client.abort_transaction)()
+
+    def configure_topic(self, **values: str) -> None:
+        """Change settings of the topic; an underscore stands for a dot."""
+        changes = {name.replace("_", "."): value for name, value in values.items()}
+        resource = ConfigResource(ConfigResourceType.TOPIC, self.topic, changes)
+        with closing(kafka_client.open_admin(self.servers)) as admin:
+            admin.alter_configs([resource])
+
+    @property
+    def servers(self) -> str:
+        return self.settings.kafka_bootstrap_servers
+
+    @property
+    def topic(self) -> str:
+        return self.settings.sales_topic
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.owner_url) as connection:
@@ -198,8 +245,16 @@ def test_changes_name_each_store_with_its_earliest_day(bench: Bench, spark: Spar
 def test_every_reason_is_quarantined_with_its_bytes(bench: Bench, spark: SparkSession) -> None:
     values = [value for value, _ in BORDERS] + [event(Store=STORES), event(Store=STORES + 1)]
     reasons = [reason for _, reason in BORDERS] + [None, Reason.UNKNOWN_STORE]
-    assert set(reasons) == {*Reason, None}
     bench.send(values, partition=0)
+    timed = [
+        (event(), 1_434_100_000, Reason.IMPOSSIBLE_TIME),
+        (event(Open=0, Sales=0, Customers=0), ms(2015, 6, 10), Reason.FUTURE_SALES),
+        (event(), ms(2015, 6, 11), None),
+    ]
+    bench.send_at([(value, sent) for value, sent, _ in timed])
+    values += [value for value, _, _ in timed]
+    reasons += [reason for _, _, reason in timed]
+    assert set(reasons) == {*Reason, None} - {Reason.WITHDRAWN}
     counts = drain.drain(bench.settings, spark)
     assert counts.stored == reasons.count(None)
     rows = bench.query(
@@ -240,6 +295,7 @@ def test_a_recreated_topic_is_refused_until_accepted(
 ) -> None:
     frame = sales(days=2)
     bench.produce(frame)
+    bench.send([event(Store=STORES + 1)])
     drain.drain(bench.settings, spark)
     stack.kafka.delete_topic(bench.settings.sales_topic)
     eventually(lambda: _recreated(stack, bench.settings.sales_topic))
@@ -254,6 +310,13 @@ def test_a_recreated_topic_is_refused_until_accepted(
     bench.assert_balanced()
     # However often the stream starts, it takes no further number: there are only 32,767.
     assert bench.query("SELECT stream_id FROM sales.streams ORDER BY 1") == [(1,), (2,)]
+    # What the old topic left in quarantine is requeued like the rest.
+    bench.execute(
+        "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
+        f"VALUES ({STORES + 1}, 'a', 'a', 0)"
+    )
+    assert requeue.requeue(bench.settings) == 1
+    bench.assert_balanced()
 
 
 def _recreated(stack: Stack, topic: str) -> bool:
@@ -278,6 +341,256 @@ def test_audit_finds_what_is_missing_and_what_is_doubled(bench: Bench, spark: Sp
     assert any("in no table" in fault for fault in deep_audit(bench.settings).faults)
     bench.execute("INSERT INTO sales.raw_sales SELECT * FROM sales.raw_sales WHERE store = 2")
     assert any("share" in fault for fault in audit(bench.settings.database_url).faults)
+
+
+def test_deep_audit_compares_what_events_say(bench: Bench, spark: SparkSession) -> None:
+    bench.send([event(), event(Sales=-1), event(Store=2)], partition=0)
+    drain.drain(bench.settings, spark)
+    for damage, repair, fault in (
+        (
+            "UPDATE sales.raw_sales SET sales = sales + 1 WHERE store = 2",
+            "UPDATE sales.raw_sales SET sales = sales - 1 WHERE store = 2",
+            "offset 2 (sales 5263 in Kafka, 5264 stored)",
+        ),
+        (
+            "UPDATE sales.raw_sales SET event_time = event_time + interval '1 day' WHERE store = 2",
+            "UPDATE sales.raw_sales SET event_time = event_time - interval '1 day' WHERE store = 2",
+            "stored with another time",
+        ),
+        (
+            "UPDATE sales.raw_sales SET state_holiday = 'a' WHERE store = 2",
+            "UPDATE sales.raw_sales SET state_holiday = '0' WHERE store = 2",
+            "state_holiday 0 in Kafka, a stored",
+        ),
+        (
+            "UPDATE sales.quarantined_events SET value = value || ' '",
+            "UPDATE sales.quarantined_events SET value = substr(value, 1, length(value) - 1)",
+            "offset 1 (quarantined otherwise)",
+        ),
+    ):
+        bench.execute(damage)
+        assert audit(bench.settings.database_url).balanced, "the offsets alone do not show it"
+        (found,) = deep_audit(bench.settings).faults
+        assert fault in found
+        bench.execute(repair)
+        bench.assert_balanced()
+
+
+def test_a_broker_that_lost_its_tail_and_was_overtaken_is_refused(
+    bench: Bench, spark: SparkSession, stack: Stack
+) -> None:
+    bench.send([event(Sales=number) for number in range(10)], partition=0)
+    drain.drain(bench.settings, spark)
+    # What such a broker looks like: the ledger's topic and offsets, and other events there.
+    other = f"{bench.topic}-overtaken"
+    stack.kafka.create_topic(other)
+    try:
+        uuid = kafka_client.describe_topic(bench.servers, other).uuid
+        producer.send(
+            [(b"1", event(Sales=number if number < 7 else 100)) for number in range(12)],
+            bootstrap_servers=bench.servers,
+            topic=other,
+            partition=0,
+        )
+        bench.execute(f"UPDATE sales.streams SET topic = '{other}', topic_uuid = '{uuid}'")
+        settings = bench.settings.model_copy(update={"sales_topic": other})
+        with pytest.raises(RefusedError, match="0 holds another event at offset 9"):
+            drain.drain(settings, spark)
+        (fault,) = deep_audit(settings).faults
+        assert "10 events are not in the tables as Kafka holds them" in fault
+    finally:
+        stack.kafka.delete_topic(other)
+
+
+def test_compaction_of_stored_events_is_no_fault(bench: Bench, spark: SparkSession) -> None:
+    bench.configure_topic(
+        cleanup_policy="compact",
+        min_cleanable_dirty_ratio="0.001",
+        max_compaction_lag_ms="100",
+        segment_ms="100",
+    )
+    for number in range(5):
+        bench.send([event(Sales=number)], partition=0)
+        time.sleep(0.2)
+    drain.drain(bench.settings, spark)
+    bench.send([event(Sales=6)], partition=0)
+
+    def offsets() -> list[int]:
+        pages = kafka_client.read_events(bench.servers, bench.topic, 0, 0, 6, 100)
+        return [record.offset for records, _ in pages for record in records]
+
+    eventually(lambda: len(offsets()) < 6)
+    report = deep_audit(bench.settings)
+    assert report.faults == []
+    assert report.compacted == 5 - len([offset for offset in offsets() if offset < 5])
+    assert drain.drain(bench.settings, spark).stored == 1
+    bench.assert_balanced()
+
+
+@pytest.mark.parametrize("codec", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_transactions_in_every_codec_are_stored_and_audited(
+    bench: Bench, spark: SparkSession, codec: str
+) -> None:
+    bench.configure_topic(compression_type=codec)
+    first, aborted, second = (
+        [event(Store=store, Sales=number) for number in range(200)] for store in (1, 2, 3)
+    )
+    bench.send_transactions([(first, True)])
+    assert drain.drain(bench.settings, spark).stored == 200
+    # The next task's first event does not continue the ledger: the marker is proved to be a gap.
+    bench.send_transactions([(aborted, False), (second, True)])
+    assert drain.drain(bench.settings, spark).stored == 200
+    assert bench.query("SELECT store, count(*) FROM sales.raw_sales GROUP BY 1 ORDER BY 1") == [
+        (1, 200),
+        (3, 200),
+    ]
+    assert deep_audit(bench.settings).compared == 400
+    bench.assert_balanced()
+
+
+# Before Kafka 3.6 no broker refused such times.
+NOW_MS = int(time.time() * 1_000)
+ODD_TIMES = [
+    (event(Store=1), NOW_MS),
+    (event(Store=2), NOW_MS * 1_000),
+    (event(Store=3), NOW_MS * 1_000_000),
+    (event(Store=4), NOW_MS // 1_000),
+    (event(Store=5), NOW_MS),
+    (event(Store=6), NOW_MS * 1_000_000),
+    (event(Store=7), NOW_MS),
+]
+
+
+def allow_any_time(bench: Bench) -> None:
+    bench.configure_topic(message_timestamp_after_max_ms=str(2**63 - 1))
+
+
+def test_impossible_times_are_quarantined_and_stop_nothing(
+    bench: Bench, spark: SparkSession
+) -> None:
+    allow_any_time(bench)
+    bench.send_at(ODD_TIMES)
+    bench.send([event(Store=8)], partition=1)
+    counts = drain.drain(bench.settings, spark)
+    assert (counts.stored, counts.quarantined) == (4, 4)
+    rows = bench.query(
+        "SELECT kafka_offset, reason, event_time FROM sales.quarantined_events ORDER BY 1"
+    )
+    assert [row[:2] for row in rows] == [(n, "impossible_time") for n in (1, 2, 3, 5)]
+    # Whoever reads a frame of it is not stopped either.
+    assert pd.to_datetime([row[2] for row in rows]).year.tolist() == [2262, 2262, 1970, 2262]
+    assert requeue.requeue(bench.settings) == 0
+    bench.assert_balanced()
+
+
+def test_a_running_stream_gets_past_times_that_spark_cannot_read(
+    bench: Bench, spark: SparkSession
+) -> None:
+    allow_any_time(bench)
+    supervisor = runs.Supervisor(bench.settings)
+
+    def send_twice() -> None:
+        try:
+            for stored in (5, 10):
+                bench.send_at(ODD_TIMES)
+                bench.send([event(Store=8), event(Store=9)], partition=1)
+                eventually(
+                    lambda n=stored: bench.query("SELECT count(*) FROM sales.raw_sales") == [(n,)]
+                )
+        finally:
+            supervisor.stopping.set()
+
+    # Spark knows the sink's data source in the thread of its session only.
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send_twice)
+        supervisor.run(spark)
+        sending.result()
+    assert bench.query("SELECT count(*) FROM sales.quarantined_events") == [(8,)]
+    bench.assert_balanced()
+
+
+def test_a_correction_from_a_slow_clock_is_counted_and_shown(
+    bench: Bench, spark: SparkSession
+) -> None:
+    now = NOW_MS
+    bench.send_at([(event(Sales=1), now), (event(Sales=2), now - 300_000)])
+    drain.drain(bench.settings, spark)
+    bench.send_at(
+        [
+            (event(Sales=3), now - 600_000),
+            (event(Sales=1), now - 500_000),  # says what counts already
+            (event(Sales=4), now + 1_000),  # newer: counts
+            (event(Store=2, Sales=5), now - 300_000),  # the first of its day
+            (event(Sales=..., Customers=...), now - 300_000),  # a plan; there is no other
+        ]
+    )
+    drain.drain(bench.settings, spark)
+    rows = bench.query(
+        "SELECT kafka_offset, sales, kept_offset, kept_sales FROM sales.outdated_corrections "
+        "ORDER BY kafka_offset"
+    )
+    assert rows == [(1, 2, 0, 1), (2, 3, 0, 1)]
+    report = audit(bench.settings.database_url)
+    assert (report.faults, report.outdated) == ([], 2)
+    assert "store 1 on 2015-06-12: Sales 3 sent" in report.outdated_examples[0]
+    assert "arrived after Sales 1" in report.outdated_examples[0]
+    bench.assert_balanced()
+
+
+def test_withdrawn_sales_are_accounted_for_and_come_back_only_on_request(
+    bench: Bench, spark: SparkSession
+) -> None:
+    bench.send_at([(event(Sales=1), NOW_MS - 1_000), (event(Sales=2), NOW_MS)])
+    bench.send([event(Store=2)], partition=1)
+    drain.drain(bench.settings, spark)
+    # As if stored before event times were judged.
+    bench.execute("UPDATE sales.raw_sales SET event_time = '58871-06-26' WHERE sales = 2")
+    bench.execute("UPDATE sales.changes SET done_at = now()")
+    with pytest.raises(RefusedError, match=r"store 3 has no sales of 2015-06-12"):
+        withdraw(bench.settings.database_url, 3, date(2015, 6, 12), "no such sale")
+    with pytest.raises(RefusedError, match="needs a reason"):
+        withdraw(bench.settings.database_url, 1, date(2015, 6, 12), " ")
+    done = withdraw(bench.settings.database_url, 1, date(2015, 6, 12), "typed twice")
+    assert [sale.sales for sale in done.withdrawn] == [2]
+    assert done.remaining is not None
+    assert done.remaining.sales == 1
+    assert audit(bench.settings.database_url).balanced
+    assert bench.query("SELECT reason, detail FROM sales.quarantined_events") == [
+        ("withdrawn", "typed twice")
+    ]
+    assert bench.query(
+        "SELECT kind, stores, first_days FROM sales.changes WHERE done_at IS NULL"
+    ) == [("withdrawal", [1], [date(2015, 6, 12)])]
+    assert requeue.requeue(bench.settings) == 0
+    done = withdraw(bench.settings.database_url, 1, date(2015, 6, 12), "all wrong", every=True)
+    assert (len(done.withdrawn), done.remaining) == (1, None)
+    assert bench.query("SELECT store FROM sales.raw_sales") == [(2,)]
+    assert requeue.requeue(bench.settings, reasons=[Reason.WITHDRAWN]) == 1
+    assert bench.query("SELECT sales FROM sales.raw_sales ORDER BY store") == [(1,), (5263,)]
+    assert audit(bench.settings.database_url).balanced
+    # What was stored with a time of its own is not as Kafka holds it; the others are.
+    (fault,) = deep_audit(bench.settings).faults
+    assert "1 events" in fault
+
+
+def test_the_command_says_what_was_withdrawn_and_what_counts(
+    bench: Bench, spark: SparkSession
+) -> None:
+    bench.send([event()])
+    drain.drain(bench.settings, spark)
+    command = [sys.executable, "-m", "streaming_job", "withdraw", "--store", "1"]
+    command += ["--date", "2015-06-12", "--reason", "a typing error"]
+    done = subprocess.run(
+        command, env=bench.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "withdrew Sales 5263" in done.stdout
+    assert "now: none" in done.stdout
+    done = subprocess.run(
+        command, env=bench.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "store 1 has no sales of 2015-06-12" in done.stderr
 
 
 class running_stream:  # noqa: N801 - reads as a statement
@@ -343,7 +656,7 @@ def test_killed_in_the_middle_and_started_again_ends_in_the_same_tables(
 
 def test_requeue_moves_each_mended_event_once(bench: Bench, spark: SparkSession) -> None:
     bench.send(
-        [event(Store=STORES + 1), event(Store=STORES + 2), event(Sales=-1), event(), b"x" * 2_000]
+        [event(Store=STORES + 1), event(Store=STORES + 2), event(Sales=-1), event(), b"x" * 70_000]
     )
     drain.drain(bench.settings, spark)
     bench.execute(

@@ -9,7 +9,7 @@ from streaming_job.ledger_rows import Counts
 from streaming_job.metrics import MetricsServer, exposition
 from streaming_job.run import Progress
 
-PROGRESS = Progress(Counts(10, 2, 1, 3), 5.5, {1: 7, 0: 4}, {"nan": 2}, 1_700_000_000.0)
+PROGRESS = Progress(Counts(10, 2, 1, 3), 5.5, {1: 7, 0: 4}, {"nan": 2}, 1_700_000_000.0, 6)
 
 
 def test_every_sample_has_a_type_and_the_value_given() -> None:
@@ -20,6 +20,7 @@ def test_every_sample_has_a_type_and_the_value_given() -> None:
         "stream_stored_total": "10",
         "stream_gaps_total": "1",
         "stream_expired_total": "3",
+        "stream_outdated_corrections_total": "6",
         "stream_rows_per_second": "5.5",
         "stream_last_commit_timestamp_seconds": "1700000000.0",
         'stream_quarantined{reason="nan"}': "2",
