@@ -17,6 +17,7 @@ import pandas as pd
 
 from rossmann import fields, parsing
 from rossmann.csv_files import BadRow, KaggleFilesError, TextTable, find, read_text_table
+from rossmann.event_times import SALES_AHEAD_DAYS
 from rossmann.rows import Rows
 
 __all__ = [
@@ -38,10 +39,8 @@ STORE_COLUMNS = [
 ]  # fmt: skip
 #: Columns of which a part of a value is no value: their end shows whether it was cut off.
 _SELF_DELIMITING = (*fields.FLAGS, fields.DAY_OF_WEEK, fields.STATE_HOLIDAY, fields.DATE)
-#: Days after today for which sales may be dated: somewhere tomorrow has begun.
-SALES_AHEAD_DAYS = 1
 #: Days after today that a plan may reach; a later day is a mistyped one.
-PLAN_AHEAD_DAYS = 731
+PLAN_REACH_DAYS = 731
 
 #: How to read each column of `store.csv`, and the column of the table `stores` that it fills.
 _STORE_FIELDS: dict[str, tuple[str, parsing.Parse, bool]] = {
@@ -157,7 +156,7 @@ def read_test(
     columns = [ID, *TEST_COLUMNS] if with_ids else TEST_COLUMNS
     path = _require(folder, "test.csv") if with_ids else find(folder, "test.csv")
     rows = _day_rows(path, columns) if path else Rows.empty(folder / "test.csv", columns)
-    _refuse_later(rows, PLAN_AHEAD_DAYS, "a plan for a day that far ahead")
+    _refuse_later(rows, PLAN_REACH_DAYS, "a plan for a day that far ahead")
     if with_ids:
         rows.refuse_duplicates([ID], "the Id appears twice")
     return _settle_days(rows, stores, skipped, columns)

@@ -13,13 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 
 from forecasting.columns import DAY_COLUMNS
+from rossmann.event_times import CLOCK_AHEAD_DAYS, last_sales_day
 from warehouse.connection import Transaction
 from warehouse.errors import LoadError
 
 #: Rows per COPY: large enough to be fast, small enough for a progress bar to move.
 CHUNK_ROWS = 100_000
-#: Days by which sales may be dated after their event time, as on the stream.
-SALES_AHEAD = timedelta(days=1)
 #: Before this, nobody exported anything: the year was mistyped.
 FIRST_AS_OF = datetime(1990, 1, 1, tzinfo=UTC)
 #: The columns of a sale besides its store and date.
@@ -97,17 +96,17 @@ def refuse_impossible_times(sales: pd.DataFrame, as_of: datetime | None) -> None
         LoadError: There is one.
     """
     now = datetime.now(UTC)
-    if as_of is not None and not FIRST_AS_OF <= as_of <= now + SALES_AHEAD:
+    clock_ahead = timedelta(days=CLOCK_AHEAD_DAYS)
+    if as_of is not None and not FIRST_AS_OF <= as_of <= now + clock_ahead:
         raise LoadError(
             f"the event time {as_of:%Y-%m-%d %H:%M} lies "
             f"{'in the future' if as_of > now else 'before 1990'}; give the time at which the "
             "file's numbers were right, such as that of its export"
         )
-    last = (as_of or now) + SALES_AHEAD
-    future = sales[sales["date"] > pd.Timestamp(last.date())]
+    moment = as_of or now
+    future = sales[sales["date"] > pd.Timestamp(last_sales_day(moment))]
     if len(future):
         row = future.iloc[0]
-        moment = as_of or now
         raise LoadError(
             f"{len(future):,} sales are of days that had not come on {moment:%Y-%m-%d}, the first "
             f"of store {row['store']} on {row['date']:%Y-%m-%d}; correct their dates, or leave "

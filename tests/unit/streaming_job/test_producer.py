@@ -102,7 +102,9 @@ def test_a_files_number_is_sent_as_it_stands_there_or_refused_by_its_line(tmp_pa
     lines = ["1,5,2015-06-12,5263,555,1,1,0,1", "", "2,5,2015-06-12,4202.95,,1,1,0,1"]
     path = tmp_path / "train.csv"
     path.write_text("\n".join([header, *lines, "3,6,2015-06-13,2147483647,1,1,1,0,1"]))
-    with pytest.raises(SettingsError, match=r"train\.csv line 4: Sales is 4202\.95; a whole number"):
+    with pytest.raises(
+        SettingsError, match=r"train\.csv line 4: Sales is 4202\.95; a whole number"
+    ):
         producer.read_days(tmp_path, date(2015, 6, 12), date(2015, 6, 12))
     path.write_text("\n".join([header, lines[0], "3,6,2015-06-13,2147483647,1,1,1,0,1"]))
     rows = producer.read_days(tmp_path, date(2015, 6, 13), date(2015, 6, 13))

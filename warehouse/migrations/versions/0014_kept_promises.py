@@ -7,8 +7,8 @@ Withdrawing moves an event from `raw_sales` to quarantine, so its offset stays a
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
