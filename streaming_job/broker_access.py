@@ -1,4 +1,4 @@
-"""How every client of the broker proves who it is: TLS and SASL, from the environment or ./.env.
+"""How every client of the broker proves who it is: TLS and SASL, from the environment, ./.env.local or ./.env.
 
 The defaults are a broker without either. The embedded broker asks for a generated password.
 """
@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming_job.errors import SettingsError
+from streaming_job.settings import DOTENV_FILES
 
 PLAIN: Final = "PLAIN"
 #: Java's class for each mechanism.
@@ -28,7 +29,7 @@ class BrokerAccess(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="KAFKA_",
-        env_file=".env",
+        env_file=DOTENV_FILES,
         extra="ignore",
         env_ignore_empty=True,
         frozen=True,

@@ -34,7 +34,7 @@ def test_no_event_expires_and_no_topic_makes_itself() -> None:
 
 
 def test_a_folder_of_any_letters_is_written_as_java_reads_it() -> None:
-    written = kafka.properties(1, 2, Path("/späte Größe/\\b😀"))
+    written = kafka.properties(1, 2, Path("/späte Größe/\\b😀"), "pass-word")
     expected = r"log.dirs=/sp\u00e4te Gr\u00f6\u00dfe/\\b\ud83d\ude00"
     assert expected in written.splitlines() and written.isascii()
 
