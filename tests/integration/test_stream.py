@@ -27,6 +27,7 @@ from local_stack.stack import Stack
 from streaming_job import drain, kafka_client, producer, requeue, session
 from streaming_job import run as runs
 from streaming_job.audit import audit, deep_audit
+from streaming_job.broker_access import broker_access
 from streaming_job.errors import RefusedError
 from streaming_job.reason_codes import Reason
 from streaming_job.settings import StreamSettings
@@ -62,7 +63,8 @@ class Bench:
 
     def send_at(self, events: list[tuple[bytes | None, int]], partition: int = 0) -> None:
         """Send values with their times, in Kafka's milliseconds."""
-        with closing(KafkaProducer(bootstrap_servers=self.servers, acks="all")) as client:
+        access = broker_access().client_options()
+        with closing(KafkaProducer(bootstrap_servers=self.servers, acks="all", **access)) as client:
             sent = [
                 client.send(
                     self.topic, key=b"1", value=value, timestamp_ms=time_ms, partition=partition
@@ -76,7 +78,11 @@ class Bench:
     def send_transactions(self, transactions: list[tuple[list[bytes], bool]]) -> None:
         """Send each list of values to topic-partition 0 in one transaction, and end it."""
         with closing(
-            KafkaProducer(bootstrap_servers=self.servers, transactional_id=f"t{time.time_ns()}")
+            KafkaProducer(
+                bootstrap_servers=self.servers,
+                transactional_id=f"t{time.time_ns()}",
+                **broker_access().client_options(),
+            )
         ) as client:
             client.init_transactions()
             for values, commits in transactions:
