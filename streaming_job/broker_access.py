@@ -1,6 +1,7 @@
-"""How every client of the broker proves who it is: TLS and SASL, from the environment, ./.env.local or ./.env.
+"""How every client of the broker proves who it is: TLS and SASL.
 
-The defaults are a broker without either. The embedded broker asks for a generated password.
+The settings come from the environment, ./.env.local or ./.env. The defaults are a broker without
+either. The embedded broker asks for a generated password.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import os
 from forecast_assets.settings import Settings
 from forecasting.threads import limit_blas_threads
 from local_stack.environment import NO_CHALLENGER
+from streaming_job.broker_access import BrokerAccess
 from streaming_job.settings import SparkSettings, StreamSettings
 
 # The real parts that tests start share the cores too.
@@ -15,5 +16,5 @@ os.environ.setdefault(*NO_CHALLENGER)
 os.environ.setdefault("SPARK_DRIVER_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # The settings are what a test makes them, whether or not a stack of its user's runs beside it.
-for settings in (Settings, SparkSettings, StreamSettings):
+for settings in (Settings, SparkSettings, StreamSettings, BrokerAccess):
     settings.model_config["env_file"] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -55,18 +54,6 @@ def chain(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ch
         made.refresh()
         made.train("2015-03-01")
         yield made
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kafka_source(stack: Stack) -> Iterator[None]:
-    """A process has one JVM, with the jars it began with, and these tests may be its first.
-
-    A stream needs the Kafka source's. A Dagster run that drains does so before it computes.
-    """
-    jars = ",".join(str(jar) for jar in Path(stack.environment["SPARK_JARS_DIR"]).glob("*.jar"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_SUBMIT_ARGS", f"--jars {jars} pyspark-shell")
-        yield
 
 
 @pytest.fixture(autouse=True)

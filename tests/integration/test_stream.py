@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from local_stack.stack import Stack
@@ -177,9 +178,18 @@ def spark(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sp
         spark_master=stack.environment["SPARK_MASTER"],
         spark_jars_dir=stack.environment["SPARK_JARS_DIR"],
     )
+    _end_java_of_other_tests()
     running = session.build_session(settings)
     yield running
     running.stop()
+
+
+def _end_java_of_other_tests() -> None:
+    """Let Spark start a Java with the Kafka source's jars: one that runs finds them no more."""
+    gateway = SparkContext._gateway
+    if gateway is not None:
+        gateway.shutdown()
+        SparkContext._gateway = SparkContext._jvm = None
 
 
 @pytest.fixture
