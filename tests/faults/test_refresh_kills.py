@@ -94,6 +94,12 @@ class Disturbed:
         except SERVERS_FAULT:
             return False
 
+    def stores_from(self, origin: date) -> list[int]:
+        """Return the stores whose newest forecasts are from this day."""
+        query = "SELECT DISTINCT store FROM sales.current_forecasts WHERE origin = $1 ORDER BY 1"
+        with self.warehouse.transaction() as transaction:
+            return [int(store) for store in transaction.frame(query, (origin,))["store"]]
+
 
 def load(warehouse: Warehouse, folder: Path, first: date, last: date) -> None:
     train = kaggle.read_train(folder)
@@ -305,6 +311,20 @@ def command_lines_killed(world: Disturbed) -> None:
     world.load_next_day()
 
 
+def bad_pair_of_stores(world: Disturbed) -> None:
+    """Let the rows of two stores be refused until the others are fresh."""
+    with world.stack.postgres.admin_connection("sales") as admin:
+        admin.autocommit = True
+        admin.execute(
+            "ALTER TABLE sales.features ADD CONSTRAINT bad_pair CHECK (store > 2) NOT VALID"
+        )
+        try:
+            world.load_next_day()
+            wait(lambda: world.stores_from(world.day) == [3, 4], "the good stores' forecasts")
+        finally:
+            admin.execute("ALTER TABLE sales.features DROP CONSTRAINT bad_pair")
+
+
 def refreshes(url: str, status: str, limit: int) -> list[str]:
     """Return the run ids of the newest refreshes with a status."""
     return runs(url, f'tags: [{{key: "{REFRESH_TAG}", value: "true"}}]', status, limit)
@@ -327,6 +347,7 @@ def runs(url: str, which: str, status: str, limit: int) -> list[str]:
         pytest.param(dagster_killed, marks=pytest.mark.chaos),
         pytest.param(reexecuted_from_the_middle, marks=pytest.mark.chaos),
         pytest.param(command_lines_killed, marks=pytest.mark.chaos),
+        pytest.param(bad_pair_of_stores, marks=pytest.mark.chaos),
         postgres_killed,
         machine_killed,
     ],

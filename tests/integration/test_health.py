@@ -57,6 +57,32 @@ def test_the_stream_says_through_the_database_how_it_is(
     assert "started 5 times" in failed(forecast_chain)["stream_runs"]
 
 
+def test_corrections_that_do_not_count_are_shown_for_a_week(
+    forecast_chain: Chain, owner: psycopg.Connection
+) -> None:
+    def check() -> dg.AssetCheckEvaluation:
+        evaluations = forecast_chain.refresh().get_asset_check_evaluations()
+        return next(found for found in evaluations if found.check_name == "corrections_count")
+
+    assert check().passed
+    owner.execute(
+        """
+        INSERT INTO sales.outdated_corrections
+        SELECT r.stream_id, 0, 7, r.store, r.date, r.event_time - interval '1 hour', 17, now(),
+            'sales', 0, r.kafka_offset, r.event_time, r.sales
+        FROM sales.raw_sales r WHERE r.store = 2 AND r.date = '2015-06-12'
+        """
+    )
+    forecast_chain.load_day(datetime(2015, 6, 13, tzinfo=UTC).date())
+    shown = check()
+    assert not shown.passed and "1 corrections do not count" in str(shown.description)
+    (example,) = shown.metadata["examples"].value  # type: ignore[misc, attr-defined]
+    assert example.startswith("store 2, 2015-06-12: Sales 17 sent 2015-06-11 23:00:00 does not")
+    owner.execute("UPDATE sales.outdated_corrections SET noted_at = now() - interval '8 days'")
+    forecast_chain.load_day(datetime(2015, 6, 14, tzinfo=UTC).date())
+    assert check().passed
+
+
 def test_a_day_of_bad_events_is_noticed_and_older_ones_are_not(
     forecast_chain: Chain, owner: psycopg.Connection
 ) -> None:

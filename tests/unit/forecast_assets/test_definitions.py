@@ -99,6 +99,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
     }
     assert checks == {
         "raw_sales:ledger_balances",
+        "raw_sales:corrections_count",
         "cleaned_sales:schema",
         "features:schema",
         "store_models:schema",
