@@ -93,11 +93,11 @@ def requested_scope(context: dg.AssetExecutionContext, only_days: OnlyDaysResour
 def claim_scope(transaction: Transaction, refresh_id: str) -> Scope:
     """Claim the open changes for a refresh and return the cells that they make stale.
 
-    Sales: from each store's earliest changed day to its newest. Features: also the days before that
-    look ahead to it. Models and forecasts: the newest period, and each older period that was
-    computed and saw a changed day. Before the first training there are no models to refresh; that
-    training makes every store's models stale. What the refresh finds on its way may add cells: see
-    `with_differences`.
+    Sales: from each store's earliest changed day to its newest, or to the newest one that was
+    cleaned before its sales were withdrawn. Features: also the days before that look ahead to it.
+    Models and forecasts: the newest period, and each older period that was computed and saw a
+    changed day. Before the first training there are no models to refresh; that training makes every
+    store's models stale. What the refresh finds on its way may add cells: see `with_differences`.
     """
     from forecasting.features.daily import LOOKAHEAD_DAYS
     from warehouse import changes, forecasts, models, sales
@@ -107,6 +107,11 @@ def claim_scope(transaction: Transaction, refresh_id: str) -> Scope:
     first_days = claimed.data_first_days
     touched = sorted({*first_days, *claimed.model_stores})
     newest = sales.newest_days(transaction, "raw_sales", touched, covered[1])
+    cleaned = sales.newest_days(transaction, "cleaned_sales", touched, covered[1])
+    last_days = {
+        store: max(newest.get(store, date.min), cleaned.get(store, date.min))
+        for store in newest.keys() | cleaned.keys()
+    }
     current: StorePeriods = {}
     if models.count_pooled(transaction):
         for store in touched:
@@ -115,8 +120,8 @@ def claim_scope(transaction: Transaction, refresh_id: str) -> Scope:
     looking_ahead = shift(first_days, -timedelta(days=LOOKAHEAD_DAYS))
     return Scope(
         refresh_id,
-        data=cells_since(first_days, newest, calendar, covered),
-        features=cells_since(looking_ahead, newest, calendar, covered),
+        data=cells_since(first_days, last_days, calendar, covered),
+        features=cells_since(looking_ahead, last_days, calendar, covered),
         models=merge(
             current, within(models.modelled_cells(transaction, first_days), calendar, covered)
         ),

@@ -206,6 +206,26 @@ def test_a_new_stores_first_day_is_its_partition_and_forecasts_in_one_refresh(
     assert chain.materialized(result.run_id)["forecasts"] == {f"2015-06-01|{new}": 42}
 
 
+def test_days_that_a_refresh_cleaned_beside_their_withdrawal_go_with_the_next(
+    forecast_chain: Chain, forecast_database: dict[str, str]
+) -> None:
+    with psycopg.connect(forecast_database["OWNER_DATABASE_URL"]) as owner:
+        for table in ("cleaned_sales", "features"):
+            copied = f"SELECT t.* FROM sales.{table} t WHERE store = 2 AND date = '2015-06-12'"
+            owner.execute(f"CREATE TEMP TABLE copied_{table} AS {copied}".encode())
+            owner.execute(f"UPDATE copied_{table} SET date = '2015-07-05'".encode())
+            owner.execute(f"INSERT INTO sales.{table} SELECT * FROM copied_{table}".encode())
+        owner.execute(
+            "INSERT INTO sales.changes (kind, stores, first_days) "
+            "VALUES ('withdrawal', '{2}', '{2015-06-12}')"
+        )
+    forecast_chain.refresh()
+    for table in ("cleaned_sales", "features"):
+        newest = forecast_chain.frame(f"SELECT max(date)::text AS day FROM sales.{table}")
+        assert newest["day"].tolist() == ["2015-06-12"], table
+    assert forecast_chain.frame("SELECT * FROM sales.changes WHERE done_at IS NULL").empty
+
+
 def test_an_empty_partition_is_materialized_as_empty(forecast_chain: Chain) -> None:
     result = forecast_chain.run("refresh", "2015-08-01|3")
     materialized = forecast_chain.materialized(result.run_id)
