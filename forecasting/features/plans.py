@@ -1,7 +1,8 @@
 """Plans of the days after an origin, and the features of those days.
 
-A day without a plan gets the store's usual weekday opening and the chain's 14-day promo cycle;
-`plan_assumed` marks it. The features themselves are computed in `features/daily.py`.
+A day without a plan gets the store's usual weekday opening and the promo of its last 14-day cycle;
+`plan_assumed` marks it. Other stores have no say: a store has the same plan alone and with its
+chain. The features themselves are computed in `features/daily.py`.
 """
 
 from __future__ import annotations
@@ -47,13 +48,12 @@ def _horizon_days(origins: pd.Series, horizon: int) -> pd.DataFrame:
     )
 
 
-def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame, by_date: pd.Series) -> Array:
-    """Fill missing promos from the same day of earlier promo cycles, newest cycle first.
+def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame) -> Array:
+    """Fill missing promos from the same day of the store's earlier cycles, newest cycle first.
 
     Args:
         days: Store, date and `promo`, which is NaN where no promo is planned.
         promos: Promos of the past and of the plan: store, date, promo.
-        by_date: Promo of most stores by date, for days that a store lacks in a cycle.
 
     Returns:
         The promo of each row of `days`; 0 where no earlier cycle has that day.
@@ -65,11 +65,10 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame, by_date: pd.Serie
     promos = promos.drop_duplicates(["store", "date"], keep="last")
     by_store = promos.set_index(["store", "date"])["promo"]
     horizon = int(days.groupby("store").size().max())
-    for cycles in range(1, -(-horizon // PROMO_CYCLE_DAYS) + 3):
+    for cycles in range(1, -(-(horizon + OPENING_DAYS) // PROMO_CYCLE_DAYS) + 1):
         earlier = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
         key = pd.MultiIndex.from_arrays([days["store"], earlier])
         promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
-        promo = np.where(np.isnan(promo), by_date.reindex(earlier).to_numpy(), promo)
     return np.where(np.isnan(promo), 0.0, promo)
 
 
@@ -108,10 +107,7 @@ def complete_plan(
     usual = _usual_openings(history, origins).to_numpy()[row, weekday]
     opened = pd.to_numeric(days["open"], errors="coerce").to_numpy(np.float64)
     opened = np.where(np.isnan(opened), np.where(assumed, usual, 1), opened)
-    by_date = history_days.groupby("date")["promo"].mean().ge(0.5).astype(float)
-    promo = _complete_promos(
-        days, pd.concat([history[_PROMO_COLUMNS], known[_PROMO_COLUMNS]]), by_date
-    )
+    promo = _complete_promos(days, pd.concat([history[_PROMO_COLUMNS], known[_PROMO_COLUMNS]]))
     holiday = days["state_holiday"].astype("object")
     school = pd.to_numeric(days["school_holiday"], errors="coerce").fillna(0)
     return pd.DataFrame(

@@ -25,6 +25,21 @@ def test_an_unknown_future_repeats_weekdays_and_promo_cycle() -> None:
     assert (truth["promo"] == truth["promo_plan"]).all()
 
 
+def test_a_store_with_gaps_has_the_same_plan_alone_and_with_its_chain() -> None:
+    days = make_days(stores=2, n_days=150)
+    history = days[days["date"] <= ORIGIN]
+    # Store 2 began a week ago, or did not report its last cycle; store 1 did.
+    week = pd.Timedelta(days=7)
+    begun = history[(history["store"] == 1) | (history["date"] > ORIGIN - week)]
+    silent = history[(history["store"] == 1) | (history["date"] <= ORIGIN - 3 * week)]
+    for gaps in (begun, silent):
+        together = complete_plan(gaps, days.head(0), _origins(), 42)
+        alone = complete_plan(gaps[gaps["store"] == 2], days.head(0), _origins().loc[[2]], 42)
+        together = together[together["store"] == 2].reset_index(drop=True)
+        pd.testing.assert_frame_equal(together, alone)
+    assert alone["promo"].any(), "it repeats its own last cycle, however long ago"
+
+
 def test_a_plan_is_followed_and_a_missing_open_means_open() -> None:
     days = make_days(stores=2, n_days=150)
     sunday = ORIGIN + pd.Timedelta(days=7)
