@@ -67,7 +67,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=DOTENV_FILES,
         extra="ignore",
-        populate_by_name=True,
         frozen=True,
         env_ignore_empty=True,
         hide_input_in_errors=True,

@@ -22,6 +22,8 @@ FIRST_DAY = date(1970, 1, 1)
 
 #: A program that knows no integers writes 1 as 1.0.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
+#: Twelve thousand to some, twelve to others.
+_DOUBTFUL = re.compile(r"[+-]?[0-9]{1,3}\.000")
 _FRACTION = re.compile(r"[+-]?[0-9]+\.[0-9]+")
 _MEASURE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,15})?")
 #: A program that knows no dates adds midnight.
@@ -34,6 +36,8 @@ def whole(first: int, last: int) -> Parse:
 
     def parse(text: str) -> int:
         match = _WHOLE.fullmatch(text)
+        if _DOUBTFUL.fullmatch(text):
+            raise ValueError("a whole number without separators is expected")
         if match is None:
             if _FRACTION.fullmatch(text):
                 raise ValueError("a whole number is expected; round it")

@@ -23,6 +23,8 @@ from streaming_job.errors import RefusedError
 EXACT_FLOATS = 2**53
 
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0*)?", re.ASCII)
+#: Twelve thousand to some, twelve to others.
+_DOUBTFUL = re.compile(r"-?[0-9]{1,3}\.000", re.ASCII)
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
 
 
@@ -112,8 +114,8 @@ def whole_number(value: Any) -> int:
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
     match = _WHOLE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"is {value!s:.40}; whole units expected. Round it")
+    if match is None or _DOUBTFUL.fullmatch(match[0]):
+        raise ValueError(f"is {value!s:.40}; whole units without separators expected")
     return int(match[1])
 
 

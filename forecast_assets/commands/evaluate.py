@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -195,19 +195,33 @@ def parse_recipe(text: str) -> Recipe:
     raise typer.BadParameter(f"{text!r} is neither ridge nor stack", param_hint="--recipe")
 
 
-def _refuse_windows_outside(windows: list[Window], first: pd.Timestamp, last: pd.Timestamp) -> None:
-    """Refuse windows whose origins are before the first or after the last day of sales."""
-    if windows[0].origin <= first:
+def _refuse_windows_outside(
+    end: date, horizon: int, step: int, count: int, first: date, last: date
+) -> None:
+    """Refuse windows whose origins are before the first or after the last day of sales.
+
+    Days are counted as integers: what is asked for may lie where no calendar reaches.
+    """
+    newest = end.toordinal() - horizon
+    if newest > last.toordinal():
         raise typer.BadParameter(
-            f"the first origin would be {windows[0].origin:%Y-%m-%d}, but sales begin on "
-            f"{first:%Y-%m-%d}: ask for fewer windows",
-            param_hint="--windows",
-        )
-    if windows[-1].origin > last:
-        raise typer.BadParameter(
-            f"the last origin would be {windows[-1].origin:%Y-%m-%d}, but sales end on "
-            f"{last:%Y-%m-%d}: choose an earlier end",
+            f"forecasts of the {horizon} days up to {end} would need sales up to "
+            f"{newest - last.toordinal():,} days after the last known ones, of {last}: choose an "
+            "earlier end",
             param_hint="--end",
+        )
+    if newest <= first.toordinal():
+        raise typer.BadParameter(
+            f"sales begin on {first}, so no window of {horizon} days can end on {end}: choose a "
+            "later end or a shorter horizon",
+            param_hint="--end",
+        )
+    possible = (newest - first.toordinal() - 1) // step + 1
+    if count > possible:
+        raise typer.BadParameter(
+            f"sales begin on {first}, which leaves room for {possible} windows with origins "
+            f"{step:,} days apart: ask for fewer",
+            param_hint="--windows",
         )
 
 
@@ -310,8 +324,9 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             days = read_days(data, skip_bad=skip_bad)
         known = days[days["sales"].notna()]
         first, last = known["date"].min(), known["date"].max()
-        evaluated = windows_until(pd.Timestamp(end) if end else last, horizon, step, windows)
-        _refuse_windows_outside(evaluated, first, last)
+        newest = (end or last).date()
+        _refuse_windows_outside(newest, horizon, step, windows, first.date(), last.date())
+        evaluated = windows_until(pd.Timestamp(newest), horizon, step, windows)
         _refuse_unknown_stores(wanted, known)
         forecasts, scores = evaluate_windows(
             days,

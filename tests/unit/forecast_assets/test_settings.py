@@ -66,8 +66,17 @@ def test_an_impossible_value_is_named(
         settings()
 
 
+def test_a_variable_of_the_shell_that_is_named_like_a_field_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in Settings.model_fields:
+        if name.upper() != Settings.model_fields[name].alias:
+            monkeypatch.setenv(name.upper(), "no setting of ours")
+    assert settings() == settings.__wrapped__()
+
+
 def test_the_password_stays_out_of_sight() -> None:
-    chosen = Settings(database_url="postgresql://sales_assets:geheim@127.0.0.1/sales")
+    chosen = Settings(FORECAST_DATABASE_URL="postgresql://sales_assets:geheim@127.0.0.1/sales")
     assert "geheim" not in repr(chosen)
     assert "geheim" in chosen.require_database_url()
 

@@ -75,6 +75,7 @@ def test_a_cut_off_package_is_refused(folder: Path) -> None:
         ("2015-06-18", "18.06.2015", "line 3: Date is 18.06.2015; a day such as"),
         ("4202", "many", "line 2: Sales is many; a whole number is expected"),
         ("4202", "4202.95", "line 2: Sales is 4202.95; a whole number is expected; round it"),
+        ("4202", "4.000", "line 2: Sales is 4.000; a whole number without separators"),
         ("4202", "1E+05", "line 2: Sales is 1E+05; a whole number is expected"),
         ("4202", "99999999999", "line 2: Sales is 99999999999; 0 to 2147483647 is expected"),
         ("4202", "-3", "line 2: Sales is -3; 0 to 2147483647 is expected"),

@@ -41,6 +41,7 @@ CHANGED_ON_THE_WAY: list[tuple[str, Any]] = [
     ("Sales", 4202.95),
     ("Sales", "4202.95"),
     ("Sales", Decimal("4202.95")),
+    ("Sales", "12.000"),
     ("Customers", 0.5),
     ("Sales", float("inf")),
     ("Sales", float(2**53)),

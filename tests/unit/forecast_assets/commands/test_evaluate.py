@@ -103,7 +103,11 @@ def test_a_window_does_not_see_later_sales(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--windows", "99"], "ask for fewer windows"),
+        (["--windows", "99"], "ask for fewer"),
+        (["--windows", "200000", "--step", "1"], "ask for fewer"),
+        (["--step", "10000000"], "leaves room for 1 windows"),
+        (["--end", "0001-01-01"], "choose a later end"),
+        (["--end", "9999-12-31"], "choose an earlier end"),
         (["--stores", "one"], "no comma-separated list"),
         (["--stores", "77"], "no sales of store 77"),
         (["--recipe", "magic"], "neither ridge nor stack"),

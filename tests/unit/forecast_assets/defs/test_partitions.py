@@ -15,7 +15,9 @@ from forecast_assets.settings import Settings
 
 
 def made(**values: object) -> Settings:
-    return Settings(**values)
+    return Settings(
+        **{str(Settings.model_fields[name].alias): value for name, value in values.items()}
+    )
 
 
 def test_the_running_month_is_a_partition() -> None:
