@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from rossmann.kaggle import BadRow
+from rossmann.parsing import MAX_STORE
 from streaming_job import audit as audits
 from streaming_job import producer
 from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
@@ -192,7 +193,7 @@ def requeue(
 
 @app.command()
 def withdraw(
-    store: Annotated[int, typer.Option(help="The store.")],
+    store: Annotated[int, typer.Option(help="The store.", min=1, max=MAX_STORE)],
     day: Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The day.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the event.")],
     every: Annotated[

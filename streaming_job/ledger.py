@@ -90,6 +90,14 @@ def streams_of(connection: psycopg.Connection, topic: str) -> list[int]:
     return [row[0] for row in rows]
 
 
+def file_streams(connection: psycopg.Connection) -> list[int]:
+    """Return the ids of the loaded files, whose rows a person may have withdrawn."""
+    rows = connection.execute(
+        "SELECT stream_id FROM sales.streams WHERE topic LIKE 'file:%' ORDER BY stream_id"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def find_stream(connection: psycopg.Connection, topic: str, topic_uuid: str) -> int | None:
     """Return the stream id of a topic by its UUID, or None if it was never accepted."""
     row = connection.execute(_FIND_STREAM, (topic, topic_uuid)).fetchone()

@@ -44,7 +44,9 @@ def requeue(
     reasons: Collection[str] = reason_codes.REQUEUED,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Store every quarantined event of the topic that is valid by today's rules and stores.
+    """Store every quarantined event that is valid by today's rules and stores.
+
+    Those of the topic are meant, and those that a person withdrew from loaded files.
 
     Args:
         settings: The stream's settings.
@@ -63,7 +65,10 @@ def requeue(
         # Events of a topic that was deleted and recreated since are no less valid.
         places = [
             (stream_id, partition)
-            for stream_id in ledger.streams_of(session, settings.sales_topic)
+            for stream_id in (
+                *ledger.streams_of(session, settings.sales_topic),
+                *ledger.file_streams(session),
+            )
             for partition in ledger.quarantined_partitions(session, stream_id, reasons)
         ]
     if not places:

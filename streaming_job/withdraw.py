@@ -70,6 +70,10 @@ def withdraw(
     """
     if not reason.strip():
         raise RefusedError("a withdrawal needs a reason: say why with --reason")
+    try:
+        reason.encode()
+    except UnicodeEncodeError as error:
+        raise RefusedError("the reason is not UTF-8: write it again") from error
     with ledger.connect(database_url) as connection:
         rows = connection.execute(_WITHDRAW, (store, day, reason, every)).fetchall()
         if not rows:

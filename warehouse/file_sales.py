@@ -36,6 +36,7 @@ class SalesLoad:
         corrected: Rows that replace other numbers.
         confirmed: Rows with the numbers that are stored, and a later event time.
         outdated: Rows that do not count, because an event with a later time is stored.
+        withdrawn: Rows that a person withdrew after their time: they are not stored again.
     """
 
     topic: str | None = None
@@ -43,6 +44,7 @@ class SalesLoad:
     corrected: int = 0
     confirmed: int = 0
     outdated: int = 0
+    withdrawn: int = 0
 
 
 def load_sales(
@@ -66,6 +68,11 @@ def load_sales(
         return SalesLoad()
     rows = sales[list(DAY_COLUMNS)].sort_values(["date", "store"], ignore_index=True)
     rows["event_time"] = event_times(rows["date"], as_of)
+    taken_back = _is_withdrawn(transaction, rows)
+    withdrawn = int(taken_back.sum())
+    rows = rows[~taken_back].reset_index(drop=True)
+    if rows.empty:
+        return SalesLoad(withdrawn=withdrawn)
     stored = _stored_winners(transaction, rows)
     known = stored["known_time"].notna()
     differs = known & stored["differs"]
@@ -78,7 +85,7 @@ def load_sales(
     kept = rows[~known | differs | confirmed].reset_index(drop=True)
     topic = f"file:{content_hash(kept)}"
     if kept.empty or _is_loaded(transaction, topic):
-        return SalesLoad(outdated=int(outdated.sum()))
+        return SalesLoad(outdated=int(outdated.sum()), withdrawn=withdrawn)
     _append(transaction, topic, kept, on_rows)
     return SalesLoad(
         topic=topic,
@@ -86,6 +93,7 @@ def load_sales(
         corrected=int((differs & ~outdated).sum()),
         confirmed=int(confirmed.sum()),
         outdated=int(outdated.sum()),
+        withdrawn=withdrawn,
     )
 
 
@@ -158,6 +166,26 @@ def note_change(
         """,
         (kind, stores, first_days, stream_id, until_offset),
     )
+
+
+def _is_withdrawn(transaction: Transaction, rows: pd.DataFrame) -> pd.Series:
+    """Tell which rows say what a person withdrew after the row's time."""
+    found = transaction.frame(
+        """
+        SELECT w.store, w.date, max(w.withdrawn_at) AS withdrawn_at,
+            (convert_from(q.value, 'UTF8')::jsonb ->> 'Sales')::float8 AS sales
+        FROM sales.withdrawals w
+            JOIN sales.quarantined_events q USING (stream_id, topic_partition, kafka_offset)
+        WHERE q.reason = 'withdrawn' AND w.date BETWEEN $1 AND $2
+        GROUP BY w.store, w.date, sales
+        """,
+        (rows["date"].min().date(), rows["date"].max().date()),
+    )
+    keys = ["store", "date", "sales"]
+    times = found.set_index(keys)["withdrawn_at"]
+    wanted = pd.MultiIndex.from_frame(rows[keys].astype({"sales": "float64"}))
+    withdrawn_at = pd.Series(times.reindex(wanted).to_numpy(), index=rows.index)
+    return pd.to_datetime(withdrawn_at, utc=True) > rows["event_time"]
 
 
 def _stored_winners(transaction: Transaction, rows: pd.DataFrame) -> pd.DataFrame:

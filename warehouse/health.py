@@ -68,7 +68,9 @@ def stream(transaction: Transaction) -> dict[str, Any] | None:
 
 
 def quarantined(transaction: Transaction) -> tuple[int, dict[str, int]]:
-    """Return what became of the events of the 24 hours before the newest one came.
+    """Return what became of the topic's events of the 24 hours before the newest one came.
+
+    What a person withdrew was good enough for the stream, so it is not counted.
 
     Returns:
         The number of events, and of those in quarantine by reason.
@@ -77,13 +79,14 @@ def quarantined(transaction: Transaction) -> tuple[int, dict[str, int]]:
         """
         WITH bound AS (
             SELECT greatest(
-                (SELECT max(ingest_time) FROM sales.quarantined_events),
+                (SELECT max(ingest_time) FROM sales.quarantined_events
+                    WHERE reason <> 'withdrawn'),
                 (SELECT max(o.updated_at) FROM sales.stream_offsets o
                     JOIN sales.streams s USING (stream_id) WHERE s.topic NOT LIKE 'file:%')
             ) - interval '24 hours' AS since
         )
         SELECT reason, count(*) AS events FROM sales.quarantined_events, bound
-        WHERE ingest_time > since GROUP BY reason
+        WHERE ingest_time > since AND reason <> 'withdrawn' GROUP BY reason
         UNION ALL
         SELECT NULL, count(*) FROM sales.raw_sales r JOIN sales.streams s USING (stream_id), bound
         WHERE r.ingest_time > since AND s.topic NOT LIKE 'file:%'
@@ -156,23 +159,15 @@ def retired_stores(transaction: Transaction) -> list[int]:
     return [row["store"] for row in rows]
 
 
-def retire(transaction: Transaction, stores: Sequence[int]) -> list[int]:
-    """Retire stores; return those of them that the store table does not know."""
+def retire(transaction: Transaction, stores: Sequence[int]) -> None:
+    """Retire stores of the chain."""
     transaction.execute(
         """
         INSERT INTO sales.retired_stores (store)
-        SELECT store FROM sales.stores WHERE store = ANY($1::int4[]) ON CONFLICT DO NOTHING
+        SELECT unnest($1::int4[]) ON CONFLICT DO NOTHING
         """,
         (list(stores),),
     )
-    rows = transaction.rows(
-        """
-        SELECT store FROM unnest($1::int4[]) AS store
-        WHERE store NOT IN (SELECT store FROM sales.stores) ORDER BY store
-        """,
-        (list(stores),),
-    )
-    return [row["store"] for row in rows]
 
 
 def reinstate(transaction: Transaction, stores: Sequence[int]) -> None:

@@ -306,7 +306,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         trees: Annotated[int, typer.Option(min=1, help="Trees of each booster.")] = DEFAULT_TREES,
         threads: Annotated[
             int,
-            typer.Option(min=1, help="Threads for LightGBM; fewer on a busy machine."),
+            typer.Option(min=1, max=1_024, help="Threads for LightGBM; fewer on a busy machine."),
         ] = 2,
         output_format: FormatOption = OutputFormat.TABLE,
         skip_bad: SkipBad = False,

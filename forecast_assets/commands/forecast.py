@@ -109,7 +109,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
     @app.command("forecast")
     def forecast_command(
         store: StoresOption = None,
-        days: Annotated[int, typer.Option(min=1, help="How many days ahead.")] = 7,
+        days: Annotated[int, typer.Option(min=1, max=366, help="How many days ahead.")] = 7,
         as_of: Annotated[
             datetime | None,
             typer.Option(

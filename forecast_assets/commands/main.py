@@ -98,7 +98,8 @@ def load(
 def _what_became_of_sales(loaded: "Loaded") -> str:
     sales = loaded.sales
     if loaded.already_loaded:
-        parts = [f"{loaded.sales_rows:,} sales rows were already loaded"]
+        already = loaded.sales_rows - sales.withdrawn
+        parts = [f"{already:,} sales rows were already loaded"]
     else:
         parts = [f"{sales.new:,} of {loaded.sales_rows:,} sales rows loaded"]
     if sales.corrected:
@@ -107,6 +108,11 @@ def _what_became_of_sales(loaded: "Loaded") -> str:
         parts.append(f"{sales.confirmed:,} stored days confirmed")
     if sales.outdated:
         parts.append(f"{sales.outdated:,} rows do not count, since later events are known")
+    if sales.withdrawn:
+        parts.append(
+            f"{sales.withdrawn:,} rows were withdrawn and stay so "
+            "(`python -m streaming_job requeue --reason withdrawn` takes them in again)"
+        )
     return "; ".join(parts)
 
 

@@ -21,6 +21,7 @@ from forecast_assets.commands.forecast import WaitOption, wait_for
 from forecast_assets.commands.tables import Column, Listing, OutputFormat, print_whole
 from forecast_assets.settings import REGISTERED_NAME
 from forecasting.columns import QUANTILES, quantile_column
+from rossmann.parsing import MAX_STORE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,7 +327,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
 
     @app.command("trace")
     def trace_command(
-        store: Annotated[int, typer.Option(help="The store's number.", min=1)],
+        store: Annotated[int, typer.Option(help="The store's number.", min=1, max=MAX_STORE)],
         day: Annotated[
             datetime | None,
             typer.Option(
@@ -342,7 +343,9 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
                 help="The last day that the forecast saw. Default: the newest.",
             ),
         ] = None,
-        days: Annotated[int, typer.Option(min=1, help="How many days of sales to list.")] = 28,
+        days: Annotated[
+            int, typer.Option(min=1, max=3_660, help="How many days of sales to list.")
+        ] = 28,
         wait: WaitOption = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:

@@ -25,6 +25,9 @@ COMPLETE_SHARE = 0.5
 #: When a day's sales are due if no day came by itself yet: noon of the next day (UTC).
 DEFAULT_DELAY = timedelta(hours=36)
 
+#: How long a day that has not come is missed although later ones have.
+MISSED_DAYS = 7
+
 #: Days that came by themselves, needed to know how long sales usually take.
 MIN_DELAYS = 3
 
@@ -158,7 +161,7 @@ def _today(facts: HealthFacts, limits: Limits) -> date:
 
 
 def _missing_days(facts: HealthFacts, limits: Limits, usual: _Arrivals | None) -> dict[str, str]:
-    """Find the days after the newest complete one whose sales should have come."""
+    """Find the days whose sales should have come: since the newest complete day, or last week."""
     if usual is None:
         return {}
     counts = {day.day: day.stores for day in facts.days}
@@ -169,10 +172,12 @@ def _missing_days(facts: HealthFacts, limits: Limits, usual: _Arrivals | None) -
     ]
     newest = max(complete, default=min(counts))
     missing = []
-    day = newest + timedelta(days=1)
-    while day <= _today(facts, limits):
+    today = _today(facts, limits)
+    day = max(min(newest, today - timedelta(days=MISSED_DAYS)), min(counts)) + timedelta(days=1)
+    while day <= today:
         due = _start_of(day) + usual.delays[day.weekday()] + limits.events_grace
-        if usual.stores[day.weekday()] > 0 and facts.now > due:
+        expected = usual.stores[day.weekday()] > 0 and day not in complete
+        if expected and facts.now > due:
             missing.append((day, due))
         day += timedelta(days=1)
     if not missing:

@@ -18,8 +18,12 @@ from forecast_assets.settings import settings
 from forecasting.columns import DAY_COLUMNS
 from rossmann import kaggle
 from rossmann.sample_data import sample_files
+from streaming_job import requeue
+from streaming_job.reason_codes import Reason
+from streaming_job.settings import StreamSettings
+from streaming_job.withdraw import withdraw
 from tests.support.mutated_files import mutate
-from warehouse import loading
+from warehouse import health, loading
 from warehouse.connection import Warehouse
 from warehouse.errors import LoadError
 
@@ -112,6 +116,34 @@ def test_a_corrected_file_needs_a_time_whichever_number_is_larger(files: Files, 
     with pytest.raises(LoadError, match="another --as-of"):
         files.load(files.changed(one_day, 3, "2015-06-01", 9), EXPORTED)
     assert files.load(one_day, EXPORTED).already_loaded
+
+
+def test_withdrawn_sales_of_a_file_come_back_only_on_request(
+    files: Files, fresh_database: dict[str, str]
+) -> None:
+    files.load(files.train)
+    url = fresh_database["STREAM_DATABASE_URL"]
+    day = date(2015, 6, 1)
+    assert withdraw(url, 3, day, "typed twice").remaining is None
+    again = files.load(files.train)
+    assert (again.sales.new, again.sales.withdrawn) == (0, 1)
+    row = files.train[(files.train["store"] == 3) & (files.train["date"] == pd.Timestamp(day))]
+    assert files.load(row, EXPORTED).sales.withdrawn == 1, "exported before it was withdrawn"
+    assert files.stored() == len(files.train) - 1
+    with files.warehouse.transaction() as transaction:
+        assert health.quarantined(transaction) == (0, {}), "a person's choice is no bad event"
+
+    settings = StreamSettings(stream_database_url=url, kafka_bootstrap_servers="none")
+    assert requeue.requeue(settings) == 0
+    assert requeue.requeue(settings, reasons=[Reason.WITHDRAWN]) == 1
+    assert files.stored() == len(files.train)
+    assert files.load(files.train).already_loaded, "it is what was withdrawn, to the number"
+
+    withdraw(url, 3, day, "wrong after all")
+    right = files.load(files.changed(row, 3, "2015-06-01", 5))
+    assert (right.sales.new, right.sales.withdrawn) == (1, 0), "another number is another claim"
+    withdraw(url, 3, day, "this one, too")
+    assert files.load(row, datetime.now(UTC)).sales.new == 1, "a later export says it again"
 
 
 def test_an_export_with_its_time_confirms_what_is_stored(files: Files) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from streaming_job.broker_access import BrokerAccess, broker_access, login
 from streaming_job.errors import SettingsError
+from streaming_job.settings import DOTENV_FILES
 
 NAMES = ("SECURITY_PROTOCOL", "SASL_MECHANISM", "SASL_USERNAME", "SASL_PASSWORD", "SSL_CA_FILE")
 WITH_ALL = {
@@ -53,7 +54,8 @@ def test_python_and_java_get_the_same_access(environment: pytest.MonkeyPatch) ->
     assert access.environment() == WITH_ALL
 
 
-def test_dotenv_is_read(tmp_path: Path) -> None:
+def test_dotenv_is_read(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setitem(BrokerAccess.model_config, "env_file", DOTENV_FILES)
     lines = [f"{name}='{value}'" for name, value in WITH_ALL.items() if "PASSWORD" not in name]
     (tmp_path / ".env").write_text("\n".join([*lines, "KAFKA_SASL_PASSWORD=from-file"]))
     assert broker_access().client_options()["sasl_plain_password"] == "from-file"

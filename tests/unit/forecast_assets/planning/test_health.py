@@ -85,6 +85,23 @@ def test_a_day_of_which_few_stores_came_has_not_come() -> None:
     assert Rule.EVENTS not in found(replace(facts, days=enough))
 
 
+def test_a_day_that_never_came_is_missed_for_a_week_although_later_ones_came() -> None:
+    facts = healthy()
+    lost = TODAY - timedelta(days=2)
+    without = replace(facts, days=[day for day in facts.days if day.day != lost])
+    text = found(without)[Rule.EVENTS]
+    assert f"sales of 1 days have not come: those of {lost:%A} {lost}" in text
+    later = replace(
+        without,
+        now=at(TODAY + timedelta(days=7), 6),
+        days=[
+            *without.days,
+            *(replace(facts.days[-1], day=TODAY + timedelta(days=n)) for n in range(7)),
+        ],
+    )
+    assert f"{lost}" not in found(later).get(Rule.EVENTS, "")
+
+
 def test_without_days_that_came_one_by_one_sales_are_due_at_noon_of_the_next_day() -> None:
     loaded = at(TODAY, 9)
     yesterday = TODAY - timedelta(days=1)
