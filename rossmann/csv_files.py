@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -27,6 +29,20 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _HEADER_LETTERS = 65_536
 #: How many names to list before truncating.
 _LISTED_NAMES = 15
+
+
+#: What the readers of damaged archives raise, names and sizes in their directories included.
+_DAMAGED = (
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    struct.error,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+)
 
 
 class KaggleFilesError(Exception):
@@ -113,7 +129,7 @@ def _contents(path: Path) -> bytes:
             return _only_member(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise KaggleFilesError(
             f"{path}: cut off or damaged ({error}); download it again"
         ) from error

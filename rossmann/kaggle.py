@@ -78,12 +78,15 @@ class KaggleFiles:
         train: Days with sales; see `read_train`.
         test: Planned days; see `read_test`. Empty without a test.csv.
         skipped: The rows that were set aside.
+        planned_at: When the plans were written: the modification time of test.csv, or without one
+            of train.csv.
     """
 
     stores: pd.DataFrame
     train: pd.DataFrame
     test: pd.DataFrame
     skipped: list[BadRow]
+    planned_at: datetime
 
 
 def read_files(folder: Path, *, skip_bad: bool = False) -> KaggleFiles:
@@ -101,7 +104,9 @@ def read_files(folder: Path, *, skip_bad: bool = False) -> KaggleFiles:
     known = stores["store"].tolist()
     train = read_train(folder, skipped, stores=known)
     test = read_test(folder, skipped, stores=known)
-    return KaggleFiles(stores, train, test, skipped or [])
+    plans = find(folder, "test.csv") or _require(folder, "train.csv")
+    planned_at = datetime.fromtimestamp(plans.stat().st_mtime, UTC)
+    return KaggleFiles(stores, train, test, skipped or [], planned_at)
 
 
 def read_train(

@@ -23,7 +23,7 @@ FIRST_DAY = date(1970, 1, 1)
 #: A program that knows no integers writes 1 as 1.0.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 #: Twelve thousand to some, twelve to others.
-_DOUBTFUL = re.compile(r"[+-]?[0-9]{1,3}\.000")
+_DOUBTFUL = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTION = re.compile(r"[+-]?[0-9]+\.[0-9]+")
 _MEASURE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,15})?")
 #: A program that knows no dates adds midnight.
@@ -55,7 +55,7 @@ flag = whole(0, 1)
 
 def measure(text: str) -> float:
     """Read a length or the like: digits with a point, not negative."""
-    if _MEASURE.fullmatch(text) is None:
+    if _MEASURE.fullmatch(text) is None or _DOUBTFUL.fullmatch(text):
         raise ValueError("a number such as 1270 or 1270.5 is expected")
     return float(text)
 

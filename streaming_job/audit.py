@@ -49,7 +49,7 @@ ORDER BY s.topic, s.stream_id, 3
 _OUTDATED = """
 SELECT count(*) OVER (), store, date, sales, event_time, kept_sales, kept_event_time, topic,
     topic_partition, kafka_offset
-FROM sales.outdated_corrections JOIN sales.streams USING (stream_id)
+FROM sales.outdated_in_force
 ORDER BY noted_at DESC, kafka_offset DESC LIMIT %s
 """
 

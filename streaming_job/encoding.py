@@ -24,7 +24,7 @@ EXACT_FLOATS = 2**53
 
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0*)?", re.ASCII)
 #: Twelve thousand to some, twelve to others.
-_DOUBTFUL = re.compile(r"-?[0-9]{1,3}\.000", re.ASCII)
+_DOUBTFUL = re.compile(r"-?[1-9][0-9]{0,2}\.000", re.ASCII)
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
 
 

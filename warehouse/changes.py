@@ -131,7 +131,8 @@ def take(transaction: Transaction, refresh_id: str) -> ClaimedChanges:
         VALUES ($1, $2, $3, $4, $5::text::jsonb)
         ON CONFLICT (refresh_id) DO UPDATE SET
             changes = excluded.changes, stores = excluded.stores,
-            first_day = excluded.first_day, offsets = excluded.offsets
+            first_day = excluded.first_day, offsets = excluded.offsets,
+            started_at = excluded.started_at
         """,
         (
             refresh_id,

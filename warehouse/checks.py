@@ -55,30 +55,6 @@ def ledger_totals(transaction: Transaction) -> dict[str, int]:
     return row
 
 
-def outdated_corrections(transaction: Transaction, limit: int) -> tuple[int, list[dict[str, Any]]]:
-    """Return the corrections of the last seven days that do not count, as their time is earlier.
-
-    Args:
-        transaction: The open transaction.
-        limit: How many to return; all are counted.
-
-    Returns:
-        Their number, and the newest of them: rows with store, date, topic, topic_partition,
-        kafka_offset, sales, event_time, kept_sales and kept_event_time.
-    """
-    rows = transaction.rows(
-        """
-        SELECT store, date, topic, topic_partition, kafka_offset, sales, event_time, kept_sales,
-            kept_event_time, count(*) OVER () AS total
-        FROM sales.outdated_corrections JOIN sales.streams USING (stream_id)
-        WHERE noted_at > now() - interval '7 days'
-        ORDER BY noted_at DESC, kafka_offset DESC LIMIT $1
-        """,
-        (limit,),
-    )
-    return (rows[0]["total"] if rows else 0), rows
-
-
 def model_periods(transaction: Transaction) -> list[dict[str, Any]]:
     """Return the newest days that the store models of each period have seen.
 

@@ -96,12 +96,30 @@ def quarantined(transaction: Transaction) -> tuple[int, dict[str, int]]:
     return sum(row["events"] for row in rows), by_reason
 
 
+def outdated_corrections(transaction: Transaction) -> list[dict[str, Any]]:
+    """Return the corrections of the last week that do not count and that nobody has settled.
+
+    Returns:
+        Rows with store, day, sales, sent, kept_sales, kept_sent and place (topic, topic-partition
+        and offset), newest first.
+    """
+    return transaction.rows(
+        """
+        SELECT store, date AS day, sales, event_time AS sent, kept_sales,
+            kept_event_time AS kept_sent,
+            format('%s[%s] offset %s', topic, topic_partition, kafka_offset) AS place
+        FROM sales.outdated_in_force
+        WHERE noted_at > clock_timestamp() - interval '7 days'
+        ORDER BY noted_at DESC, kafka_offset DESC
+        """
+    )
+
+
 def origins(transaction: Transaction) -> dict[int, date]:
     """Return the origin of each store's forecasts in force."""
     rows = transaction.rows(
         """
-        SELECT store, max(origin) AS origin FROM sales.forecasts_issued
-        WHERE horizon = 1 GROUP BY store
+        SELECT store, origin FROM sales.current_forecasts WHERE horizon = 1
         """
     )
     return {row["store"]: row["origin"] for row in rows}

@@ -78,7 +78,10 @@ def forecasts(
             SELECT DISTINCT ON (store) store, kind, origin, refresh_id
             FROM sales.forecasts
             WHERE horizon = 1 AND store = ANY($1::int4[]) AND (
-                kind = 'issued' AND ($2::date IS NULL OR origin <= $2::date)
+                kind = 'issued' AND origin <= $2::date
+                OR kind = 'issued' AND $2::date IS NULL AND NOT EXISTS (
+                    SELECT FROM sales.withdrawals w WHERE w.store = forecasts.store
+                        AND w.date = origin AND w.withdrawn_at > written_at)
                 OR kind = 'backtest' AND origin = $2::date)
             ORDER BY store, kind = 'issued' DESC, origin DESC, written_at DESC
         )

@@ -7,6 +7,7 @@ Reading the files lives in `rossmann/kaggle.py`, which sales of a file are new i
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,12 +35,14 @@ class Loaded:
         sales: What became of them.
         stores_changed: Stores that are new or whose attributes changed.
         plans_changed: Planned days that are new or changed.
+        plans_outdated: Planned days that do not count, because a later plan is stored.
     """
 
     sales_rows: int
     sales: SalesLoad
     stores_changed: int
     plans_changed: int
+    plans_outdated: int
 
     @property
     def already_loaded(self) -> bool:
@@ -54,6 +57,7 @@ def load(
     sales: pd.DataFrame,
     plans: pd.DataFrame,
     as_of: datetime | None = None,
+    planned_at: datetime | None = None,
     calendar: tuple[date, date | None],
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Loaded:
@@ -65,6 +69,8 @@ def load(
         sales: One row per store and day with sales, with `DAY_COLUMNS`.
         plans: One row per store and planned day, with `PLANNED_DAY_COLUMNS`; `open` may be missing.
         as_of: The event time of the rows; by default each row's own date.
+        planned_at: The latest event time of a plan without `as_of`; by default now. Loaded again,
+            a file that nobody has changed must not undo a plan that came later.
         calendar: First and last day that the partitions cover; None means that there is no end.
         on_rows: Called with the number of sales rows written so far in this call.
 
@@ -94,8 +100,8 @@ def load(
         transaction.lock("load")
         stores_changed = _replace_stores(transaction, stores)
         loaded = load_sales(transaction, sales, as_of, on_rows)
-        plans_changed = merge_plans(transaction, _with_plan_times(plans, as_of))
-    return Loaded(len(sales), loaded, stores_changed, plans_changed)
+        merged = merge_plans(transaction, _with_plan_times(plans, as_of, planned_at))
+    return Loaded(len(sales), loaded, stores_changed, merged.changed, merged.outdated)
 
 
 def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.DataFrame:
@@ -111,7 +117,14 @@ def plans_of(train: pd.DataFrame, test: pd.DataFrame, until: date | None) -> pd.
     return pd.concat(parts, ignore_index=True) if parts else test[PLANNED_DAY_COLUMNS]
 
 
-def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> int:
+class MergedPlans(NamedTuple):
+    """How many days' plans changed, and how many do not count, because a later one is stored."""
+
+    changed: int
+    outdated: int
+
+
+def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = True) -> MergedPlans:
     """Store planned days unless a later plan is stored, and record the change of their stores.
 
     A plan that repeats what is stored is no change, but from its time on an earlier plan that
@@ -122,12 +135,9 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = T
         plans: Columns store, date, open, promo, state_holiday, school_holiday, event_time.
         note: Whether to add a change for the stores whose plans differ. A refresh passes False,
             because it already handles the events that brought the plans.
-
-    Returns:
-        The number of days whose plan is new or differs from the stored one.
     """
     if plans.empty:
-        return 0
+        return MergedPlans(0, 0)
     transaction.execute(
         "CREATE TEMP TABLE IF NOT EXISTS incoming_plans (LIKE sales.planned_days) ON COMMIT DROP"
     )
@@ -161,6 +171,10 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = T
             SELECT store, min(date) AS first_day, count(*) AS days FROM changed GROUP BY store
         )
         SELECT count(*) AS stores, coalesce(sum(days), 0)::bigint AS days,
+            (SELECT count(*) FROM incoming_plans i JOIN before b USING (store, date)
+                WHERE b.event_time > i.event_time
+                    AND (b.open, b.promo, b.state_holiday, b.school_holiday) IS DISTINCT FROM
+                        (i.open, i.promo, i.state_holiday, i.school_holiday)) AS outdated,
             array_agg(store ORDER BY store) AS ids,
             array_agg(first_day ORDER BY store) AS first_days
         FROM touched
@@ -169,7 +183,7 @@ def merge_plans(transaction: Transaction, plans: pd.DataFrame, *, note: bool = T
     (summary,) = rows
     if note and summary["stores"]:
         note_change(transaction, "plan", summary["ids"], summary["first_days"])
-    return int(summary["days"])
+    return MergedPlans(int(summary["days"]), int(summary["outdated"]))
 
 
 def _replace_stores(transaction: Transaction, stores: pd.DataFrame) -> int:
@@ -200,10 +214,14 @@ def _replace_stores(transaction: Transaction, stores: pd.DataFrame) -> int:
     return len(changed)
 
 
-def _with_plan_times(plans: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:
+def _with_plan_times(
+    plans: pd.DataFrame, as_of: datetime | None, planned_at: datetime | None
+) -> pd.DataFrame:
     # A planned day lies ahead. An event that is sent today must be able to replace the day's plan.
-    times, now = event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
-    times = times.where(times <= now, now)
+    times, latest = event_times(plans["date"], as_of), pd.Timestamp.now(UTC)
+    if as_of is None and planned_at is not None:
+        latest = min(latest, pd.Timestamp(planned_at))
+    times = times.where(times <= latest, latest)
     return plans[PLANNED_DAY_COLUMNS].assign(event_time=times)
 
 

@@ -19,7 +19,7 @@ def today() -> date:
 
 
 # Events stored before their times were judged may have one that no frame can hold.
-_READABLE = "least({}, timestamptz '2262-01-01 00:00:00+00')"
+READABLE = "least({}, timestamptz '2262-01-01 00:00:00+00')"
 
 
 def stores(transaction: Transaction) -> list[int]:
@@ -35,6 +35,7 @@ def raw_events(
     last_day: date,
     *,
     plans_until: date | None = None,
+    refresh_id: str | None = None,
 ) -> pd.DataFrame:
     """Return the delivered events of some stores and days, each with its topic.
 
@@ -44,19 +45,30 @@ def raw_events(
         first_day: The first day.
         last_day: The last day.
         plans_until: The last day for plans; by default `last_day`.
+        refresh_id: A refresh: events that came after its claim are left to the next one, so that
+            its offsets say exactly what its forecasts saw.
     """
     return transaction.frame(
         f"""
+        WITH claimed AS (
+            SELECT t.stream_id, (e ->> 'topic_partition')::int AS topic_partition,
+                (e ->> 'next_offset')::int8 AS next_offset
+            FROM sales.refreshes f, jsonb_array_elements(f.offsets) AS e
+            JOIN sales.streams t ON t.topic = e ->> 'topic' AND t.topic_uuid = e ->> 'topic_uuid'
+            WHERE f.refresh_id = $5
+        )
         SELECT r.stream_id, s.topic || '/' || s.topic_uuid AS topic, r.topic_partition,
-            r.kafka_offset, {_READABLE.format("r.event_time")} AS event_time,
+            r.kafka_offset, {READABLE.format("r.event_time")} AS event_time,
             r.store, r.date, r.day_of_week,
             r.sales::float8 AS sales, r.customers::float8 AS customers,
             r.open, r.promo, r.state_holiday, r.school_holiday
         FROM sales.raw_sales r JOIN sales.streams s USING (stream_id)
+            LEFT JOIN claimed c USING (stream_id, topic_partition)
         WHERE r.date BETWEEN $2 AND $4 AND r.store = ANY($1::int4[])
             AND (r.date <= $3 OR r.sales IS NULL)
+            AND ($5::text IS NULL OR r.kafka_offset < c.next_offset)
         """,
-        (list(stores), first_day, last_day, plans_until or last_day),
+        (list(stores), first_day, last_day, plans_until or last_day, refresh_id),
     )
 
 
@@ -67,7 +79,7 @@ def raw_summary(
     return transaction.frame(
         f"""
         SELECT store, date, count(*) AS events,
-            {_READABLE.format("max(event_time)")} AS newest_event,
+            {READABLE.format("max(event_time)")} AS newest_event,
             max(ingest_time) AS newest_ingest, max(kafka_offset) AS newest_offset
         FROM sales.raw_sales
         WHERE date BETWEEN $2 AND $3 AND store = ANY($1::int4[])

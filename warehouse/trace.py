@@ -3,14 +3,16 @@
 The effects of its regressors live in `forecasting/explanation.py`.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+import pandas as pd
+
 from warehouse.connection import Transaction
 from warehouse.errors import NotFoundError, NotYetError
 from warehouse.in_force import NOTHING_YET
+from warehouse.sales import READABLE
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,16 @@ class Refresh:
     """The refresh that issued a forecast.
 
     Attributes:
+        refresh_id: Its Dagster run.
         started_at: When it claimed its changes.
         finished_at: When its forecasts became current.
         changes: Number of changes that it claimed.
-        next_offsets: First offset that it does not include, by (topic, topic id, topic-partition).
     """
 
+    refresh_id: str
     started_at: datetime
     finished_at: datetime | None
     changes: int
-    next_offsets: dict[tuple[str, str, int], int]
 
 
 def forecast(
@@ -51,8 +53,11 @@ def forecast(
     rows = transaction.rows(
         """
         SELECT * FROM sales.forecasts
-        WHERE store = $1 AND ($3::date IS NULL OR origin = $3::date)
-            AND date = coalesce($2::date, date)
+        WHERE store = $1 AND date = coalesce($2::date, date) AND (
+            origin = $3::date
+            OR $3::date IS NULL AND NOT EXISTS (
+                SELECT FROM sales.withdrawals w WHERE w.store = forecasts.store
+                    AND w.date = origin AND w.withdrawn_at > written_at))
         ORDER BY kind = 'issued' DESC, origin DESC, written_at DESC, open DESC, date LIMIT 1
         """,
         (store, day, origin),
@@ -85,22 +90,69 @@ def refresh(transaction: Transaction, refresh_id: str) -> Refresh | None:
     """Return the refresh of a Dagster run; None if the run was no refresh."""
     rows = transaction.rows(
         """
-        SELECT started_at, finished_at, changes, offsets::text AS offsets
+        SELECT refresh_id, started_at, finished_at, changes
         FROM sales.refreshes WHERE refresh_id = $1
         """,
         (refresh_id,),
     )
     if not rows:
         return None
-    (row,) = rows
-    return Refresh(
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        changes=row["changes"],
-        next_offsets={
-            (entry["topic"], entry["topic_uuid"], entry["topic_partition"]): entry["next_offset"]
-            for entry in json.loads(row["offsets"])
-        },
+    return Refresh(**rows[0])
+
+
+def events_seen(
+    transaction: Transaction, store: int, first_day: date, last_day: date, refresh_id: str
+) -> pd.DataFrame:
+    """Return the events with sales that a refresh saw, as `sales.raw_events` does.
+
+    Those that were withdrawn since are among them; those that were requeued since are not.
+
+    Args:
+        transaction: The open transaction.
+        store: The store's number.
+        first_day: The first day.
+        last_day: The last day.
+        refresh_id: The Dagster run of the refresh.
+    """
+    return transaction.frame(
+        f"""
+        WITH claim AS (
+            SELECT r.started_at, s.stream_id, (e ->> 'topic_partition')::int AS topic_partition,
+                (e ->> 'next_offset')::int8 AS next_offset
+            FROM sales.refreshes r, jsonb_array_elements(r.offsets) AS e
+            JOIN sales.streams s ON s.topic = e ->> 'topic' AND s.topic_uuid = e ->> 'topic_uuid'
+            WHERE r.refresh_id = $4
+        ), withdrawn AS (
+            SELECT w.stream_id, w.topic_partition, w.kafka_offset,
+                max(w.withdrawn_at) AS withdrawn_at
+            FROM sales.withdrawals w WHERE w.store = $1 AND w.date BETWEEN $2 AND $3
+            GROUP BY 1, 2, 3
+        ), events AS (
+            SELECT stream_id, topic_partition, kafka_offset, event_time, ingest_time, store, date,
+                day_of_week, sales, customers, open, promo, state_holiday, school_holiday
+            FROM sales.raw_sales
+            WHERE store = $1 AND date BETWEEN $2 AND $3 AND sales IS NOT NULL
+            UNION ALL
+            SELECT q.stream_id, q.topic_partition, q.kafka_offset, q.event_time, q.ingest_time,
+                $1, (v ->> 'Date')::date, (v ->> 'DayOfWeek')::int2, (v ->> 'Sales')::int,
+                (v ->> 'Customers')::int, (v ->> 'Open')::int2, (v ->> 'Promo')::int2,
+                v ->> 'StateHoliday', (v ->> 'SchoolHoliday')::int2
+            FROM sales.quarantined_events q JOIN withdrawn
+                USING (stream_id, topic_partition, kafka_offset),
+                LATERAL (SELECT convert_from(q.value, 'UTF8')::jsonb) AS parsed (v)
+            WHERE q.reason = 'withdrawn'
+        )
+        SELECT e.stream_id, s.topic || '/' || s.topic_uuid AS topic, e.topic_partition,
+            e.kafka_offset, {READABLE.format("e.event_time")} AS event_time, e.store, e.date,
+            e.day_of_week, e.sales::float8 AS sales, e.customers::float8 AS customers, e.open,
+            e.promo, e.state_holiday, e.school_holiday
+        FROM events e JOIN sales.streams s USING (stream_id)
+            JOIN claim c USING (stream_id, topic_partition)
+            LEFT JOIN withdrawn w USING (stream_id, topic_partition, kafka_offset)
+        WHERE e.kafka_offset < c.next_offset
+            AND coalesce(w.withdrawn_at > c.started_at, e.ingest_time < c.started_at)
+        """,
+        (store, first_day, last_day, refresh_id),
     )
 
 

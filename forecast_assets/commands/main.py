@@ -85,13 +85,19 @@ def load(
             sales=sales,
             plans=plans,
             as_of=as_of.replace(tzinfo=UTC) if as_of else None,
+            planned_at=files.planned_at,
             calendar=(config.calendar_start, config.calendar_end),
             on_rows=lambda rows: progress.update(task, completed=rows),
         )
         progress.update(task, completed=len(sales))
+    outdated = (
+        f"; {loaded.plans_outdated:,} planned days do not count, since later plans are known"
+        if loaded.plans_outdated
+        else ""
+    )
     console.print(
         f"{_what_became_of_sales(loaded)}; {loaded.stores_changed:,} stores and "
-        f"{loaded.plans_changed:,} planned days changed"
+        f"{loaded.plans_changed:,} planned days changed{outdated}"
     )
 
 

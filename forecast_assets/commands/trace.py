@@ -142,23 +142,19 @@ def _sales_seen(
 ) -> list[dict[str, Any]]:
     """Return the sales that the forecast saw, newest first, and the events they came from.
 
-    Events that arrived after the refresh claimed its changes are left out, so a later correction
-    does not hide what the forecast saw. A backtest sees the sales in force now.
+    What came, was requeued or withdrawn after the refresh claimed its changes does not hide what
+    the forecast saw. A backtest sees the sales in force now.
     """
     from forecasting.cleaning import winning_events
     from warehouse import sales
+    from warehouse import trace as table
 
     first = origin - timedelta(days=request.days - 1)
-    events = sales.raw_events(transaction, [request.store], first, origin)
-    names = events["topic"].str.rpartition("/")
-    if refresh is not None and len(events):
-        end = [
-            refresh.next_offsets.get((topic, uuid, partition), 0)
-            for topic, uuid, partition in zip(
-                names[0], names[2], events["topic_partition"], strict=True
-            )
-        ]
-        events = events[events["kafka_offset"] < end]
+    events = (
+        sales.raw_events(transaction, [request.store], first, origin)
+        if refresh is None
+        else table.events_seen(transaction, request.store, first, origin, refresh.refresh_id)
+    )
     winners = winning_events(events).sort_values("date", ascending=False)
     sales_seen = []
     for event in winners.itertuples():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: How many names a check's description lists before truncating.
 LISTED_NAMES = 20
 
-# Their asset's own step evaluates these four. For a separate step, Dagster 1.13.27 lists every
+# Their asset's own step evaluates these three. For a separate step, Dagster 1.13.27 lists every
 # partition of the asset it checks: most of a second for a chain of a thousand stores.
 
 LEDGER_BALANCES = dg.AssetCheckSpec(
@@ -29,15 +29,6 @@ LEDGER_BALANCES = dg.AssetCheckSpec(
     blocking=True,
     description=(
         "Every Kafka offset that was taken is a stored row, a quarantined event or a known gap."
-    ),
-)
-
-CORRECTIONS_COUNT = dg.AssetCheckSpec(
-    "corrections_count",
-    asset="raw_sales",
-    description=(
-        "No correction of the last seven days was sent with a time before that of what it "
-        "corrects. Such a correction does not count; a sender's slow clock may be why."
     ),
 )
 
@@ -70,37 +61,6 @@ def ledger_balances(warehouse: WarehouseResource) -> dg.AssetCheckResult:
             **totals
         ),
         metadata=totals,
-    )
-
-
-def corrections_count(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """Give examples of corrections that do not count, because their own time is too early."""
-    from warehouse import checks
-
-    with warehouse.transaction() as transaction:
-        total, newest = checks.outdated_corrections(transaction, LISTED_NAMES)
-    return dg.AssetCheckResult(
-        check_name=CORRECTIONS_COUNT.name,
-        passed=not total,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"{total:,} corrections do not count, because they were sent with an earlier time than "
-            "what they correct. If one is right, correct the sender's clock and send it again; or "
-            "withdraw what counts: `python -m streaming_job withdraw`"
-            if total
-            else "no correction of the last seven days has too early a time"
-        ),
-        metadata={
-            "outdated": total,
-            "examples": dg.MetadataValue.json(
-                [
-                    "store {store}, {date}: Sales {sales} sent {event_time:%Y-%m-%d %H:%M:%S} does "
-                    "not count, {kept_sales} sent {kept_event_time:%Y-%m-%d %H:%M:%S} does "
-                    "({topic}[{topic_partition}] offset {kafka_offset})".format(**row)
-                    for row in newest
-                ]
-            ),
-        },
     )
 
 
@@ -175,6 +135,17 @@ WATCHED: dict[str, tuple[dg.AssetCheckSpec, tuple[str, ...]]] = {
         ),
         (
             dg.AssetCheckSpec(
+                "corrections_count",
+                asset="raw_sales",
+                description=(
+                    "No correction of the last seven days was sent with a time before that of what "
+                    "it corrects. Such a correction does not count; a slow clock may be why."
+                ),
+            ),
+            ("outdated",),
+        ),
+        (
+            dg.AssetCheckSpec(
                 "usual_size",
                 asset="cleaned_sales",
                 description=(
@@ -236,6 +207,7 @@ PASSED = {
     "sales_arrive": "the sales that were due have come",
     "stream_runs": "the stream runs, or this chain has none",
     "few_quarantined": "few of the last day's events were quarantined",
+    "corrections_count": "no correction of the last week has too early a time",
     "usual_size": "no recent sales of an unusual size are unconfirmed",
 }
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from forecast_assets.planning.health_facts import OutdatedCorrection
+
 #: How many names a sentence lists before truncating.
 LISTED_NAMES = 10
 
@@ -26,6 +28,7 @@ class Rule(StrEnum):
     SILENT = "silent"
     STREAM = "stream"
     QUARANTINE = "quarantine"
+    OUTDATED = "outdated"
     UNUSUAL = "unusual"
 
 
@@ -40,6 +43,7 @@ RECOVERED: dict[Rule, str] = {
     Rule.SILENT: "sales have come again, or the store was retired",
     Rule.STREAM: "the stream runs again",
     Rule.QUARANTINE: "few events are quarantined again",
+    Rule.OUTDATED: "settled, or a week old",
     Rule.UNUSUAL: "confirmed or corrected",
 }
 
@@ -48,6 +52,7 @@ _HEADLINES: dict[Rule, str] = {
     Rule.FAILED: "stores whose refresh fails: {}",
     Rule.BEHIND: "stores with forecasts older than their sales: {}",
     Rule.SILENT: "stores without recent sales: {}",
+    Rule.OUTDATED: "corrections that do not count, as they were sent before what they correct: {}",
     Rule.UNUSUAL: "unconfirmed sales of an unusual size: {}",
 }
 
@@ -82,6 +87,15 @@ def stale_forecasts(waiting: Mapping[int, date], bound: timedelta) -> str:
 def failing_store(store: int, first_day: date, error: str | None) -> str:
     """Say since which day a store's refresh fails, and why."""
     return f"store {store} since {first_day}: {error}"
+
+
+def outdated_correction(row: OutdatedCorrection) -> str:
+    """Say which correction does not count, and what counts instead."""
+    said, kept = ("a plan" if n is None else f"{n:,}" for n in (row.sales, row.kept_sales))
+    return (
+        f"store {row.store} on {row.day}: {said} sent {row.sent:%Y-%m-%d %H:%M:%S} does not count, "
+        f"{kept} sent {row.kept_sent:%Y-%m-%d %H:%M:%S} does; {row.place}"
+    )
 
 
 def unusual_sale(store: int, day: date, sales: int) -> str:

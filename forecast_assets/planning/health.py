@@ -68,6 +68,7 @@ def problems(facts: HealthFacts, limits: Limits) -> list[Problem]:
         Rule.SILENT: _silent_stores(facts, limits),
         Rule.STREAM: _stream(facts, limits),
         Rule.QUARANTINE: _quarantine(facts, limits),
+        Rule.OUTDATED: {row.place: say.outdated_correction(row) for row in facts.outdated},
         Rule.UNUSUAL: {
             f"{sale.store} {sale.day}": say.unusual_sale(sale.store, sale.day, sale.sales)
             for sale in facts.unusual

@@ -89,6 +89,29 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
+class OutdatedCorrection:
+    """A correction that does not count, because it was sent before what it corrects.
+
+    Attributes:
+        store: The store.
+        day: The day that it corrects.
+        sales: What it says; None if it is a plan.
+        sent: Its time.
+        kept_sales: What counts instead.
+        kept_sent: The time of that.
+        place: Its topic, topic-partition and offset.
+    """
+
+    store: int
+    day: date
+    sales: int | None
+    sent: datetime
+    kept_sales: int | None
+    kept_sent: datetime
+    place: str
+
+
+@dataclass(frozen=True)
 class UnusualSale:
     """A sale many times its store's usual one, or a small part of it, that nobody confirmed."""
 
@@ -112,6 +135,7 @@ class HealthFacts:
         readable_models: Pooled models that this version of the code can read.
         stream: The stream's heartbeat; None if none has ever run.
         quarantined: The newest day's events; None if none has come.
+        outdated: Recent corrections that do not count.
         unusual: Recent unconfirmed sales of an unusual size.
         retired: Stores that are closed for good.
     """
@@ -126,5 +150,6 @@ class HealthFacts:
     readable_models: int = 1
     stream: StreamState | None = None
     quarantined: Quarantined | None = None
+    outdated: Sequence[OutdatedCorrection] = ()
     unusual: Sequence[UnusualSale] = ()
     retired: frozenset[int] = frozenset()

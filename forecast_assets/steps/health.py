@@ -13,6 +13,7 @@ from forecast_assets.planning.health_facts import (
     HealthFacts,
     LateStore,
     Limits,
+    OutdatedCorrection,
     Quarantined,
     SalesDay,
     StreamState,
@@ -66,6 +67,7 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
         readable_models=models.count_pooled(transaction),
         stream=_stream_state(stream) if stream else None,
         quarantined=Quarantined(events, by_reason) if events else None,
+        outdated=[OutdatedCorrection(**row) for row in health.outdated_corrections(transaction)],
         unusual=[
             UnusualSale(row["store"], row["date"], row["sales"])
             for row in health.unusual_sales(transaction, newest - UNUSUAL_TIME)

@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from forecast_assets.commands.main import app
+from forecast_assets.planning.alert_messages import Rule
 from forecast_assets.settings import settings
 from forecast_assets.steps.health import find_problems
 from local_stack.data_status import describe_data
 from local_stack.stack import Stack
+from streaming_job.withdraw import withdraw
 from tests.support.chain import CALENDAR, STORES, Chain
 from warehouse.errors import NotFoundError
 
@@ -39,7 +41,7 @@ def test_a_fresh_chain_has_no_problem(forecast_chain: Chain) -> None:
         assert find_problems(transaction, settings()) == []
     found = checks(forecast_chain)
     assert all(check.passed for check in found.values())
-    assert len(found) == 5
+    assert len(found) == 6
 
 
 def test_the_stream_says_through_the_database_how_it_is(
@@ -58,30 +60,31 @@ def test_the_stream_says_through_the_database_how_it_is(
     assert "started 5 times" in failed(forecast_chain)["stream_runs"]
 
 
-def test_corrections_that_do_not_count_are_shown_for_a_week(
-    forecast_chain: Chain, owner: psycopg.Connection
+def test_corrections_that_do_not_count_are_told_until_somebody_settles_them(
+    forecast_chain: Chain, owner: psycopg.Connection, forecast_database: dict[str, str]
 ) -> None:
-    def check() -> dg.AssetCheckEvaluation:
-        evaluations = forecast_chain.refresh().get_asset_check_evaluations()
-        return next(found for found in evaluations if found.check_name == "corrections_count")
-
-    assert check().passed
+    assert checks(forecast_chain)["corrections_count"].passed
     owner.execute(
         """
+        INSERT INTO sales.raw_sales (stream_id, topic_partition, kafka_offset, event_time, store,
+            date, day_of_week, sales, customers, open, promo, state_holiday, school_holiday)
+        SELECT stream_id, 7, 0, event_time - interval '1 hour', store, date, day_of_week, 17,
+            customers, open, promo, state_holiday, school_holiday
+        FROM sales.raw_sales WHERE store = 2 AND date = '2015-06-12';
         INSERT INTO sales.outdated_corrections
-        SELECT r.stream_id, 0, 7, r.store, r.date, r.event_time - interval '1 hour', 17, now(),
-            'sales', 0, r.kafka_offset, r.event_time, r.sales
-        FROM sales.raw_sales r WHERE r.store = 2 AND r.date = '2015-06-12'
+        SELECT r.stream_id, 7, 0, r.store, r.date, r.event_time - interval '1 hour', 17, now(),
+            s.topic, 0, r.kafka_offset, r.event_time, r.sales
+        FROM sales.raw_sales r JOIN sales.streams s USING (stream_id)
+        WHERE r.store = 2 AND r.date = '2015-06-12' AND r.topic_partition = 0
         """
     )
-    forecast_chain.load_day(datetime(2015, 6, 13, tzinfo=UTC).date())
-    shown = check()
-    assert not shown.passed and "1 corrections do not count" in str(shown.description)
-    (example,) = shown.metadata["examples"].value  # type: ignore[misc, attr-defined]
-    assert example.startswith("store 2, 2015-06-12: Sales 17 sent 2015-06-11 23:00:00 does not")
-    owner.execute("UPDATE sales.outdated_corrections SET noted_at = now() - interval '8 days'")
-    forecast_chain.load_day(datetime(2015, 6, 14, tzinfo=UTC).date())
-    assert check().passed
+    told = failed(forecast_chain)["corrections_count"]
+    assert "sent before what they correct: 1 (store 2 on 2015-06-12: 17 sent 2015-06-11 23" in told
+    with forecast_chain.warehouse.transaction() as transaction:
+        assert [p.rule for p in find_problems(transaction, settings())] == [Rule.OUTDATED]
+    day = datetime(2015, 6, 12, tzinfo=UTC).date()
+    withdraw(forecast_database["STREAM_DATABASE_URL"], 2, day, "17 is right")
+    assert "corrections_count" not in failed(forecast_chain)
 
 
 def test_a_day_of_bad_events_is_noticed_and_older_ones_are_not(

@@ -46,7 +46,11 @@ class Files:
         return self.load_with(sales, self.read.test.iloc[:0], as_of)
 
     def load_with(
-        self, sales: pd.DataFrame, plans: pd.DataFrame, as_of: datetime | None = None
+        self,
+        sales: pd.DataFrame,
+        plans: pd.DataFrame,
+        as_of: datetime | None = None,
+        planned_at: datetime | None = None,
     ) -> loading.Loaded:
         return loading.load(
             self.warehouse,
@@ -54,6 +58,7 @@ class Files:
             sales=sales,
             plans=plans,
             as_of=as_of,
+            planned_at=planned_at,
             calendar=CALENDAR,
         )
 
@@ -153,6 +158,18 @@ def test_an_export_with_its_time_confirms_what_is_stored(files: Files) -> None:
     between = files.changed(files.train, 1, "2015-06-02", 5).head(len(files.train))
     again = files.load(between, EXPORTED - timedelta(days=1))
     assert (again.sales.corrected, again.sales.outdated) == (0, 1), "the export confirmed the day"
+
+
+def test_a_file_that_nobody_changed_undoes_no_later_plan(files: Files) -> None:
+    plans = files.read.test.head(4)
+    files.load_with(files.train.iloc[:0], plans, planned_at=EXPORTED)
+    event = plans.head(1).assign(open=0, event_time=pd.Timestamp(EXPORTED + timedelta(hours=1)))
+    with files.warehouse.transaction() as transaction:
+        assert loading.merge_plans(transaction, event[[*loading.PLANNED_DAY_COLUMNS, "event_time"]])
+    again = files.load_with(files.train.iloc[:0], plans, planned_at=EXPORTED)
+    assert (again.plans_changed, again.plans_outdated) == (0, 1)
+    newer = files.load_with(files.train.iloc[:0], plans, planned_at=EXPORTED + timedelta(hours=2))
+    assert (newer.plans_changed, newer.plans_outdated) == (1, 0)
 
 
 def test_sales_that_had_not_happened_are_refused(files: Files) -> None:

@@ -19,6 +19,10 @@ from forecast_assets.commands import trace
 from forecasting import scoring
 from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.models.naive import seasonal_naive
+from streaming_job import requeue
+from streaming_job.reason_codes import Reason
+from streaming_job.settings import StreamSettings
+from streaming_job.withdraw import withdraw
 from tests.support.chain import STORES, Chain
 from warehouse.trace import refresh as refresh_of
 
@@ -52,6 +56,16 @@ def refused(answer: subprocess.CompletedProcess[str]) -> str:
     assert answer.stdout == ""
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
     return answer.stderr
+
+
+def seen_by(chain: Chain, refresh_id: str) -> list[dict[str, object]]:
+    with chain.warehouse.transaction() as transaction:
+        return trace._sales_seen(
+            transaction,
+            trace.TraceRequest(2, date(2015, 6, 15), None, 28),
+            date(2015, 6, 12),
+            refresh_of(transaction, refresh_id),
+        )
 
 
 def test_a_forecast_is_traced_to_its_model_and_offsets(
@@ -97,14 +111,15 @@ def test_a_forecast_is_traced_to_its_model_and_offsets(
     (new,) = (day for day in second["sales"] if day["date"] == "2015-06-10")
     assert new["sales"] == 3 * old["sales"]
     assert (old["corrections"], new["corrections"]) == (0, 1)
-    with chain.warehouse.transaction() as transaction:
-        before = trace._sales_seen(
-            transaction,
-            trace.TraceRequest(2, date(2015, 6, 15), None, 28),
-            date(2015, 6, 12),
-            refresh_of(transaction, first["run"]["id"]),
-        )
-    assert before == first["sales"]
+    assert seen_by(chain, first["run"]["id"]) == first["sales"]
+
+    # Nor does a withdrawal, nor what a person takes in again: the old forecast saw the old number.
+    url = forecast_database["STREAM_DATABASE_URL"]
+    withdraw(url, 2, date(2015, 6, 10), "tripled", every=True)
+    assert seen_by(chain, first["run"]["id"]) == first["sales"]
+    stream = StreamSettings(stream_database_url=url, kafka_bootstrap_servers="none")
+    assert requeue.requeue(stream, reasons=[Reason.WITHDRAWN]) == 2
+    assert seen_by(chain, first["run"]["id"]) == first["sales"]
 
     shown = run_trace(forecast_database, *asked)
     assert shown.returncode == 0, shown.stderr

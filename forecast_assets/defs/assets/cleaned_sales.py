@@ -67,6 +67,7 @@ def cleaned_sales(
                 # When a plan changes, the store's newest period that has sales becomes stale, not
                 # the period of the plan. So a refresh reads all later plans, however far ahead.
                 plans_until=date.max if scope.refresh_id else None,
+                refresh_id=scope.refresh_id,
             )
             plan_before = known_plan(transaction, chunk)
             winners = cleaning.winning_events(events)

@@ -3,12 +3,7 @@
 import dagster as dg
 
 from forecast_assets.defs.asset_options import STORE_LEVEL, table_metadata
-from forecast_assets.defs.checks import (
-    CORRECTIONS_COUNT,
-    LEDGER_BALANCES,
-    corrections_count,
-    ledger_balances,
-)
+from forecast_assets.defs.checks import LEDGER_BALANCES, ledger_balances
 from forecast_assets.defs.reporting import Events, Materialized
 from forecast_assets.defs.resources import OnlyDaysResource, SparkResource, WarehouseResource
 from forecast_assets.defs.row_counts import ROW_COUNT, count_rows
@@ -26,7 +21,7 @@ class RawSalesConfig(dg.Config):
 
 @dg.asset(
     **STORE_LEVEL,
-    check_specs=[LEDGER_BALANCES, CORRECTIONS_COUNT],
+    check_specs=[LEDGER_BALANCES],
     group_name="sales",
     deps=["sales_topic"],
     metadata=table_metadata("raw_sales"),
@@ -58,8 +53,7 @@ def raw_sales(
             with warehouse.transaction() as transaction:
                 days = sales.raw_summary(transaction, chunk.stores, chunk.first_day, chunk.last_day)
             materialized |= count_rows(chunk, days, scope.calendar, {ROW_COUNT: "events"})
-    checks = [ledger_balances(warehouse), corrections_count(warehouse)]
-    yield from report_asset(context, run_state, materialized, checks)
+    yield from report_asset(context, run_state, materialized, [ledger_balances(warehouse)])
 
 
 def _drain(context: dg.AssetExecutionContext, pyspark: SparkResource) -> None:

@@ -1,6 +1,7 @@
 import gzip
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_a_cut_off_package_is_refused(folder: Path) -> None:
         ("4202", "many", "line 2: Sales is many; a whole number is expected"),
         ("4202", "4202.95", "line 2: Sales is 4202.95; a whole number is expected; round it"),
         ("4202", "4.000", "line 2: Sales is 4.000; a whole number without separators"),
+        ("4202", "5.263", "line 2: Sales is 5.263; a whole number without separators"),
         ("4202", "1E+05", "line 2: Sales is 1E+05; a whole number is expected"),
         ("4202", "99999999999", "line 2: Sales is 99999999999; 0 to 2147483647 is expected"),
         ("4202", "-3", "line 2: Sales is -3; 0 to 2147483647 is expected"),
@@ -169,6 +171,21 @@ def test_what_leaves_no_doubt_is_read(folder: Path, change: Callable[[str], str]
     plain = read_train(folder)
     (folder / "train.csv").write_bytes(change(TRAIN).encode())
     assert read_train(folder).equals(plain)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_an_archive_with_any_damaged_byte_is_read_or_refused(folder: Path, method: int) -> None:
+    plain = read_train(folder)
+    (folder / "train.csv").unlink()
+    path = folder / "train.csv.zip"
+    with zipfile.ZipFile(path, "w", method) as package:
+        package.writestr("größe/train.csv", TRAIN)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (0x01, 0x80):
+            path.write_bytes(bytes([*whole[:place], whole[place] ^ bit, *whole[place + 1 :]]))
+            with suppress(KaggleFilesError):
+                assert read_train(folder).equals(plain), place
 
 
 def test_packed_as_zip_is_the_same(folder: Path) -> None:
