@@ -125,6 +125,8 @@ class Processes:
                     user=user,
                     group=group,
                     extra_groups=None if user is None else [],
+                    # Sockets and unpacked libraries in the temporary folder are its user's alone.
+                    umask=0o077,
                 )
             except OSError as error:
                 raise StackError(

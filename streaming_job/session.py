@@ -6,6 +6,7 @@ Only `build_session` starts one here; `forecast_assets` starts its own with `spa
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -55,9 +56,20 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
         "spark.sql.streaming.stopTimeout": "30s",
         "spark.sql.streaming.pollingDelay": IDLE_POLL,
     }
+    config |= authentication(settings.spark_master)
     if settings.spark_driver_java_options:
         config["spark.driver.extraJavaOptions"] = settings.spark_driver_java_options
     return config
+
+
+def authentication(master: str) -> dict[str, str]:
+    """Return the settings by which a driver in one process answers nobody but itself.
+
+    Its two ports are open to every user of the machine. Spark makes the secret itself; a cluster
+    needs one that its workers know, `spark.authenticate.secret` in spark-defaults.conf.
+    """
+    is_local = re.fullmatch(r"local(\[[^]]*\])?", master)
+    return {"spark.authenticate": "true"} if is_local else {}
 
 
 def prepare_environment() -> None:

@@ -142,7 +142,9 @@ def computing_config(master: str) -> dict[str, str]:
 
     A `spark-defaults.conf` in the folder SPARK_DEFAULTS_DIR sets the rest.
     """
-    config = {
+    from streaming_job.session import authentication
+
+    config = authentication(master) | {
         "spark.master": master,
         "spark.app.name": "forecast_assets",
         "spark.ui.enabled": "false",

@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -240,6 +242,19 @@ def test_produced_events_are_stored_once(bench: Bench, spark: SparkSession) -> N
     assert bench.stored() == as_stored(frame)
     assert drain.drain(bench.settings, spark).stored == 0
     bench.assert_balanced()
+
+
+def test_the_driver_takes_no_message_of_anybody_else(spark: SparkSession) -> None:
+    driver = spark.sparkContext._jsc.sc().env()
+    ports = [driver.rpcEnv().address().port(), driver.blockManager().blockManagerId().port()]
+    # Spark's frame (length, type, request, length) around the beginning of a serialized object.
+    message = b"\0\0\0\xac\xed\0\5t\0\1x"
+    frame = struct.pack(">qBqi", 21 + len(message), 3, 1, len(message)) + message
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.settimeout(10)
+            connection.sendall(frame)
+            assert b"Expected SaslMessage" in connection.recv(4096)
 
 
 def test_changes_name_each_store_with_its_earliest_day(bench: Bench, spark: SparkSession) -> None:

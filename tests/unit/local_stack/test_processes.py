@@ -63,6 +63,15 @@ def test_a_service_starts_where_no_env_file_of_another_stack_lies(processes: Pro
     wait_for_log(processes, "where", f"in {processes.folder}")
 
 
+def test_what_a_service_creates_is_its_users_alone(processes: Processes) -> None:
+    before = os.umask(0)
+    try:
+        processes.start(command("a", [sys.executable, "-c", "import os; print(oct(os.umask(0)))"]))
+    finally:
+        os.umask(before)
+    wait_for_log(processes, "a", "0o77")
+
+
 def test_a_started_process_is_found_and_ended(processes: Processes) -> None:
     record = processes.start(command("sleeper", SLEEPER))
     assert processes.find("sleeper") == record

@@ -7,7 +7,7 @@ import pytest
 from streaming_job import source
 from streaming_job.audit import PartitionAudit
 from streaming_job.errors import RefusedError, SettingsError
-from streaming_job.session import spark_config
+from streaming_job.session import authentication, spark_config
 from streaming_job.settings import load_settings
 from streaming_job.sink import SinkOptions
 from streaming_job.transform import Calendar
@@ -64,6 +64,20 @@ def test_jars_in_any_folder_are_named_so_that_spark_finds_them(tmp_path) -> None
     )
     (address,) = spark_config(settings)["spark.jars"].split(",")
     assert address.startswith("file:///") and address.isascii() and " " not in address
+
+
+@pytest.mark.parametrize(
+    ("master", "makes_a_secret"),
+    [
+        ("local", True),
+        ("local[2,4]", True),
+        ("local[*]", True),
+        ("local-cluster[2,1,1024]", False),
+        ("spark://master:7077", False),
+    ],
+)
+def test_a_driver_in_one_process_asks_for_a_secret(master: str, makes_a_secret: bool) -> None:
+    assert ("spark.authenticate" in authentication(master)) == makes_a_secret
 
 
 def test_missing_jars_say_what_to_do(tmp_path) -> None:  # type: ignore[no-untyped-def]
