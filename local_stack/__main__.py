@@ -110,7 +110,7 @@ def status() -> None:
 def sample_data(
     output: Annotated[Path, typer.Option(help="Folder for the three files.")],
     stores: Annotated[int, typer.Option(min=1, max=1115, help="Number of stores.")] = 100,
-    days: Annotated[int, typer.Option(min=14, help="Number of days with sales.")] = 800,
+    days: Annotated[int, typer.Option(min=14, max=7_305, help="Number of days with sales.")] = 800,
     end: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="The last day with sales; today by default."),
@@ -121,6 +121,8 @@ def sample_data(
     from rossmann.sample_data import sample_files
 
     last: date = end.date() if end else datetime.now(UTC).date()
+    if not date(2000, 1, 1) <= last <= date(2100, 1, 1):
+        raise typer.BadParameter(f"{last} lies outside the years 2000 to 2099", param_hint="--end")
     try:
         files = sample_files(stores, days, last, seed)
         files.write(output)

@@ -103,6 +103,8 @@ def read_files(folder: Path, *, skip_bad: bool = False) -> KaggleFiles:
     stores = read_stores(folder, skipped)
     known = stores["store"].tolist()
     train = read_train(folder, skipped, stores=known)
+    if train.empty:
+        raise KaggleFilesError(f"{_require(folder, 'train.csv')}: no usable line of sales")
     test = read_test(folder, skipped, stores=known)
     plans = find(folder, "test.csv") or _require(folder, "train.csv")
     planned_at = datetime.fromtimestamp(plans.stat().st_mtime, UTC)

@@ -79,9 +79,8 @@ def forecasts(
             FROM sales.forecasts
             WHERE horizon = 1 AND store = ANY($1::int4[]) AND (
                 kind = 'issued' AND origin <= $2::date
-                OR kind = 'issued' AND $2::date IS NULL AND NOT EXISTS (
-                    SELECT FROM sales.withdrawals w WHERE w.store = forecasts.store
-                        AND w.date = origin AND w.withdrawn_at > written_at)
+                OR kind = 'issued' AND $2::date IS NULL
+                    AND NOT sales.is_void(store, origin, written_at)
                 OR kind = 'backtest' AND origin = $2::date)
             ORDER BY store, kind = 'issued' DESC, origin DESC, written_at DESC
         )

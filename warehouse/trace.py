@@ -55,9 +55,7 @@ def forecast(
         SELECT * FROM sales.forecasts
         WHERE store = $1 AND date = coalesce($2::date, date) AND (
             origin = $3::date
-            OR $3::date IS NULL AND NOT EXISTS (
-                SELECT FROM sales.withdrawals w WHERE w.store = forecasts.store
-                    AND w.date = origin AND w.withdrawn_at > written_at))
+            OR $3::date IS NULL AND NOT sales.is_void(store, origin, written_at))
         ORDER BY kind = 'issued' DESC, origin DESC, written_at DESC, open DESC, date LIMIT 1
         """,
         (store, day, origin),

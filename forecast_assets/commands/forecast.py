@@ -15,6 +15,7 @@ from rich.console import Console
 
 from forecast_assets.commands.tables import Column, FormatOption, Listing, OutputFormat
 from forecasting.columns import QUANTILE_COLUMNS
+from rossmann.parsing import MAX_STORE
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ def parse_stores(texts: list[str] | None) -> list[int]:
     """
     numbers = []
     for part in ",".join(texts or ()).split(",") if texts else ():
-        if not (part.strip().isdecimal() and 0 < int(part) < 2**31):
+        digits = part.strip()
+        if not (digits.isdecimal() and len(digits) <= 18 and 0 < int(digits) <= MAX_STORE):
             raise typer.BadParameter(
                 f"{part.strip()!r} is no store's number: write --store 1,2,3", param_hint="--store"
             )

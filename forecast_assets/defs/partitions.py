@@ -10,6 +10,7 @@ import dagster as dg
 
 from forecast_assets.planning.partition_cells import Span, StorePeriods
 from forecast_assets.settings import MAX_PARTITIONS, Settings, SettingsError, settings
+from rossmann.parsing import MAX_STORE
 
 DATE_DIMENSION = "date"
 STORE_DIMENSION = "store"
@@ -77,7 +78,7 @@ def store_of(key: str) -> int | None:
         store = int(key)
     except ValueError:
         return None
-    return store if str(store) == key else None
+    return store if str(store) == key and 0 < store <= MAX_STORE else None
 
 
 def parse_partition_keys(keys: Iterable[str]) -> tuple[StorePeriods, list[str]]:
@@ -85,7 +86,7 @@ def parse_partition_keys(keys: Iterable[str]) -> tuple[StorePeriods, list[str]]:
     cells: StorePeriods = {}
     foreign = set()
     for key in keys:
-        period, name = key.split("|")
+        period, name = key.split("|", 1)
         store = store_of(name)
         if store is None:
             foreign.add(name)

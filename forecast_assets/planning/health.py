@@ -219,13 +219,16 @@ def _old(facts: HealthFacts, limits: Limits, usual: _Arrivals | None) -> dict[st
 
 
 def _behind(facts: HealthFacts, limits: Limits) -> dict[str, str]:
-    """Find the stores whose newest sales are in no forecast although no change is open."""
+    """Find the stores whose forecasts start from another day than that of their newest sales.
+
+    An open change explains it.
+    """
     if not _settled(facts, limits) or not facts.readable_models:
         return {}
     behind = {}
     for store, day in sorted(facts.newest_sales.items()):
         origin = facts.origins.get(store)
-        if store in facts.retired or store in facts.waiting or (origin and origin >= day):
+        if store in facts.retired or store in facts.waiting or origin == day:
             continue
         behind[str(store)] = say.store_behind(store, origin, day)
     return behind

@@ -33,6 +33,14 @@ def test_a_bounded_calendar_ends_with_its_last_month() -> None:
     assert (len(keys), keys[0], keys[-1]) == (31, "2013-01-01", "2015-07-01")
 
 
+def test_partitions_that_somebody_made_by_hand_name_no_store() -> None:
+    cells, foreign = parse_partition_keys(
+        ["2015-06-01|7", "2015-06-01|7|8", "2015-06-01|99999999999999999999", "2015-06-01|-5"]
+    )
+    assert cells == {date(2015, 6, 1): [7]}
+    assert foreign == ["-5", "7|8", "99999999999999999999"]
+
+
 @pytest.mark.parametrize(
     ("grain", "first", "last"),
     [("weekly", "2015-06-01", "2015-06-29"), ("daily", "2015-06-03", "2015-06-30")],

@@ -213,6 +213,8 @@ def test_forecasts_behind_their_sales_are_old_although_no_change_is_open() -> No
     newest = date(2026, 11, 24)
     facts = replace(healthy(), origins={1: newest, 2: newest - timedelta(days=1)})
     assert "store 2: forecast from 2026-11-23, sales to 2026-11-24" in found(facts)[Rule.BEHIND]
+    later = replace(healthy(), origins={1: newest, 2: newest + timedelta(days=1)})
+    assert "store 2: forecast from 2026-11-25" in found(later)[Rule.BEHIND], "its day was withdrawn"
     assert found(replace(facts, waiting=frozenset({2}))) == {}, "a refresh will take it"
     missing = replace(facts, origins={1: newest})
     assert "store 2: forecast from nothing" in found(missing)[Rule.BEHIND]
