@@ -84,7 +84,8 @@ bench-forecast: setup ## Compare the forecasts with their peers on Kaggle's file
 	$(RUN) -m benchmarks.forecast $(WITH_DATA)
 
 chaos: setup ## Inject faults into refreshes, then into a running stream: ROUNDS=100 SEED=1
-	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py
+	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py \
+		tests/integration/test_refresh_equals_full.py tests/integration/test_stream.py
 	$(RUN) -m tests.faults --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 lock: setup ## Resolve pyproject.toml into requirements.lock

@@ -652,7 +652,7 @@ class running_stream:  # noqa: N801 - reads as a statement
             assert self.process.wait(60) == 0, self.log.read_text()[-3_000:]
 
 
-@pytest.mark.parametrize("lose_checkpoints", [False, True])
+@pytest.mark.parametrize("lose_checkpoints", [pytest.param(False, marks=pytest.mark.chaos), True])
 def test_killed_in_the_middle_and_started_again_ends_in_the_same_tables(
     bench: Bench, lose_checkpoints: bool
 ) -> None:

@@ -298,8 +298,8 @@ def same_as_oracle(values: list[bytes | None]) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_mutated_events_are_validated_as_by_a_strict_parser(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - not for secrets
-    values = [mutations.event_value(rng) for _ in range(25_000)]
-    assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 5_000
+    values = [mutations.event_value(rng) for _ in range(10_000)]
+    assert sum(oracle.judge(value, FIRST, LAST).reason is None for value in values) > 2_000
     same_as_oracle(values)
 
 
