@@ -13,6 +13,7 @@ DOTENV = REPOSITORY / ".env"
 #: The user's own settings; the stack only reads them.
 OWN_DOTENV = REPOSITORY / ".env.local"
 ROLES = REPOSITORY / "deploy" / "postgres" / "roles.txt"
+CLOSE = REPOSITORY / "deploy" / "postgres" / "close.sql"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
 #: The module whose definitions the code server serves; `workspace.yaml` names it too.
 DEFINITIONS = "forecast_assets.definitions"

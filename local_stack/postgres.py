@@ -13,7 +13,7 @@ from psycopg import sql
 from local_stack import network
 from local_stack.errors import StackError
 from local_stack.postgres_data import SUPERUSER, DataFolder, clean_environment
-from local_stack.postgres_roles import SALES, create_database, create_missing, read_access
+from local_stack.postgres_roles import SALES, close, create_database, create_missing, read_access
 from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
@@ -96,6 +96,9 @@ class Postgres:
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "accepting logins")
         with self.admin_connection() as connection:
             create_missing(connection, files.credentials.passwords)
+        for name, database in read_access().databases.items():
+            with self.admin_connection(name) as connection:
+                close(connection, database)
         return record
 
     def resume(self) -> None:
@@ -152,6 +155,8 @@ class Postgres:
         """
         with self.admin_connection() as connection:
             create_database(connection, name, read_access().databases[SALES], template)
+        with self.admin_connection(name) as connection:
+            close(connection, read_access().databases[SALES])
 
     def drop_database(self, name: str) -> None:
         """Drop a database; sessions in it are ended."""

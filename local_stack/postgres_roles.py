@@ -25,10 +25,12 @@ class Database:
     Attributes:
         owner: The role that owns it.
         rights: Other role -> its rights on the database, as GRANT spells them.
+        locks: Other roles that may hold the database's advisory locks.
     """
 
     owner: str
     rights: dict[str, str] = field(default_factory=dict)
+    locks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -62,6 +64,8 @@ def read_access() -> Access:
                 access.databases[name] = Database(owner)
             case ["grant", database, role, rights]:
                 access.databases[database].rights[role] = rights
+            case ["locks", database, role]:
+                access.databases[database].locks.append(role)
             case _:
                 raise StackError(f"{paths.ROLES} line {number}: {line.strip()!r} is not understood")
     return access
@@ -94,6 +98,26 @@ def create_missing(connection: psycopg.Connection, passwords: Mapping[str, str])
     for name, database in access.databases.items():
         if name not in databases:
             create_database(connection, name, database)
+
+
+def close(connection: psycopg.Connection, database: Database) -> None:
+    """Take from everybody what a role of a database may do besides reading it.
+
+    Args:
+        connection: The superuser's, in the database and in autocommit mode.
+        database: Who may hold its advisory locks.
+    """
+    connection.execute(paths.CLOSE.read_text().encode())
+    functions = connection.execute(
+        "SELECT oid::regprocedure::text FROM pg_proc "
+        "WHERE pronamespace = 'pg_catalog'::regnamespace "
+        r"AND proname LIKE 'pg\_%advisory%lock%'"
+    ).fetchall()
+    roles = sql.SQL(", ").join(map(sql.Identifier, [database.owner, *database.locks]))
+    for (function,) in functions:
+        connection.execute(
+            sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), roles)
+        )
 
 
 def create_database(

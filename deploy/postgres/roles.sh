@@ -7,6 +7,14 @@ run() {
     psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres "$@"
 }
 
+# Let a role hold a database's advisory locks.
+may_lock() {
+    run --dbname "$1" --set role="$2" <<'SQL'
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, :'role') FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname LIKE 'pg\_%advisory%lock%' \gexec
+SQL
+}
+
 while read -r kind name value rights; do
     case "$kind" in
         "" | "#"*) ;;
@@ -23,6 +31,11 @@ SQL
 CREATE DATABASE :"name" OWNER :"owner";
 REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
+            run --dbname "$name" --file "${CLOSE_FILE:-/docker-entrypoint-initdb.d/close.sql}"
+            may_lock "$name" "$value"
+            ;;
+        locks)
+            may_lock "$name" "$value"
             ;;
         grant)
             run --set name="$name" --set role="$value" --set rights="$rights" <<'SQL'
@@ -30,7 +43,7 @@ GRANT :rights ON DATABASE :"name" TO :"role";
 SQL
             ;;
         *)
-            echo "roles.txt: '$kind' is unknown; role, database or grant expected" >&2
+            echo "roles.txt: '$kind' is unknown; role, database, grant or locks expected" >&2
             exit 1
             ;;
     esac

@@ -67,6 +67,26 @@ def test_each_role_has_the_documented_rights_and_no_other(
     assert granted(fresh_database["OWNER_DATABASE_URL"]) == documented()
 
 
+@pytest.mark.parametrize("role", ["READER", "STREAM"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, decode(repeat('00', 1000), 'hex'))",
+        "SELECT pg_advisory_lock(hashtext('sales'), hashtext('load'))",
+        "SELECT pg_try_advisory_xact_lock_shared(1)",
+    ],
+)
+def test_who_only_reads_keeps_nothing_and_stops_nobody(
+    fresh_database: dict[str, str], role: str, statement: str
+) -> None:
+    with (
+        psycopg.connect(fresh_database[f"{role}_DATABASE_URL"]) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
 def test_no_role_is_more_than_it_seems(stack: Stack) -> None:
     with stack.postgres.admin_connection() as connection:
         powerful = connection.execute(
