@@ -71,6 +71,7 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
         unusual=[
             UnusualSale(row["store"], row["date"], row["sales"])
             for row in health.unusual_sales(transaction, newest - UNUSUAL_TIME)
+            if config.unusual_factor is not None
         ],
         retired=frozenset(health.retired_stores(transaction)),
     )
