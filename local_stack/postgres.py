@@ -94,12 +94,15 @@ class Postgres:
             )
         )
         self.processes.wait_until_ready(record, self.is_ready, START_SECONDS, "accepting logins")
+        self._create_roles(files.credentials.passwords)
+        return record
+
+    def _create_roles(self, passwords: dict[str, str]) -> None:
         with self.admin_connection() as connection:
-            create_missing(connection, files.credentials.passwords)
+            create_missing(connection, passwords)
         for name, database in read_access().databases.items():
             with self.admin_connection(name) as connection:
                 close(connection, database)
-        return record
 
     def resume(self) -> None:
         """Take up a server that runs already."""

@@ -46,7 +46,7 @@ def access_of(server: Postgres) -> list[tuple[object, ...]]:
 def test_containers_get_the_same_roles_and_databases(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local_stack.postgres.create_missing", lambda *arguments: None)
+    monkeypatch.setattr(Postgres, "_create_roles", lambda *arguments: None)
     server = Postgres(Processes(tmp_path))
     server.start()
     try:
@@ -58,6 +58,7 @@ def test_containers_get_the_same_roles_and_databases(
                 env={
                     "PATH": f"{server.files.binaries()}:{os.environ['PATH']}",
                     "ROLES_FILE": str(paths.ROLES),
+                    "CLOSE_FILE": str(paths.CLOSE),
                     "POSTGRES_USER": SUPERUSER,
                     "PGHOST": "127.0.0.1",
                     "PGPORT": str(server.port),
@@ -73,6 +74,18 @@ def test_containers_get_the_same_roles_and_databases(
             row
             for row in access_of(stack.postgres)
             if not str(row[0]).startswith("sales_") or row[0] in passwords
+        ]
+        with server.admin_connection(SALES) as connection:
+            allowed = connection.execute(
+                "SELECT rolname, has_function_privilege(rolname, 'lo_create(oid)', 'EXECUTE'), "
+                "has_function_privilege(rolname, 'pg_advisory_lock(bigint)', 'EXECUTE') "
+                "FROM pg_roles WHERE rolname LIKE 'sales_%' ORDER BY 1"
+            ).fetchall()
+        assert allowed == [
+            ("sales_assets", False, True),
+            ("sales_owner", False, True),
+            ("sales_reader", False, False),
+            ("sales_stream", False, False),
         ]
         for role, password in passwords.items():
             database = read_access().databases.get(role)
