@@ -10,19 +10,19 @@ from pathlib import Path
 
 import psycopg
 
-from forecast_assets.servers.gate import sign_in_link
+from forecast_assets.servers.options import UI_TOKEN_VARIABLE
 from local_stack import network, paths
 from local_stack.environment import component_environment
 from local_stack.errors import StackError
+from local_stack.gated import Gated
 from local_stack.http import answers, graphql, with_token
-from local_stack.private import kept_secret, make_private
+from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
 #: The UI behind a gate that asks for a token; the containers start the same module.
 WEBSERVER_MODULE = "forecast_assets.servers.dagster_ui"
-TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name
 #: Dagster's documented port; the stack takes any free one when it is in use.
 USUAL_PORT = 3000
 START_SECONDS = 180.0
@@ -35,7 +35,7 @@ _LOCATIONS = """
 """
 
 
-class Dagster:
+class Dagster(Gated):
     """The embedded Dagster of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
@@ -58,16 +58,6 @@ class Dagster:
     def url(self) -> str:
         """Address of the UI."""
         return f"http://{network.LOOPBACK}:{self.port}"
-
-    @property
-    def token(self) -> str:
-        """The secret that lets in, made once for a stack folder."""
-        return kept_secret(self._token_file)
-
-    @property
-    def sign_in_link(self) -> str:
-        """Address that opens the UI and signs in; for its owner alone."""
-        return sign_in_link(self.url, self.token)
 
     def prepare(self) -> None:
         """Make the instance folder, with a link to the repository's `dagster.yaml`."""
@@ -109,7 +99,8 @@ class Dagster:
                     "--workspace",
                     str(workspace),
                 ],
-                environment=component_environment("dagster", values) | {TOKEN_VARIABLE: self.token},
+                environment=component_environment("dagster", values)
+                | {UI_TOKEN_VARIABLE: self.token},
             )
         )
         self.processes.wait_until_ready(

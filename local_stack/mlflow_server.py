@@ -4,23 +4,22 @@ import shutil
 import sys
 from pathlib import Path
 
-from forecast_assets.servers.gate import sign_in_link
+from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE
 from local_stack import network
 from local_stack.environment import component_environment
+from local_stack.gated import Gated
 from local_stack.http import answers, with_token
-from local_stack.private import kept_secret, make_private
+from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
 NAME = "mlflow"
 #: MLflow behind a gate that asks for a token; the containers start the same module.
 MODULE = "forecast_assets.servers.mlflow_tracking"
-#: MLflow's clients read it, too.
-TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a name
 #: Seconds to start; the first start runs MLflow's own migrations.
 START_SECONDS = 180.0
 
 
-class MlflowServer:
+class MlflowServer(Gated):
     """The embedded MLflow server of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
@@ -43,16 +42,6 @@ class MlflowServer:
     def url(self) -> str:
         """The server's address."""
         return f"http://{network.LOOPBACK}:{self.port}"
-
-    @property
-    def token(self) -> str:
-        """The secret that lets in, made once for a stack folder."""
-        return kept_secret(self._token_file)
-
-    @property
-    def sign_in_link(self) -> str:
-        """Address that opens MLflow's pages and signs in; for its owner alone."""
-        return sign_in_link(self.url, self.token)
 
     def choose_port(self) -> None:
         """Choose the port early: Dagster can then start before the server answers.
@@ -95,7 +84,7 @@ class MlflowServer:
                 environment=component_environment("mlflow", {})
                 | {
                     "MLFLOW_BACKEND_STORE_URI": database_url,
-                    TOKEN_VARIABLE: self.token,
+                    MLFLOW_TOKEN_VARIABLE: self.token,
                 },
                 working_directory=self.folder,
             )

@@ -1,6 +1,6 @@
 """The settings that a user makes for the embedded stack: in the shell, or to keep in `.env.local`.
 
-The stack writes `.env` itself, with the addresses that it has chosen, and removes it when it stops.
+The stack writes `.env` with the addresses that it chose and removes it when it stops.
 `.env.local` is the user's: it is only read. The command lines read both.
 """
 
@@ -22,7 +22,6 @@ PORTS = (
     "STACK_KAFKA_PORT",
     "STACK_KAFKA_CONTROLLER_PORT",
     "STACK_MLFLOW_PORT",
-    "STACK_CODE_SERVER_PORT",
 )
 #: The one variable of the contract that the stack takes from its user.
 JAVA_HOME = "JAVA_HOME"

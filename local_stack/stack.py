@@ -15,17 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE, UI_TOKEN_VARIABLE
 from local_stack import java, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
-from local_stack.dagster_processes import TOKEN_VARIABLE as UI_TOKEN_VARIABLE
 from local_stack.environment import component_environment, repository_settings
 from local_stack.errors import StackError
 from local_stack.kafka import NAME as KAFKA
 from local_stack.kafka import Kafka
 from local_stack.mlflow_server import NAME as MLFLOW
-from local_stack.mlflow_server import TOKEN_VARIABLE as MLFLOW_TOKEN_VARIABLE
 from local_stack.mlflow_server import MlflowServer
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres import Postgres

@@ -20,9 +20,8 @@ from local_stack.mlflow_server import NAME as MLFLOW
 from local_stack.private import make_private, server_user
 from local_stack.report import failed_runs
 from local_stack.stack import SERVICES, Stack
+from rossmann.kaggle import list_bad_rows
 
-#: How many bad lines to list before truncating.
-LISTED_BAD_ROWS = 100
 #: Seconds between two looks at a condition.
 POLL_SECONDS = 0.1
 #: Seconds between two looks at the services.
@@ -54,10 +53,8 @@ def load(stack: Stack, plan: DataPlan, console: Console) -> None:
     Raises:
         StackError: The loader refused the files.
     """
-    for row in (plan.skipped or [])[:LISTED_BAD_ROWS]:
-        console.print(f"set aside: {row}")
-    if len(plan.skipped or []) > LISTED_BAD_ROWS:
-        console.print(f"… {len(plan.skipped or []):,} lines in all")
+    for line in list_bad_rows(plan.skipped or []):
+        console.print(line)
     run_command(
         stack,
         "loader",

@@ -14,7 +14,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _HEADER_LETTERS = 65_536
 #: How many names to list before truncating.
 _LISTED_NAMES = 15
-
+#: How many bad rows to list before truncating.
+LISTED_BAD_ROWS = 100
 
 #: What the readers of damaged archives raise, names and sizes in their directories included.
 _DAMAGED = (
@@ -66,6 +67,14 @@ class BadRow:
     def __str__(self) -> str:
         """Return it as one line of text."""
         return f"{self.path} line {self.line}: {self.reason}"
+
+
+def list_bad_rows(skipped: Sequence[BadRow]) -> Iterator[str]:
+    """Yield a line for each row that was set aside; for a long list, how many more there are."""
+    for row in skipped[:LISTED_BAD_ROWS]:
+        yield f"set aside: {row}"
+    if len(skipped) > LISTED_BAD_ROWS:
+        yield f"… and {len(skipped) - LISTED_BAD_ROWS:,} more lines"
 
 
 @dataclass

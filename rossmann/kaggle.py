@@ -16,7 +16,14 @@ import numpy as np
 import pandas as pd
 
 from rossmann import fields, parsing
-from rossmann.csv_files import BadRow, KaggleFilesError, TextTable, find, read_text_table
+from rossmann.csv_files import (
+    BadRow,
+    KaggleFilesError,
+    TextTable,
+    find,
+    list_bad_rows,
+    read_text_table,
+)
 from rossmann.event_times import SALES_AHEAD_DAYS
 from rossmann.rows import Rows
 
@@ -24,6 +31,7 @@ __all__ = [
     "BadRow",
     "KaggleFiles",
     "KaggleFilesError",
+    "list_bad_rows",
     "read_files",
     "read_stores",
     "read_test",

@@ -23,11 +23,11 @@ FIRST_DAY = date(1970, 1, 1)
 #: A program that knows no integers writes 1 as 1.0.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 #: Twelve thousand to some, twelve to others.
-_DOUBTFUL = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+DOUBTFUL = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTION = re.compile(r"[+-]?[0-9]+\.[0-9]+")
 _MEASURE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,15})?")
 #: A program that knows no dates adds midnight.
-_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?")
+DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?")
 _LONGEST_WORD = 100
 
 
@@ -36,7 +36,7 @@ def whole(first: int, last: int) -> Parse:
 
     def parse(text: str) -> int:
         match = _WHOLE.fullmatch(text)
-        if _DOUBTFUL.fullmatch(text):
+        if DOUBTFUL.fullmatch(text):
             raise ValueError("a whole number without separators is expected")
         if match is None:
             if _FRACTION.fullmatch(text):
@@ -55,14 +55,14 @@ flag = whole(0, 1)
 
 def measure(text: str) -> float:
     """Read a length or the like: digits with a point, not negative."""
-    if _MEASURE.fullmatch(text) is None or _DOUBTFUL.fullmatch(text):
+    if _MEASURE.fullmatch(text) is None or DOUBTFUL.fullmatch(text):
         raise ValueError("a number such as 1270 or 1270.5 is expected")
     return float(text)
 
 
 def day(text: str) -> date:
     """Read a day in ISO format."""
-    match = _DAY.fullmatch(text)
+    match = DAY.fullmatch(text)
     try:
         value = date.fromisoformat(match.group(1)) if match else None
     except ValueError:

@@ -86,7 +86,7 @@ class BrokerAccess(BaseSettings):
             options["sasl_mechanism"] = self.sasl_mechanism
             options["sasl_plain_username"] = self.sasl_username or ""
             options["sasl_plain_password"] = self._password
-            # It warns at each connection of what the setting has chosen.
+            # Otherwise it warns at each connection that the protocol in the settings is not TLS.
             logging.getLogger("kafka.net.sasl.plain").setLevel(logging.ERROR)
         if self.has_tls and self.ssl_ca_file is not None:
             options["ssl_cafile"] = str(self.ssl_ca_file)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from rossmann.kaggle import BadRow
+from rossmann.kaggle import BadRow, list_bad_rows
 from rossmann.parsing import MAX_STORE
 from streaming_job import audit as audits
 from streaming_job import producer
@@ -34,9 +34,6 @@ app = typer.Typer(
 )
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
-
-#: How many bad lines of a file to list before truncating.
-LISTED_BAD_ROWS = 100
 
 UNBALANCED, REFUSED, UNAVAILABLE, SPARK_DIED = 1, 3, 4, 5
 
@@ -149,10 +146,8 @@ def produce(
         settings = load_settings()
         skipped: list[BadRow] | None = [] if skip_bad else None
         rows = producer.read_days(data, day.date(), (until or day).date(), skipped)
-        for bad in (skipped or [])[:LISTED_BAD_ROWS]:
-            stderr.print(_escape(f"set aside: {bad}"))
-        if len(skipped or []) > LISTED_BAD_ROWS:
-            stderr.print(f"… {len(skipped or []):,} lines in all")
+        for line in list_bad_rows(skipped or []):
+            stderr.print(_escape(line))
         with Progress(
             TextColumn("sending"),
             BarColumn(),

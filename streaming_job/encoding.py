@@ -17,15 +17,13 @@ import numpy as np
 import pandas as pd
 
 from rossmann import fields
+from rossmann.parsing import DAY, DOUBTFUL
 from streaming_job.errors import RefusedError
 
 #: Whole numbers below this one survive as a float, which pandas makes of a column with gaps.
 EXACT_FLOATS = 2**53
 
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0*)?", re.ASCII)
-#: Twelve thousand to some, twelve to others.
-_DOUBTFUL = re.compile(r"-?[1-9][0-9]{0,2}\.000", re.ASCII)
-_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
 
 
 def encode(row: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -114,7 +112,7 @@ def whole_number(value: Any) -> int:
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
     match = _WHOLE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or _DOUBTFUL.fullmatch(match[0]):
+    if match is None or DOUBTFUL.fullmatch(match[0]):
         raise ValueError(f"is {value!s:.40}; whole units without separators expected")
     return int(match[1])
 
@@ -127,7 +125,7 @@ def _day(value: Any) -> str:
     """
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
-    match = _DAY.fullmatch(str(value).strip())
+    match = DAY.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"is {value!s:.40}; a day written YYYY-MM-DD expected")
     return match[1]

@@ -18,8 +18,18 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-# Events stored before their times were judged may have one that no frame can hold.
+#: Events stored before their times were judged may have one that no frame can hold.
 READABLE = "least({}, timestamptz '2262-01-01 00:00:00+00')"
+
+
+#: When a refresh claimed its changes, and how far each topic-partition had come by then.
+CLAIM = """
+    SELECT r.started_at, s.stream_id, (e ->> 'topic_partition')::int AS topic_partition,
+        (e ->> 'next_offset')::int8 AS next_offset
+    FROM sales.refreshes r, jsonb_array_elements(r.offsets) AS e
+    JOIN sales.streams s ON s.topic = e ->> 'topic' AND s.topic_uuid = e ->> 'topic_uuid'
+    WHERE r.refresh_id = {}
+"""
 
 
 def stores(transaction: Transaction) -> list[int]:
@@ -50,13 +60,7 @@ def raw_events(
     """
     return transaction.frame(
         f"""
-        WITH claimed AS (
-            SELECT t.stream_id, (e ->> 'topic_partition')::int AS topic_partition,
-                (e ->> 'next_offset')::int8 AS next_offset
-            FROM sales.refreshes f, jsonb_array_elements(f.offsets) AS e
-            JOIN sales.streams t ON t.topic = e ->> 'topic' AND t.topic_uuid = e ->> 'topic_uuid'
-            WHERE f.refresh_id = $5
-        )
+        WITH claimed AS ({CLAIM.format("$5")})
         SELECT r.stream_id, s.topic || '/' || s.topic_uuid AS topic, r.topic_partition,
             r.kafka_offset, {READABLE.format("r.event_time")} AS event_time,
             r.store, r.date, r.day_of_week,

@@ -12,7 +12,7 @@ import pandas as pd
 from warehouse.connection import Transaction
 from warehouse.errors import NotFoundError, NotYetError
 from warehouse.in_force import NOTHING_YET
-from warehouse.sales import READABLE
+from warehouse.sales import CLAIM, READABLE
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,7 @@ def events_seen(
     """
     return transaction.frame(
         f"""
-        WITH claim AS (
-            SELECT r.started_at, s.stream_id, (e ->> 'topic_partition')::int AS topic_partition,
-                (e ->> 'next_offset')::int8 AS next_offset
-            FROM sales.refreshes r, jsonb_array_elements(r.offsets) AS e
-            JOIN sales.streams s ON s.topic = e ->> 'topic' AND s.topic_uuid = e ->> 'topic_uuid'
-            WHERE r.refresh_id = $4
-        ), withdrawn AS (
+        WITH claim AS ({CLAIM.format("$4")}), withdrawn AS (
             SELECT w.stream_id, w.topic_partition, w.kafka_offset,
                 max(w.withdrawn_at) AS withdrawn_at
             FROM sales.withdrawals w WHERE w.store = $1 AND w.date BETWEEN $2 AND $3

@@ -20,7 +20,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from forecast_assets.commands.files import DataFolder, SkipBad, read_days, refuse_unwritable
+from forecast_assets.commands.files import (
+    MAX_HORIZON_DAYS,
+    DataFolder,
+    SkipBad,
+    read_days,
+    refuse_unwritable,
+)
 from forecast_assets.commands.score_listing import score_listing
 from forecast_assets.commands.tables import FormatOption, OutputFormat
 from forecasting import scoring
@@ -285,7 +291,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
     @app.command()
     def evaluate(
         data: DataFolder,
-        horizon: Annotated[int, typer.Option(min=1, max=366, help="Days ahead.")] = 42,
+        horizon: Annotated[int, typer.Option(min=1, max=MAX_HORIZON_DAYS, help="Days ahead.")] = 42,
         step: Annotated[int, typer.Option(min=1, help="Days between two origins.")] = 42,
         windows: Annotated[int, typer.Option(min=1, help="How many origins.")] = 6,
         end: Annotated[

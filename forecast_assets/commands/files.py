@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from forecasting.columns import DAY_COLUMNS
-from rossmann.kaggle import BadRow, KaggleFilesError, read_test, read_train
+from rossmann.kaggle import BadRow, KaggleFilesError, list_bad_rows, read_test, read_train
 
 DataFolder = Annotated[
     Path,
@@ -32,8 +32,8 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Set bad lines aside, with their numbers, and use the others."),
 ]
-#: How many bad lines to list before truncating.
-LISTED_BAD_ROWS = 100
+#: How far ahead a plan can be forecast, in days.
+MAX_HORIZON_DAYS = 366
 
 
 def error_console() -> Console:
@@ -44,10 +44,8 @@ def error_console() -> Console:
 def report_bad_rows(skipped: Sequence[BadRow]) -> None:
     """List the lines that were set aside."""
     errors = error_console()
-    for row in skipped[:LISTED_BAD_ROWS]:
-        errors.print(f"set aside: {row}")
-    if len(skipped) > LISTED_BAD_ROWS:
-        errors.print(f"… and {len(skipped) - LISTED_BAD_ROWS:,} more lines")
+    for line in list_bad_rows(skipped):
+        errors.print(line)
 
 
 def refuse_unwritable(output: Path) -> None:

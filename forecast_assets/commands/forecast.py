@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from forecast_assets.commands.files import MAX_HORIZON_DAYS
 from forecast_assets.commands.tables import Column, FormatOption, Listing, OutputFormat
 from forecasting.columns import QUANTILE_COLUMNS
 from rossmann.parsing import MAX_STORE
@@ -63,9 +64,9 @@ def parse_stores(texts: list[str] | None) -> list[int]:
         digits = part.strip()
         if not (digits.isdecimal() and len(digits) <= 18 and 0 < int(digits) <= MAX_STORE):
             raise typer.BadParameter(
-                f"{part.strip()!r} is no store's number: write --store 1,2,3", param_hint="--store"
+                f"{digits!r} is no store's number: write --store 1,2,3", param_hint="--store"
             )
-        numbers.append(int(part))
+        numbers.append(int(digits))
     return numbers
 
 
@@ -111,7 +112,9 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
     @app.command("forecast")
     def forecast_command(
         store: StoresOption = None,
-        days: Annotated[int, typer.Option(min=1, max=366, help="How many days ahead.")] = 7,
+        days: Annotated[
+            int, typer.Option(min=1, max=MAX_HORIZON_DAYS, help="How many days ahead.")
+        ] = 7,
         as_of: Annotated[
             datetime | None,
             typer.Option(

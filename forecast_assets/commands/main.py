@@ -124,8 +124,6 @@ def _what_became_of_sales(loaded: "Loaded") -> str:
 
 forecast.register(app, console)
 accuracy.register(app, console)
-
-
 evaluate.register(app, console)
 submission.register(app, console)
 trace.register(app, console)

@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from forecast_assets.commands.evaluate import parse_recipe
-from forecast_assets.commands.files import DataFolder, SkipBad, read_days, refuse_unwritable
+from forecast_assets.commands.files import (
+    MAX_HORIZON_DAYS,
+    DataFolder,
+    SkipBad,
+    read_days,
+    refuse_unwritable,
+)
 from forecasting.columns import DAY_COLUMNS, QUANTILE_COLUMNS, QUANTILES
 from forecasting.models.boosting import DEFAULT_TREES
 from forecasting.models.pooled import Recipe
 from forecasting.pipeline import fit_and_predict
 from rossmann.kaggle import KaggleFilesError, read_test
-
-#: How far ahead a plan can be forecast; the option `--horizon` of `evaluate` ends there, too.
-MAX_HORIZON_DAYS = 366
 
 
 def make_submission(

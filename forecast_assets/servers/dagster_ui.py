@@ -11,10 +11,15 @@ import typer
 import uvicorn
 
 from forecast_assets.servers.gate import Gate, allowed_hosts
-from forecast_assets.servers.options import AllowedHosts, Host, Port, required_token
+from forecast_assets.servers.options import (
+    UI_TOKEN_VARIABLE,
+    AllowedHosts,
+    Host,
+    Port,
+    required_token,
+)
 
 NAME = "dagster"
-TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name
 #: Milliseconds that a statement of the UI may take in PostgreSQL, as in `dagster-webserver`.
 STATEMENT_MS = 15_000
 #: Seconds after which a kept connection is opened anew, and how many the UI may add at a peak.
@@ -38,7 +43,7 @@ def serve(
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
-    token = required_token(TOKEN_VARIABLE)
+    token = required_token(UI_TOKEN_VARIABLE)
     configure_loggers()
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_MS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW)

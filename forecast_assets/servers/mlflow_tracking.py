@@ -14,10 +14,15 @@ import typer
 import uvicorn
 
 from forecast_assets.servers.gate import Gate, allowed_hosts
-from forecast_assets.servers.options import AllowedHosts, Host, Port, required_token
+from forecast_assets.servers.options import (
+    MLFLOW_TOKEN_VARIABLE,
+    AllowedHosts,
+    Host,
+    Port,
+    required_token,
+)
 
 NAME = "mlflow"
-TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a name
 DATABASE_VARIABLE = "MLFLOW_BACKEND_STORE_URI"
 #: Artifacts go through the server, so clients need no access to its folder.
 ARTIFACT_ROOT = "mlflow-artifacts:/"
@@ -30,7 +35,7 @@ def serve(
     allowed_host: AllowedHosts = None,
 ) -> None:
     """Serve MLflow to whoever brings the token."""
-    token = required_token(TOKEN_VARIABLE)
+    token = required_token(MLFLOW_TOKEN_VARIABLE)
     database = os.environ.get(DATABASE_VARIABLE, "").strip()
     if not database:
         raise typer.BadParameter(f"Set {DATABASE_VARIABLE} to the address of MLflow's database.")

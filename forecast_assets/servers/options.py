@@ -7,6 +7,10 @@ import typer
 
 from forecast_assets.servers.gate import TOKEN_CHARACTERS
 
+#: The variables with the tokens that let in; MLflow's clients read theirs, too.
+UI_TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name
+MLFLOW_TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a name
+
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]
 AllowedHosts = Annotated[

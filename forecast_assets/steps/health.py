@@ -53,6 +53,11 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
     stores = sales.stores(transaction)
     stream = health.stream(transaction)
     events, by_reason = health.quarantined(transaction)
+    unusual = (
+        []
+        if config.unusual_factor is None
+        else health.unusual_sales(transaction, newest - UNUSUAL_TIME)
+    )
     return HealthFacts(
         now=now,
         late=[
@@ -68,11 +73,7 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
         stream=_stream_state(stream) if stream else None,
         quarantined=Quarantined(events, by_reason) if events else None,
         outdated=[OutdatedCorrection(**row) for row in health.outdated_corrections(transaction)],
-        unusual=[
-            UnusualSale(row["store"], row["date"], row["sales"])
-            for row in health.unusual_sales(transaction, newest - UNUSUAL_TIME)
-            if config.unusual_factor is not None
-        ],
+        unusual=[UnusualSale(row["store"], row["date"], row["sales"]) for row in unusual],
         retired=frozenset(health.retired_stores(transaction)),
     )
 

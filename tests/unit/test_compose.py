@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE as MLFLOW_TOKEN
+from forecast_assets.servers.options import UI_TOKEN_VARIABLE as UI_TOKEN
 from local_stack import paths
-from local_stack.dagster_processes import TOKEN_VARIABLE as UI_TOKEN
 from local_stack.dagster_processes import WEBSERVER_MODULE
 from local_stack.mlflow_server import MODULE as MLFLOW_MODULE
-from local_stack.mlflow_server import TOKEN_VARIABLE as MLFLOW_TOKEN
 
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
 

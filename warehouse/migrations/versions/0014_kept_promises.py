@@ -183,10 +183,10 @@ ALTER TABLE sales.stream_offsets
 
 
 def upgrade() -> None:
-    """Applies the change."""
+    """Apply the change."""
     op.execute(UPGRADE)
 
 
 def downgrade() -> None:
-    """Takes the change back."""
+    """Take the change back."""
     op.execute(DOWNGRADE)
