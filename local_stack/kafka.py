@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaAdminClient
@@ -39,16 +41,42 @@ logger.server.level = info
 """
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What a server shows to its clients, as PEM files.
+
+    Attributes:
+        certificate: The server's certificate, and those between it and the authority's.
+        key: Its private key, in PKCS#8 and without a password.
+        authority: The certificate of the authority that issued it.
+    """
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
 class Kafka:
     """The embedded broker of one stack folder."""
 
-    def __init__(self, processes: Processes, jars_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        jars_folder: Path | None = None,
+        *,
+        tls: Certificate | None = None,
+        further_settings: Mapping[str, object] | None = None,
+    ) -> None:
         """Remember where things are; nothing is started yet.
 
         Args:
             processes: The processes of the stack.
             jars_folder: Folder of the broker's jars; by default the repository's.
+            tls: What the port for clients shows them; by default it is not encrypted.
+            further_settings: Settings of the broker beside, or instead of, `properties`.
         """
+        self._tls = tls
+        self._further_settings = further_settings
         self.processes = processes
         self.folder = processes.folder / NAME
         self.data = self.folder / "data"
@@ -69,11 +97,11 @@ class Kafka:
     def access(self) -> BrokerAccess:
         """How clients prove who they are: with a password, made once for a stack folder."""
         return BrokerAccess(
-            security_protocol="SASL_PLAINTEXT",
+            security_protocol="SASL_PLAINTEXT" if self._tls is None else "SASL_SSL",
             sasl_mechanism=PLAIN,
             sasl_username=USER,
             sasl_password=SecretStr(self.access_password),
-            ssl_ca_file=None,
+            ssl_ca_file=None if self._tls is None else self._tls.authority,
         )
 
     @property
@@ -96,7 +124,10 @@ class Kafka:
         controller = network.choose_port("STACK_KAFKA_CONTROLLER_PORT", before.get("controller"))
         self._ports_file.write_text(json.dumps({"broker": self.port, "controller": controller}))
         password = kept_secret(self._password_file)
-        write_private(self._properties_file, properties(self.port, controller, self.data, password))
+        settings = properties(
+            self.port, controller, self.data, password, self._tls, self._further_settings
+        )
+        write_private(self._properties_file, settings)
         (self.folder / "log4j2.properties").write_text(_LOG4J)
         if not (self.data / "meta.properties").exists():
             self._format(java_program, class_path)
@@ -208,14 +239,23 @@ class Kafka:
             return {}
 
 
-def properties(port: int, controller_port: int, data: Path, password: str) -> str:
-    """Return the broker's settings.
+def properties(
+    port: int,
+    controller_port: int,
+    data: Path,
+    password: str,
+    tls: Certificate | None = None,
+    further: Mapping[str, object] | None = None,
+) -> str:
+    """Return the broker's settings: with TLS, they contain the certificate's key.
 
     Args:
         port: Port for clients.
         controller_port: Port of the KRaft controller.
         data: Folder of the logs.
         password: What both ports ask for: any user of the machine reaches them.
+        tls: What the port for clients shows them; by default it is not encrypted.
+        further: Settings beside, or instead of, those that are returned without it.
     """
     host = network.LOOPBACK
     broker_login = login(PLAIN, username=USER, password=password, **{f"user_{USER}": password})
@@ -225,7 +265,9 @@ def properties(port: int, controller_port: int, data: Path, password: str) -> st
         "controller.quorum.voters": f"1@{host}:{controller_port}",
         "listeners": f"CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}",
         "advertised.listeners": f"CLIENTS://{host}:{port}",
-        "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        "listener.security.protocol.map": (
+            f"CLIENTS:{'SASL_PLAINTEXT' if tls is None else 'SASL_SSL'},CONTROLLER:SASL_PLAINTEXT"
+        ),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "CLIENTS",
         "sasl.enabled.mechanisms": PLAIN,
@@ -253,8 +295,21 @@ def properties(port: int, controller_port: int, data: Path, password: str) -> st
         # A killed broker can register again only after its old session has expired.
         "broker.session.timeout.ms": 4000,
         "broker.heartbeat.interval.ms": 1000,
+        **({} if tls is None else _shown(tls)),
+        **(further or {}),
     }
     return "".join(f"{key}={_property(str(value))}\n" for key, value in settings.items())
+
+
+def _shown(tls: Certificate) -> dict[str, str]:
+    """Return the settings for a certificate; the broker is a client of its own port, too."""
+    return {
+        "listener.name.clients.ssl.keystore.type": "PEM",
+        "listener.name.clients.ssl.keystore.certificate.chain": tls.certificate.read_text(),
+        "listener.name.clients.ssl.keystore.key": tls.key.read_text(),
+        "listener.name.clients.ssl.truststore.type": "PEM",
+        "listener.name.clients.ssl.truststore.certificates": tls.authority.read_text(),
+    }
 
 
 def _property(text: str) -> str:

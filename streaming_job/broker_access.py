@@ -7,6 +7,7 @@ either. The embedded broker asks for a generated password.
 from __future__ import annotations
 
 import logging
+import ssl
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -92,6 +93,34 @@ class BrokerAccess(BaseSettings):
             options["ssl_cafile"] = str(self.ssl_ca_file)
         return options
 
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return how a connection is encrypted, as kafka-python does it; None if it is not.
+
+        Raises:
+            SettingsError: The authority's file is missing or holds no certificate in PEM.
+        """
+        if not self.has_tls:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.ssl_ca_file is None:
+            context.load_default_certs()
+            return context
+        try:
+            context.load_verify_locations(self.ssl_ca_file)
+        except ssl.SSLError as error:
+            raise SettingsError(
+                f"KAFKA_SSL_CA_FILE={self.ssl_ca_file} is no PEM file of certificates "
+                f"({error.reason or error}): it must contain -----BEGIN CERTIFICATE-----; "
+                "`openssl x509 -inform der -in FILE -out FILE.pem` converts a DER file"
+            ) from error
+        except OSError as error:
+            raise SettingsError(
+                f"KAFKA_SSL_CA_FILE={self.ssl_ca_file} cannot be read ({error.strerror}): set it "
+                "to the PEM file of the broker's authority"
+            ) from error
+        return context
+
     def java_options(self, prefix: str = "") -> dict[str, str]:
         """Return the options of Java's clients: they contain the password.
 
@@ -105,9 +134,11 @@ class BrokerAccess(BaseSettings):
             options["sasl.jaas.config"] = login(
                 self.sasl_mechanism, username=self.sasl_username or "", password=self._password
             )
-        if self.has_tls and self.ssl_ca_file is not None:
+        # Java has authorities of its own, and "the system's" must mean the same to every client.
+        authorities = self.ssl_ca_file or ssl.get_default_verify_paths().cafile
+        if self.has_tls and authorities is not None:
             options["ssl.truststore.type"] = "PEM"
-            options["ssl.truststore.location"] = str(self.ssl_ca_file)
+            options["ssl.truststore.location"] = str(authorities)
         return {f"{prefix}{name}": value for name, value in options.items()}
 
 

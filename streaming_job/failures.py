@@ -11,6 +11,7 @@ from pyspark.errors import PySparkException, StreamingQueryException
 
 from streaming_job.errors import (
     RESTART_MARKER,
+    RefusedError,
     RestartError,
     StreamError,
     UnavailableError,
@@ -24,6 +25,8 @@ _OVERFLOW_MARKERS = (
     "overflows when converting to Spark's microsecond-precision",
     "ArithmeticException: long overflow",
 )
+#: What Kafka's Java clients write when the user lacks a right; the text behind it names what for.
+_REFUSAL_MARKERS = ("TopicAuthorizationException", "GroupAuthorizationException")
 #: Longest message, in characters; Java's exceptions can quote whole query plans.
 _MAX_CHARACTERS = 300
 
@@ -32,14 +35,22 @@ def to_stream_error(error: BaseException) -> StreamError:
     """Return the stream's error for an exception of Spark or a driver.
 
     Every failure may be retried from the ledger, because a restart can neither lose nor duplicate
-    an event. If a retry cannot help (a recreated topic, a missing privilege), the next
-    `source.plan_start` raises `RefusedError`.
+    an event. If a retry cannot help (a recreated topic, a wrong password), the next
+    `source.plan_start` raises `RefusedError`; but it does not read events as Spark does, so a
+    missing right to do so is told from Spark's message.
     """
     text = str(error)
     if isinstance(error, Py4JNetworkError | ConnectionError):
         return UnavailableError("Spark's Java process died")
     if RESTART_MARKER in text:
         return RestartError(_text_after(RESTART_MARKER, text))
+    for marker in _REFUSAL_MARKERS:
+        if marker in text:
+            return RefusedError(
+                f"Kafka refuses access ({_text_after(marker, text)}): let the stream's user "
+                "describe and read the topic, and use any consumer group that begins with "
+                "spark-kafka-source"
+            )
     if any(marker in text for marker in _OVERFLOW_MARKERS):
         return UnreadableTimeError("an event's time is too large for Spark")
     if any(marker in text for marker in _DATA_LOSS_MARKERS):

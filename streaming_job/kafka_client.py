@@ -15,18 +15,22 @@ from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import (
     AuthorizationError,
+    BrokerResponseError,
+    IllegalSaslStateError,
     KafkaError,
     OffsetOutOfRangeError,
+    RequestTimedOutError,
     RetriableError,
     SaslAuthenticationFailedError,
+    UnknownTopicOrPartitionError,
     UnsupportedCodecError,
+    UnsupportedSaslMechanismError,
+    for_code,
 )
 
-from streaming_job.broker_access import broker_access
+from streaming_job.broker_access import BrokerAccess, broker_access
+from streaming_job.broker_probe import check_access, find_fault
 from streaming_job.errors import RefusedError, SettingsError, StreamError, UnavailableError
-
-#: The broker's error code for a topic that it does not have.
-UNKNOWN_TOPIC = 3
 
 READ_COMMITTED = "read_committed"
 READ_UNCOMMITTED = "read_uncommitted"
@@ -50,11 +54,31 @@ class Topic:
 
 
 @contextmanager
-def _translate_errors(bootstrap_servers: str) -> Iterator[None]:
+def translate_errors(bootstrap_servers: str, access: BrokerAccess) -> Iterator[None]:
+    """Translate kafka-python's exceptions inside the block into the stream's errors.
+
+    Raises:
+        StreamError: The broker does not answer, refuses, or the settings do not fit it.
+    """
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
+        if _is_silence(error):
+            fault = find_fault(bootstrap_servers, access)
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            raise fault or UnavailableError(
+                f"Kafka at {bootstrap_servers} accepts connections, but left a request without an "
+                f"answer ({reason}): compare the addresses that it advertises "
+                "(advertised.listeners) with those that this machine reaches, and see its log"
+            ) from error
         raise to_stream_error(bootstrap_servers, error) from error
+
+
+def _is_silence(error: Exception) -> bool:
+    """Tell whether an error means that no answer came, whatever the reason is."""
+    if isinstance(error, BrokerResponseError) and not isinstance(error, RequestTimedOutError):
+        return False
+    return isinstance(error, RetriableError | OSError | TimeoutError)
 
 
 def to_stream_error(bootstrap_servers: str, error: Exception) -> StreamError:
@@ -66,13 +90,25 @@ def to_stream_error(bootstrap_servers: str, error: Exception) -> StreamError:
             f"{broker} holds events in a compression that this environment cannot read ({text}): "
             "install what requirements.lock names, for example with `make setup`"
         )
-    if isinstance(error, AuthorizationError | SaslAuthenticationFailedError):
+    if isinstance(error, UnknownTopicOrPartitionError):
+        return RefusedError(
+            f"{broker} has no such topic ({text or name}): create it, or set SALES_TOPIC to the "
+            "right name"
+        )
+    if isinstance(
+        error, SaslAuthenticationFailedError | IllegalSaslStateError | UnsupportedSaslMechanismError
+    ):
+        return RefusedError(
+            f"{broker} refuses access ({text or name}): set KAFKA_SASL_USERNAME, "
+            "KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM to a user that the broker knows"
+        )
+    if isinstance(error, AuthorizationError):
         return RefusedError(
             f"{broker} refuses access ({text or name}): let the stream's user describe and read "
-            "the topic, and the producer's write to it"
+            "the topic, and its configuration if it is compacted, and the producer's write to it"
         )
     # A name that does not resolve or a port that is closed ends in one of these too.
-    if isinstance(error, RetriableError | OSError | TimeoutError):
+    if _is_silence(error):
         return UnavailableError(f"{broker} does not answer: {name}")
     return UnavailableError(f"{broker} answers with an error: {text or name}")
 
@@ -81,44 +117,66 @@ def describe(admin: KafkaAdminClient, topic: str) -> Topic:
     """Describe a topic over an open admin client.
 
     Raises:
-        RefusedError: The broker has no such topic.
+        RefusedError: The broker has no such topic, or the user may not describe it.
         UnavailableError: The broker answers with another error.
     """
     (description,) = admin.describe_topics([topic])
-    code = description["error_code"]
-    if code == UNKNOWN_TOPIC:
+    kind = for_code(description["error_code"])
+    if issubclass(kind, UnknownTopicOrPartitionError):
         raise RefusedError(
             f"Kafka has no topic {topic!r}: create it, or set SALES_TOPIC to the right name"
         )
-    if code != 0:
-        raise UnavailableError(f"Kafka cannot describe {topic!r}: error {code}")
+    if issubclass(kind, AuthorizationError):
+        raise RefusedError(
+            f"Kafka refuses access to the topic {topic!r} ({kind.__name__}), or does not have it: "
+            "let KAFKA_SASL_USERNAME describe and read it, or set SALES_TOPIC to the right name"
+        )
+    if description["error_code"] != 0:
+        raise UnavailableError(f"Kafka cannot describe {topic!r}: {kind.__name__}")
     partitions = sorted(partition["partition_index"] for partition in description["partitions"])
     return Topic(topic, str(description["topic_id"]), tuple(partitions))
 
 
-def open_admin(bootstrap_servers: str) -> KafkaAdminClient:
+def open_admin(bootstrap_servers: str, access: BrokerAccess | None = None) -> KafkaAdminClient:
     """Open an admin client; the caller closes it.
 
+    Args:
+        bootstrap_servers: host:port of one or more brokers.
+        access: How to prove who asks; by default as the settings say.
+
     Raises:
+        SettingsError: The settings do not fit the broker.
         UnavailableError: No broker answers.
     """
-    with _translate_errors(bootstrap_servers):
+    access = access or broker_access()
+    check_access(bootstrap_servers, access)
+    with translate_errors(bootstrap_servers, access):
         return KafkaAdminClient(
             bootstrap_servers=bootstrap_servers,
             reconnect_backoff_max_ms=RECONNECT_MS,
             bootstrap_timeout_ms=BOOTSTRAP_MS,
-            **broker_access().client_options(),
+            **access.client_options(),
         )
 
 
-def describe_topic(bootstrap_servers: str, topic: str) -> Topic:
+def describe_topic(bootstrap_servers: str, topic: str, access: BrokerAccess | None = None) -> Topic:
     """Describe a topic.
 
+    Args:
+        bootstrap_servers: host:port of one or more brokers.
+        topic: The topic.
+        access: How to prove who asks; by default as the settings say.
+
     Raises:
-        RefusedError: The broker has no such topic.
+        SettingsError: The settings do not fit the broker.
+        RefusedError: The broker has no such topic, or the user may not describe it.
         UnavailableError: No broker answers.
     """
-    with _translate_errors(bootstrap_servers), closing(open_admin(bootstrap_servers)) as admin:
+    access = access or broker_access()
+    with (
+        translate_errors(bootstrap_servers, access),
+        closing(open_admin(bootstrap_servers, access)) as admin,
+    ):
         return describe(admin, topic)
 
 
@@ -129,10 +187,13 @@ def open_consumer(
     """Open a consumer that has no group and by default reads committed events only.
 
     Raises:
+        SettingsError: The settings do not fit the broker.
         UnavailableError: No broker answers.
     """
+    access = broker_access()
+    check_access(bootstrap_servers, access)
     with (
-        _translate_errors(bootstrap_servers),
+        translate_errors(bootstrap_servers, access),
         closing(
             KafkaConsumer(
                 bootstrap_servers=bootstrap_servers,
@@ -143,7 +204,7 @@ def open_consumer(
                 auto_offset_reset="none",
                 reconnect_backoff_max_ms=RECONNECT_MS,
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
-                **broker_access().client_options(),
+                **access.client_options(),
             )
         ) as consumer,
     ):
@@ -273,6 +334,9 @@ def is_compacted(bootstrap_servers: str, topic: str) -> bool:
         UnavailableError: No broker answers, or it answers with an error.
     """
     resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-    with _translate_errors(bootstrap_servers), closing(open_admin(bootstrap_servers)) as admin:
+    with (
+        translate_errors(bootstrap_servers, broker_access()),
+        closing(open_admin(bootstrap_servers)) as admin,
+    ):
         answer = admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)
     return "compact" in str(answer["topic"][topic]["cleanup.policy"])

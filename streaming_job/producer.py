@@ -13,13 +13,18 @@ from typing import Any
 
 import pandas as pd
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
 from rossmann import fields, kaggle
 from streaming_job import encoding
 from streaming_job.broker_access import BrokerAccess, broker_access
-from streaming_job.errors import SettingsError, UnavailableError
-from streaming_job.kafka_client import RECONNECT_MS
+from streaming_job.errors import RefusedError, SettingsError, UnavailableError
+from streaming_job.kafka_client import (
+    BOOTSTRAP_MS,
+    RECONNECT_MS,
+    describe_topic,
+    to_stream_error,
+    translate_errors,
+)
 
 #: Events between two calls of `on_progress`.
 PROGRESS_EVERY = 2_000
@@ -55,8 +60,10 @@ def produce(
         The number of events sent.
 
     Raises:
+        SettingsError: The settings do not fit the broker.
         UnavailableError: The broker does not answer or did not acknowledge every event.
-        RefusedError: A column or value is missing, or a number cannot be sent unchanged.
+        RefusedError: A column or value is missing, or a number cannot be sent unchanged; there is
+            no such topic, or the user may not write to it.
     """
     total: int | None = None
     if isinstance(frame_or_rows, pd.DataFrame):
@@ -99,11 +106,16 @@ def send(
         The number of events sent.
 
     Raises:
+        SettingsError: The settings do not fit the broker.
+        RefusedError: There is no such topic, or the user may not write to it.
         UnavailableError: The broker does not answer or did not acknowledge every event.
     """
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     sent = 0
-    try:
+    access = access or broker_access()
+    # kafka-python waits a minute for a topic that does not exist, and does not tell.
+    describe_topic(bootstrap_servers, topic, access)
+    with translate_errors(bootstrap_servers, access):
         producer = KafkaProducer(
             bootstrap_servers=bootstrap_servers,
             acks="all",
@@ -111,7 +123,8 @@ def send(
             linger_ms=LINGER_MS,
             batch_size=BATCH_BYTES,
             reconnect_backoff_max_ms=RECONNECT_MS,
-            **(access or broker_access()).client_options(),
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
+            **access.client_options(),
         )
         try:
             for key, value in pairs:
@@ -127,15 +140,11 @@ def send(
             producer.flush(timeout=FLUSH_SECONDS)
         finally:
             producer.close(timeout=5)
-    except (KafkaError, OSError) as error:
-        raise UnavailableError(
-            f"Kafka at {bootstrap_servers} did not take event {sent + 1} for topic {topic!r}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
     if failures:
-        raise UnavailableError(
-            f"Kafka at {bootstrap_servers} refused {len(failures)} of {sent} events for topic "
-            f"{topic!r}, the first with {type(failures[0]).__name__}: {failures[0]}"
+        refusal = to_stream_error(bootstrap_servers, failures[0])
+        kind = type(refusal) if isinstance(refusal, RefusedError) else UnavailableError
+        raise kind(
+            f"{len(failures)} of {sent} events for topic {topic!r} were not taken: {refusal}"
         )
     if on_progress is not None:
         on_progress(sent, total)

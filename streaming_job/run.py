@@ -201,6 +201,8 @@ class Supervisor:
                         "it continues from the ledger"
                     ) from error
                 reason = error if isinstance(error, StreamError) else to_stream_error(error)
+                if isinstance(reason, RefusedError):
+                    raise reason from error
                 self._is_unreadable = isinstance(reason, UnreadableTimeError)
                 self._heartbeat.beat("restarting", failing=True, error=reason)
                 backoff.pause(reason, "restarting from the ledger")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from local_stack import kafka
+from tests.support.authority import Authority
 
 
 def settings() -> dict[str, str]:
@@ -31,6 +32,17 @@ def test_no_event_expires_and_no_topic_makes_itself() -> None:
     assert settings()["log.retention.hours"] == "-1"
     assert settings()["log.retention.bytes"] == "-1"
     assert settings()["auto.create.topics.enable"] == "false"
+
+
+def test_a_certificate_encrypts_the_port_for_clients(tmp_path: Path) -> None:
+    tls = Authority(tmp_path).issue()
+    written = kafka.properties(1, 2, Path("/data"), "pass-word", tls, {"num.partitions": 7})
+    lines = dict(line.split("=", 1) for line in written.splitlines())
+    protocols = lines["listener.security.protocol.map"]
+    assert protocols == "CLIENTS:SASL_SSL,CONTROLLER:SASL_PLAINTEXT"
+    chain = lines["listener.name.clients.ssl.keystore.certificate.chain"]
+    assert chain.replace("\\u000a", "\n") == tls.certificate.read_text()
+    assert lines["num.partitions"] == "7"
 
 
 def test_a_folder_of_any_letters_is_written_as_java_reads_it() -> None:

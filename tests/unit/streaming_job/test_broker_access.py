@@ -90,3 +90,17 @@ def test_a_login_names_every_user() -> None:
         'PlainLoginModule required username="a" password="b" user_a="b";'
     )
     assert BrokerAccess(security_protocol="SSL").client_options() == {"security_protocol": "SSL"}
+
+
+def test_the_systems_authorities_are_java_s_too(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.touch()
+    environment.setenv("SSL_CERT_FILE", str(bundle))
+    assert BrokerAccess(security_protocol="SSL").java_options() == {
+        "security.protocol": "SSL",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(bundle),
+    }
+    assert BrokerAccess().java_options() == {"security.protocol": "PLAINTEXT"}

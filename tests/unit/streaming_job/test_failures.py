@@ -2,7 +2,13 @@
 
 import pytest
 
-from streaming_job.errors import RestartError, StreamError, UnavailableError, UnreadableTimeError
+from streaming_job.errors import (
+    RefusedError,
+    RestartError,
+    StreamError,
+    UnavailableError,
+    UnreadableTimeError,
+)
 from streaming_job.failures import to_stream_error
 
 
@@ -18,6 +24,11 @@ from streaming_job.failures import to_stream_error
         ("Caused by: java.lang.ArithmeticException: long overflow", UnreadableTimeError),
         ("START_AGAIN: topic 'sales' was recreated while the stream ran", RestartError),
         ("Some data may have been lost because they are not available in Kafka", RestartError),
+        (
+            "Caused by: org.apache.kafka.common.errors.TopicAuthorizationException: Not authorized "
+            "to access topics: [sales]",
+            RefusedError,
+        ),
         ("org.postgresql.PSQLException: no space left on device", UnavailableError),
     ],
 )
