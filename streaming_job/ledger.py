@@ -12,8 +12,8 @@ from datetime import date
 
 import psycopg
 
-from streaming_job.errors import RefusedError, UnavailableError
 from streaming_job.ledger_rows import ADVANCE_ROW, LOCK_ROW, OPEN_ROW, Counts
+from streaming_job.postgres_errors import refuse_old_server, to_stream_error
 
 #: Seconds to wait for PostgreSQL to accept a connection.
 CONNECT_SECONDS = 10
@@ -45,31 +45,17 @@ def connect(database_url: str) -> Iterator[psycopg.Connection]:
 
     Raises:
         UnavailableError: PostgreSQL does not answer, or the connection broke inside the block.
-        RefusedError: PostgreSQL refuses the role, or the tables are missing.
+        SettingsError: The certificate of the server or its authority does not fit the address.
+        RefusedError: PostgreSQL refuses the role, is too old, or has no tables of this version.
     """
     try:
         with psycopg.connect(
             database_url, connect_timeout=CONNECT_SECONDS, application_name="streaming_job"
         ) as connection:
+            refuse_old_server(connection.info.server_version)
             yield connection
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-        raise RefusedError(
-            f"the database has no sales tables ({_first_line(error)}): "
-            "apply the migrations with `python -m alembic upgrade head`"
-        ) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise RefusedError(
-            f"the role of STREAM_DATABASE_URL lacks a privilege: {_first_line(error)}"
-        ) from error
-    except psycopg.OperationalError as error:
-        text = _first_line(error)
-        if "authentication failed" in text or "does not exist" in text:
-            raise RefusedError(f"PostgreSQL refuses STREAM_DATABASE_URL: {text}") from error
-        raise UnavailableError(f"PostgreSQL does not answer: {text}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except psycopg.Error as error:
+        raise to_stream_error(error) from error
 
 
 def newest_stream(connection: psycopg.Connection, topic: str) -> tuple[int, str] | None:

@@ -185,8 +185,4 @@ def _connection(url: str) -> Any:
             error = lost
             connection.invalidate()
             connection.close()
-    reason = str(error).strip().splitlines()[0]
-    raise UnreachableError(
-        f"the sales database does not answer ({reason}); check that PostgreSQL is running and that "
-        "the address and the password are right"
-    ) from error
+    raise UnreachableError.of_driver(error) from error

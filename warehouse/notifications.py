@@ -43,5 +43,4 @@ def listening(url: str) -> Iterator[ChangeListener]:
             connection.execute(f"LISTEN {CHANNEL}".encode())
             yield ChangeListener(connection)
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnreachableError(f"the sales database does not answer ({reason})") from error
+        raise UnreachableError.of_driver(error) from error
