@@ -102,7 +102,8 @@ def to_stream_error(bootstrap_servers: str, error: Exception) -> StreamError:
             f"{broker} refuses access ({text or name}): set KAFKA_SASL_USERNAME, "
             "KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM to a user that the broker knows"
         )
-    if isinstance(error, AuthorizationError):
+    # The idempotent producer quotes the broker's error in one of its own.
+    if isinstance(error, AuthorizationError) or "AuthorizationFailedError" in text:
         return RefusedError(
             f"{broker} refuses access ({text or name}): let the stream's user describe and read "
             "the topic, and its configuration if it is compacted, and the producer's write to it"

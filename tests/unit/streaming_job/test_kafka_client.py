@@ -20,6 +20,11 @@ from streaming_job.kafka_client import to_stream_error
             r"zstd.*requirements\.lock",
         ),
         (errors.TopicAuthorizationFailedError("sales"), RefusedError, "refuses access.*read"),
+        (
+            errors.KafkaError("InitProducerIdResponse: [Error 31] ClusterAuthorizationFailedError"),
+            RefusedError,
+            "refuses access.*write",
+        ),
         (errors.SaslAuthenticationFailedError("bad password"), RefusedError, "refuses access"),
         (
             errors.CorruptRecordError("invalid crc"),
