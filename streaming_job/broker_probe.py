@@ -2,7 +2,7 @@
 
 kafka-python tries again until its time is up and then tells a time-out, whatever the reason was;
 and it waits for ever for a TLS handshake that nobody answers. So a connection is tried here first,
-with one request that every listener answers before it knows who asks.
+with the request that every listener answers before it knows who asks, and then the login.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import socket
 import ssl
 import struct
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kafka.cluster import collect_hosts
+from kafka.net.sasl import get_sasl_mechanism
 
 from streaming_job.broker_access import BrokerAccess
 from streaming_job.errors import SettingsError, StreamError, UnavailableError
@@ -21,7 +22,8 @@ from streaming_job.errors import SettingsError, StreamError, UnavailableError
 #: How long a listener may take for each step, in seconds.
 PROBE_SECONDS = 5.0
 
-_SASL_HANDSHAKE, _VERSION = 17, 1
+#: Numbers of Kafka's requests, each with its version.
+_SASL_HANDSHAKE, _SASL_AUTHENTICATE = (17, 1), (36, 0)
 _UNSUPPORTED_MECHANISM, _NO_SASL = 33, 34
 #: Longest answer to read, in bytes; it names a handful of mechanisms.
 _LONGEST_ANSWER = 10_000
@@ -37,6 +39,8 @@ class _Answer:
 
     code: int
     mechanisms: tuple[str, ...]
+    refusal: str | None = None
+    """Why the login failed; None if it did not, or was not tried."""
 
 
 class _NotKafkaError(Exception):
@@ -119,7 +123,7 @@ def _fault_of(
 ) -> StreamError | None:
     broker = f"Kafka at {host}:{port}"
     try:
-        answer = _ask(host, port, access.sasl_mechanism, context)
+        answer = _ask(host, port, access.sasl_mechanism, context, login=access)
     except ssl.SSLCertVerificationError as error:
         return SettingsError(f"{broker} {_certificate_fault(error, host, port, access)}")
     except socket.gaierror:
@@ -151,6 +155,12 @@ def _login_fault(broker: str, answer: _Answer, access: BrokerAccess) -> Settings
         return SettingsError(
             f"{broker} does not offer KAFKA_SASL_MECHANISM={access.sasl_mechanism}, "
             f"but {offered}: set it to one of these"
+        )
+    if answer.refusal is not None:
+        return SettingsError(
+            f"{broker} does not know the user {access.sasl_username!r} with this password "
+            f"({answer.refusal}): set KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and "
+            "KAFKA_SASL_MECHANISM to what it knows"
         )
     return None
 
@@ -219,26 +229,67 @@ def _explain(host: str, port: int, access: BrokerAccess, error: Exception) -> St
     )
 
 
-def _ask(host: str, port: int, mechanism: str, context: ssl.SSLContext | None) -> _Answer:
+def _ask(
+    host: str,
+    port: int,
+    mechanism: str,
+    context: ssl.SSLContext | None,
+    login: BrokerAccess | None = None,
+) -> _Answer:
     """Ask a listener for a way to log in, which it answers before it knows who asks.
+
+    If it offers the way, and `login` has a password, log in.
 
     Raises:
         OSError: No connection, or it breaks; a `ssl.SSLError` among others.
         _NotKafkaError: The answer is none of Kafka's.
     """
-    client, name = b"probe", mechanism.encode()
-    request = struct.pack(
-        f">hhih{len(client)}sh{len(name)}s",
-        *(_SASL_HANDSHAKE, _VERSION, 1, len(client), client, len(name), name),
-    )
+    name = mechanism.encode()
     with socket.create_connection((host, port), timeout=PROBE_SECONDS) as plain:
         connection = context.wrap_socket(plain, server_hostname=host) if context else plain
         with connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            (size,) = struct.unpack(">i", _read(connection, 4))
-            if not 10 <= size <= _LONGEST_ANSWER:
-                raise _NotKafkaError("it is another protocol's answer")
-            return _parse(_read(connection, size))
+            question = struct.pack(f">h{len(name)}s", len(name), name)
+            answer = _parse(_exchange(connection, _SASL_HANDSHAKE, question))
+            if answer.code == 0 and login is not None and login.has_sasl:
+                return replace(answer, refusal=_log_in(connection, login))
+            return answer
+
+
+def _log_in(connection: socket.socket, access: BrokerAccess) -> str | None:
+    """Log in over a connection that has agreed on the mechanism; return why that failed.
+
+    Raises:
+        OSError: The connection breaks.
+        _NotKafkaError: The answer is none of Kafka's.
+    """
+    mechanism = get_sasl_mechanism(access.sasl_mechanism)(**access.client_options())
+    while not mechanism.is_done():
+        token = mechanism.auth_bytes()
+        answer = _exchange(connection, _SASL_AUTHENTICATE, struct.pack(">i", len(token)) + token)
+        try:
+            code, length = struct.unpack_from(">hh", answer, 4)
+            if code:
+                return answer[8 : 8 + max(length, 0)].decode() or f"error {code}"
+            mechanism.receive(answer[12 + max(length, 0) :])
+        except (struct.error, LookupError, ValueError) as error:
+            raise _NotKafkaError("it is another protocol's answer") from error
+    return None
+
+
+def _exchange(connection: socket.socket, kind: tuple[int, int], body: bytes) -> bytes:
+    """Send a request and return its answer, without the length before it.
+
+    Raises:
+        OSError: The connection breaks.
+        _NotKafkaError: The answer is none of Kafka's.
+    """
+    client = b"probe"
+    request = struct.pack(f">hhih{len(client)}s", *kind, 1, len(client), client) + body
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    (size,) = struct.unpack(">i", _read(connection, 4))
+    if not 10 <= size <= _LONGEST_ANSWER:
+        raise _NotKafkaError("it is another protocol's answer")
+    return _read(connection, size)
 
 
 def _parse(answer: bytes) -> _Answer:

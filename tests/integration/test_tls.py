@@ -231,6 +231,8 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}, "speaks TLS on this port"),
         ({"KAFKA_SECURITY_PROTOCOL": "SSL"}, "asks for a user and a password"),
         ({"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"}, "but PLAIN, SCRAM-SHA-512"),
+        ({"KAFKA_SASL_PASSWORD": "wrong"}, "set KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"),
+        ({"KAFKA_SASL_MECHANISM": "PLAIN"}, "set KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "{plain}"}, "speaks no TLS on this port"),
         ({"KAFKA_SASL_USERNAME": "stranger"}, f"Kafka refuses access to the topic {TOPIC!r}"),
         ({"KAFKA_SASL_USERNAME": "sales", "KAFKA_SASL_MECHANISM": "PLAIN",

@@ -47,8 +47,8 @@ def access(protocol: str, authority: Authority | Path | None = None) -> BrokerAc
     )
 
 
-def handshake_answer(code: int) -> Callable[[socket.socket], None]:
-    """Answer as Kafka does to the first request, whatever it is."""
+def handshake_answer(code: int, refusal: str = "") -> Callable[[socket.socket], None]:
+    """Answer as Kafka does to the first request, whatever it is, and then to logins."""
 
     def answer(client: socket.socket) -> None:
         (size,) = struct.unpack(">i", client.recv(4, 0 if _is_tls(client) else socket.MSG_WAITALL))
@@ -58,7 +58,11 @@ def handshake_answer(code: int) -> Callable[[socket.socket], None]:
         name = b"SCRAM-SHA-512"
         body = struct.pack(f">ihih{len(name)}s", 1, code, 1, len(name), name)
         client.sendall(struct.pack(">i", len(body)) + body)
-        client.recv(1)
+        while client.recv(1_000):
+            text = refusal.encode()
+            login = 58 if refusal else 0
+            body = struct.pack(f">ihh{len(text)}si", 1, login, len(text), text, 0)
+            client.sendall(struct.pack(">i", len(body)) + body)
 
     return answer
 
@@ -187,6 +191,16 @@ def test_a_file_of_authorities_must_be_one(authority: Authority, tmp_path: Path)
     for path, message in cases:
         with pytest.raises(SettingsError, match=f"KAFKA_SSL_CA_FILE={path}.*{message}"):
             check_access("127.0.0.1:1", access("SSL", path))
+
+
+def test_a_wrong_password_is_told_without_it() -> None:
+    with (
+        listener(handshake_answer(0, "Authentication failed")) as server,
+        pytest.raises(SettingsError, match="KAFKA_SASL_PASSWORD") as refused,
+    ):
+        check_access(server, access("SASL_PLAINTEXT"))
+    assert "'user'" in str(refused.value) and "Authentication failed" in str(refused.value)
+    assert "pass-word" not in str(refused.value)
 
 
 def test_a_port_is_a_number() -> None:
