@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forecast_assets.planning.calendar import Calendar, Grain
+from warehouse.environment import is_postgresql_address
 
 #: Environment variables for every Dagster process: webserver, daemon, code server, command line.
 #: A run over many partitions spends its time writing events; with these it writes them in batches
@@ -39,26 +40,6 @@ DOTENV_FILES = (".env", ".env.local")
 
 class SettingsError(Exception):
     """A setting is missing or invalid; the message names it."""
-
-
-def is_postgresql_address(text: str) -> bool:
-    """Tell whether an address is one that PostgreSQL's clients read as it was meant.
-
-    `streaming_job.settings` has the same rule.
-    """
-    import psycopg
-
-    scheme, _, rest = text.partition("://")
-    # With an unquoted sign, a part of the password would count as host or port.
-    if scheme not in ("postgresql", "postgres") or "@" in rest.partition("@")[2]:
-        return False
-    if "@" in rest and any(sign in rest.partition("@")[0] for sign in "/?#"):
-        return False
-    try:
-        psycopg.conninfo.conninfo_to_dict(text)
-    except psycopg.Error:
-        return False
-    return True
 
 
 class Settings(BaseSettings):

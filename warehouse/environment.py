@@ -41,3 +41,23 @@ def direct_loopback(inherited: Mapping[str, str]) -> dict[str, str]:
 def reach_loopback_directly(environment: MutableMapping[str, str] = os.environ) -> None:
     """Exempt loopback from the proxies of this process and of those that it starts."""
     environment.update(direct_loopback(environment))
+
+
+def is_postgresql_address(text: str) -> bool:
+    """Tell whether an address is one that PostgreSQL's clients read as it was meant.
+
+    `streaming_job.settings` has the same rule.
+    """
+    import psycopg
+
+    scheme, _, rest = text.partition("://")
+    # With an unquoted sign, a part of the password would count as host or port.
+    if scheme not in ("postgresql", "postgres") or "@" in rest.partition("@")[2]:
+        return False
+    if "@" in rest and any(sign in rest.partition("@")[0] for sign in "/?#"):
+        return False
+    try:
+        psycopg.conninfo.conninfo_to_dict(text)
+    except psycopg.Error:
+        return False
+    return True

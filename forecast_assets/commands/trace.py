@@ -7,9 +7,8 @@ them running.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -24,12 +23,9 @@ from forecasting.columns import QUANTILES, quantile_column
 from rossmann.parsing import MAX_STORE
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from forecast_assets.settings import Settings
     from warehouse.connection import Transaction
     from warehouse.models import PooledVersion
-    from warehouse.trace import Refresh
 
 #: How many effects the table lists before truncating; the JSON has all.
 LISTED_PARTS = 10
@@ -67,14 +63,14 @@ def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> 
     Raises:
         NotFoundError: There is no such forecast.
     """
-    from warehouse import models
+    from warehouse import lineage, models
     from warehouse import trace as table
 
     row = table.forecast(transaction, request.store, request.day, request.origin)
     day: date = row["date"]
     refresh = table.refresh(transaction, row["refresh_id"])
     version = models.pooled(transaction, row["model_version"]) if row["model_version"] else None
-    sales = _sales_seen(transaction, request, row["origin"], refresh)
+    sales = lineage.sales_seen(transaction, request.store, row["origin"], request.days, refresh)
     return {
         "store": request.store,
         "date": str(day),
@@ -88,8 +84,8 @@ def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> 
         },
         "actual": table.actual(transaction, request.store, day),
         "plan": {"open": row["open"], "assumed": row["plan_assumed"]},
-        "model": _model(version),
-        **_parts(transaction, request, row, version, config),
+        "model": lineage.model_summary(version),
+        **lineage.effects(transaction, row, version),
         "sales": sales,
         "run": {
             "id": row["refresh_id"],
@@ -99,19 +95,6 @@ def trace(transaction: Transaction, request: TraceRequest, config: Settings) -> 
             "changes": refresh.changes if refresh else None,
         },
         "links": links(row, version, config),
-    }
-
-
-def _model(version: PooledVersion | None) -> dict[str, Any] | None:
-    if version is None:
-        return None
-    return {
-        "version": version.version,
-        "recipe": version.recipe,
-        "trained_until": str(version.trained_until),
-        "mlflow_run_id": version.mlflow_run_id,
-        "mlflow_version": version.mlflow_version,
-        "metrics": version.metrics,
     }
 
 
@@ -135,113 +118,6 @@ def links(row: dict[str, Any], version: PooledVersion | None, config: Settings) 
                 f"{base}/#/models/{REGISTERED_NAME}/versions/{quote(version.mlflow_version)}"
             )
     return addresses
-
-
-def _sales_seen(
-    transaction: Transaction, request: TraceRequest, origin: date, refresh: Refresh | None
-) -> list[dict[str, Any]]:
-    """Return the sales that the forecast saw, newest first, and the events they came from.
-
-    What came, was requeued or withdrawn after the refresh claimed its changes does not hide what
-    the forecast saw. A backtest sees the sales in force now.
-    """
-    from forecasting.cleaning import winning_events
-    from warehouse import sales
-    from warehouse import trace as table
-
-    first = origin - timedelta(days=request.days - 1)
-    events = (
-        sales.raw_events(transaction, [request.store], first, origin)
-        if refresh is None
-        else table.events_seen(transaction, request.store, first, origin, refresh.refresh_id)
-    )
-    winners = winning_events(events).sort_values("date", ascending=False)
-    sales_seen = []
-    for event in winners.itertuples():
-        topic, _, uuid = str(event.topic).rpartition("/")
-        sales_seen.append(
-            {
-                "date": f"{event.date:%Y-%m-%d}",
-                "sales": float(str(event.sales)),
-                "open": int(str(event.open)),
-                "promo": int(str(event.promo)),
-                "topic": topic,
-                "topic_id": uuid or None,
-                "topic_partition": int(str(event.topic_partition)),
-                "offset": int(str(event.kafka_offset)),
-                "event_time": str(event.event_time),
-                "corrections": int(str(event.corrections)),
-            }
-        )
-    return sales_seen
-
-
-def _parts(
-    transaction: Transaction,
-    request: TraceRequest,
-    row: dict[str, Any],
-    version: PooledVersion | None,
-    config: Settings,
-) -> dict[str, Any]:
-    """Return the largest effects, by the store's model and the sales in force now."""
-    from forecasting.models.at_origin import RESIDUAL_DAYS
-    from forecasting.models.model_format import MODEL_FORMAT
-    from warehouse.forecaster import Forecaster
-
-    if version is not None and version.format != MODEL_FORMAT:
-        return {
-            "usual": None,
-            "parts": [],
-            "parts_from": "not available: this version of the code cannot read the model",
-        }
-    origin = row["origin"]
-    fitted, source = _store_model(transaction, request.store, row, version, config)
-    forecaster = Forecaster.read(
-        transaction,
-        fitted,
-        origin,
-        horizon=(row["date"] - origin).days,
-        # A store's usual day is averaged over a year, even if the forecast reads fewer days.
-        history_days=RESIDUAL_DAYS,
-    )
-    explanation = forecaster.explain(row["date"])
-    return {
-        "usual": math.exp(explanation.usual),
-        "parts": [
-            {"feature": str(name), "effect": math.expm1(float(value))}
-            for name, value in explanation.parts.items()
-        ],
-        "parts_from": source,
-    }
-
-
-def _store_model(
-    transaction: Transaction,
-    store: int,
-    row: dict[str, Any],
-    version: PooledVersion | None,
-    config: Settings,
-) -> tuple[pd.DataFrame, str]:
-    """Return the store's model that the forecast used and where it came from.
-
-    If the stored model has changed since, fit it again up to the same day.
-    """
-    from forecasting.models.refit import fit_day
-    from warehouse import forecaster, models
-
-    origin = row["origin"]
-    until = origin
-    if row["kind"] == "issued":
-        until = fit_day(store, origin, version.trained_until if version else None)
-    stored = models.store_models(transaction, [store], config.calendar.start_of(origin))
-    if (
-        len(stored)
-        and stored["pooled_version"].iloc[0] == row["model_version"]
-        and stored["trained_until"].iloc[0].date() == until
-    ):
-        return stored, "from the store's stored model"
-    fitted = forecaster.fit(transaction, version, {store: until})
-    return fitted, f"from the store's model, fitted again up to {until}"
 
 
 def show(traced: dict[str, Any], console: Console) -> None:

@@ -15,7 +15,6 @@ import pandas as pd
 import psycopg
 import pytest
 
-from forecast_assets.commands import trace
 from forecasting import scoring
 from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.models.naive import seasonal_naive
@@ -24,6 +23,7 @@ from streaming_job.reason_codes import Reason
 from streaming_job.settings import StreamSettings
 from streaming_job.withdraw import withdraw
 from tests.support.chain import STORES, Chain
+from warehouse import lineage
 from warehouse.trace import refresh as refresh_of
 
 
@@ -60,11 +60,8 @@ def refused(answer: subprocess.CompletedProcess[str]) -> str:
 
 def seen_by(chain: Chain, refresh_id: str) -> list[dict[str, object]]:
     with chain.warehouse.transaction() as transaction:
-        return trace._sales_seen(
-            transaction,
-            trace.TraceRequest(2, date(2015, 6, 15), None, 28),
-            date(2015, 6, 12),
-            refresh_of(transaction, refresh_id),
+        return lineage.sales_seen(
+            transaction, 2, date(2015, 6, 12), 28, refresh_of(transaction, refresh_id)
         )
 
 
