@@ -71,9 +71,14 @@ class DataFolder:
 
     @property
     def credentials(self) -> Credentials:
-        """The passwords, from their file."""
+        """The passwords, from their file; a role that is new gets one."""
         if self._credentials is None:
-            self._credentials = Credentials(json.loads(self.credentials_file.read_text()))
+            known = json.loads(self.credentials_file.read_text())
+            passwords = Credentials.generate().passwords | known
+            if passwords != known:
+                # The folder is from before a role was added.
+                write_private(self.credentials_file, json.dumps(passwords))
+            self._credentials = Credentials(passwords)
         return self._credentials
 
     def binaries(self) -> Path:

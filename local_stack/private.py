@@ -19,7 +19,7 @@ UNPRIVILEGED_USERS = ("postgres", "nobody")
 OWNER_ALONE = 0o700
 OWNER_AND_PASSAGE = 0o710
 #: Bytes of a generated secret, written as four characters for three bytes.
-SECRET_BYTES = 24
+SECRET_BYTES = 32
 
 
 def server_user() -> User | None:

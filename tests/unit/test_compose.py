@@ -75,4 +75,4 @@ def test_every_secret_of_the_containers_is_in_the_example_and_empty() -> None:
         if line and not line.startswith("#")
     )
     assert {name: example.get(name) for name in required} == dict.fromkeys(required, "")
-    assert len(required) == 10
+    assert len(required) == 11
