@@ -1,0 +1,1 @@
+"""How good forecasts were, beside the seasonal naive and planners' adjustments."""

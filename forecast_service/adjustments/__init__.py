@@ -1,0 +1,1 @@
+"""Planners' own numbers and comments beside the model's."""

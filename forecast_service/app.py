@@ -1,0 +1,93 @@
+"""The application: `create_app` puts features, limits and telemetry together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from forecast_service import health
+from forecast_service.accuracy.endpoints import router as accuracy
+from forecast_service.adjustments.endpoints import router as adjustments
+from forecast_service.database import Database
+from forecast_service.forecasts.endpoints import router as forecasts
+from forecast_service.limits import Limits
+from forecast_service.problems import Problem, Unexpected, add_handlers
+from forecast_service.runs.compatibility import router as compatibility
+from forecast_service.runs.dagster import DagsterClient
+from forecast_service.runs.endpoints import router as runs
+from forecast_service.scenarios.endpoints import router as scenarios
+from forecast_service.scenarios.plans import SentPlans
+from forecast_service.settings import Settings
+from forecast_service.state import State
+from forecast_service.telemetry import Metrics, Telemetry
+from forecast_service.tokens import Tokens
+from forecast_service.traces.endpoints import router as traces
+
+#: The problem documents that any endpoint may answer.
+_PROBLEMS = {
+    status: {
+        "model": Problem,
+        "content": {"application/problem+json": {}},
+        "description": description,
+    }
+    for status, description in {
+        401: "No valid token.",
+        403: "The token lacks the scope.",
+        404: "No such thing.",
+        409: "The state of things forbids it.",
+        413: "The body is too long.",
+        422: "The request is invalid; `errors` names fields and bounds.",
+        429: "Too many requests at once.",
+        503: "The database or another service is away.",
+    }.items()
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; nothing connects before its lifespan begins."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(settings)
+        dagster = DagsterClient(settings)
+        await database.open()
+        app.state.service = State(
+            settings=settings,
+            database=database,
+            tokens=Tokens(database.row),
+            dagster=dagster,
+            sent_plans=SentPlans(),
+            metrics=metrics,
+        )
+        try:
+            yield
+        finally:
+            await dagster.close()
+            await database.close()
+
+    app = FastAPIOffline(
+        title="Sales forecasts",
+        version="1",
+        summary="Forecasts of a chain's stores: read, ask what if, adjust, refresh.",
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_PROBLEMS,
+    )
+    add_handlers(app)
+    for router in (
+        *(forecasts, accuracy, traces, adjustments, scenarios, runs),
+        *(compatibility, health.router),
+    ):
+        app.include_router(router)
+    # The last one added is the outermost: it sees what the limits refuse, too.
+    app.add_middleware(
+        Limits,
+        max_requests=settings.max_requests,
+        max_body_bytes=settings.max_body_bytes,
+        metrics=metrics,
+    )
+    app.add_middleware(Unexpected)
+    app.add_middleware(Telemetry, metrics=metrics)
+    return app

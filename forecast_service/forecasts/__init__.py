@@ -1,0 +1,1 @@
+"""Stores, forecasts, history and what changed: what planners read."""

@@ -1,0 +1,137 @@
+"""`/v1/stores`, `/v1/forecasts`, `/v1/history` and `/v1/changes`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from forecast_service.forecasts import schemas, service
+from forecast_service.formats import (
+    FILE_CONTENT,
+    Format,
+    Shape,
+    cache_headers,
+    etag_of,
+    file_response,
+    hashed_json,
+    json_response,
+    not_modified,
+)
+from forecast_service.pages import (
+    PAGE_ROWS,
+    Cursor,
+    Day,
+    Limit,
+    Stores,
+    decode_day,
+    decode_store,
+)
+from forecast_service.state import state_of
+from forecast_service.tokens import Reader
+
+router = APIRouter(prefix="/v1", tags=["forecasts"])
+
+From = Annotated[Day | None, Query(alias="from", description="First day.")]
+To = Annotated[Day | None, Query(alias="to", description="Last day.")]
+_NOT_MODIFIED = {304: {"description": "Nothing changed since the answer with that ETag."}}
+
+
+@router.get("/stores", response_model=schemas.StorePage, responses=_NOT_MODIFIED)
+async def stores(
+    request: Request, client: Reader, limit: Limit = PAGE_ROWS, cursor: Cursor = None
+) -> Response:
+    """List the stores of the chain."""
+    page = await service.stores_page(state_of(request), decode_store(cursor), limit)
+    return hashed_json(request, page)
+
+
+@router.get(
+    "/forecasts",
+    response_model=schemas.ForecastPage,
+    responses={200: {"content": FILE_CONTENT}, **_NOT_MODIFIED},
+)
+async def forecasts(
+    request: Request,
+    client: Reader,
+    store: Stores = [],  # noqa: B006 - FastAPI copies it
+    first: From = None,
+    last: To = None,
+    as_of: Annotated[
+        Day | None,
+        Query(
+            description="An origin: what was in force then, or the backtest from exactly that "
+            "day. By default what is in force now."
+        ),
+    ] = None,
+    format: Annotated[Format, Query(description="Files are not paged.")] = Format.JSON,
+    shape: Annotated[Shape, Query(description="How the columns are named.")] = Shape.OWN,
+    limit: Limit = PAGE_ROWS,
+    cursor: Cursor = None,
+) -> Response:
+    """Return forecasts: point, mean, quantiles, plan, and the model that made them."""
+    state = state_of(request)
+    days = service.ordered_days(first, last)
+    etag = None
+    if as_of is None:
+        # Before the rows: rows that are newer than their ETag are fetched again, not kept.
+        etag = await service.forecasts_etag(state, request.url.query)
+        if (unchanged := not_modified(request, etag)) is not None:
+            return unchanged
+    if format is Format.JSON:
+        selection = service.Selection(store, *days, decode_day(cursor), limit, as_of)
+        page = await service.forecasts_page(state, selection, shape)
+        return json_response(page, cache_headers(etag)) if etag else hashed_json(request, page)
+    selection = service.Selection(store, *days, as_of=as_of)
+    body = await service.forecasts_file(state, selection, shape, format)
+    headers = cache_headers(etag or etag_of(body))
+    return file_response(body, format, "forecasts", headers)
+
+
+@router.get(
+    "/history",
+    response_model=schemas.HistoryPage,
+    responses={200: {"content": FILE_CONTENT}, **_NOT_MODIFIED},
+)
+async def history(
+    request: Request,
+    client: Reader,
+    store: Stores = [],  # noqa: B006 - FastAPI copies it
+    first: From = None,
+    last: To = None,
+    format: Annotated[Format, Query(description="Files are not paged.")] = Format.JSON,
+    limit: Limit = PAGE_ROWS,
+    cursor: Cursor = None,
+) -> Response:
+    """Return the sales that count, by store and day."""
+    state = state_of(request)
+    days = service.ordered_days(first, last)
+    if format is Format.JSON:
+        selection = service.Selection(store, *days, decode_day(cursor), limit)
+        return hashed_json(request, await service.history_page(state, selection))
+    body = await service.history_file(state, service.Selection(store, *days), format)
+    etag = etag_of(body)
+    return not_modified(request, etag) or file_response(
+        body, format, "history", cache_headers(etag)
+    )
+
+
+@router.get("/changes", response_model=schemas.Changes)
+async def changes(
+    request: Request,
+    client: Reader,
+    store: Stores = [],  # noqa: B006 - FastAPI copies it
+    days: Annotated[
+        int,
+        Query(
+            ge=1,
+            le=366,
+            description="How many days the earlier origin lies back, at least: 1 is the last "
+            "origin, 7 a week ago.",
+        ),
+    ] = 1,
+) -> Response:
+    """Say what changed in the forecasts, and by how much because of plan, sales and model.
+
+    Up to ten stores get the causes; more get the change alone, the largest first.
+    """
+    return json_response({"items": await service.changes(state_of(request), store, days)})

@@ -1,0 +1,155 @@
+"""Answers as JSON, CSV, Parquet or Arrow, and ETags.
+
+JSON rows come from psycopg; tables in Arrow come from ADBC and are written by Arrow's own writers.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.ipc
+import pyarrow.parquet
+from fastapi import Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+#: Signs with which a spreadsheet begins a formula.
+_FORMULA = r"^[=+\-@\t\r]"
+#: A private cache may keep an answer, but has to ask whether it is still right.
+CACHE_CONTROL = "private, no-cache"
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+
+class Shape(StrEnum):
+    """How forecasts' columns are named."""
+
+    OWN = "own"
+    NIXTLA = "nixtla"
+
+
+MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
+    Format.ARROW: "application/vnd.apache.arrow.stream",
+}
+#: How OpenAPI describes the answers that aren't JSON.
+FILE_CONTENT: dict[str, Any] = {
+    "text/csv": {"schema": {"type": "string"}},
+    **{
+        MEDIA_TYPES[kind]: {"schema": {"type": "string", "format": "binary"}}
+        for kind in (Format.PARQUET, Format.ARROW)
+    },
+}
+
+#: Own column -> the name that users of Nixtla's libraries expect.
+NIXTLA_COLUMNS = {
+    "store": "unique_id",
+    "date": "ds",
+    "point": "model",
+    "q0_1": "model-lo-80",
+    "q0_9": "model-hi-80",
+    "q0_025": "model-lo-95",
+    "q0_975": "model-hi-95",
+}
+
+
+def etag_of(*parts: object) -> str:
+    """Return the ETag of an answer that depends on these parts alone."""
+    return '"' + hashlib.sha256(repr(parts).encode()).hexdigest()[:32] + '"'
+
+
+def not_modified(request: Request, etag: str) -> Response | None:
+    """Return 304 if the client has this very answer; None otherwise."""
+    known = request.headers.get("if-none-match")
+    if known is None:
+        return None
+    # The comparison is weak: a proxy may have marked the ETag so when it compressed the answer.
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    if etag in tags or "*" in tags:
+        return Response(status_code=304, headers=cache_headers(etag))
+    return None
+
+
+def cache_headers(etag: str) -> dict[str, str]:
+    """Return the headers with which an answer may be kept."""
+    return {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Vary": "Authorization, Cookie"}
+
+
+def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON; numbers that JSON lacks become null."""
+    body = to_json(content, inf_nan_mode="null")
+    return Response(body, 200, headers, MEDIA_TYPES[Format.JSON])
+
+
+def hashed_json(request: Request, content: Any) -> Response:
+    """Return JSON whose ETag is made from the content itself."""
+    body = to_json(content, inf_nan_mode="null")
+    etag = etag_of(body)
+    return not_modified(request, etag) or Response(
+        body, 200, cache_headers(etag), MEDIA_TYPES[Format.JSON]
+    )
+
+
+def nixtla_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return forecast rows under Nixtla's names."""
+    return [{new: row[old] for old, new in NIXTLA_COLUMNS.items()} for row in rows]
+
+
+def nixtla_table(table: pa.Table) -> pa.Table:
+    """Return a table of forecasts under Nixtla's names."""
+    return table.select(list(NIXTLA_COLUMNS)).rename_columns(list(NIXTLA_COLUMNS.values()))
+
+
+def file_bytes(table: pa.Table, kind: Format) -> bytes:
+    """Write a table.
+
+    Args:
+        table: The rows.
+        kind: Any format but JSON.
+    """
+    table = table.replace_schema_metadata(None)
+    sink = io.BytesIO()
+    if kind is Format.CSV:
+        pyarrow.csv.write_csv(_without_formulas(table), sink)
+    elif kind is Format.PARQUET:
+        pyarrow.parquet.write_table(table, sink, compression="snappy")
+    else:
+        with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
+def file_response(body: bytes, kind: Format, name: str, headers: Mapping[str, str]) -> Response:
+    """Return a written table as a download."""
+    extension = {Format.ARROW: "arrows"}.get(kind, kind.value)
+    return Response(
+        body,
+        200,
+        {**headers, "Content-Disposition": f'attachment; filename="{name}.{extension}"'},
+        MEDIA_TYPES[kind],
+    )
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = table.column(index)
+            risky = pc.fill_null(pc.match_substring_regex(column, _FORMULA), False)
+            quoted = pc.binary_join_element_wise(pa.scalar("'", field.type), column, "")
+            table = table.set_column(index, field.name, pc.if_else(risky, quoted, column))
+    return table

@@ -1,0 +1,1 @@
+"""Retraining and refreshing through Dagster, and the jobs to follow."""

@@ -1,0 +1,1 @@
+"""What-ifs, and plans that adopt them."""

@@ -1,0 +1,89 @@
+"""Computes what-ifs."""
+
+from typing import Any
+
+import pandas as pd
+
+from forecast_service.problems import invalid
+from forecast_service.scenarios.schemas import PlanRequest
+from forecast_service.state import State
+from warehouse import scenarios
+from warehouse.connection import Transaction
+
+MEANING = (
+    "What the model expects under this plan, from how such days went before. It is no promise "
+    "that the change causes the difference."
+)
+_NUMBERS = ("open", "point", "mean", "q0_025", "q0_1", "q0_5", "q0_9", "q0_975")
+
+
+async def scenario(state: State, asked: PlanRequest) -> dict[str, Any]:
+    """Return the forecast under a changed plan beside the one in force.
+
+    Raises:
+        NotFoundError: A store has no forecast yet, or does not exist.
+        ServiceError: A day lies outside the horizon.
+    """
+    return await state.database.compute(lambda transaction: _compute(transaction, state, asked))
+
+
+def plan_of(transaction: Transaction, state: State, asked: PlanRequest) -> scenarios.ChangedPlan:
+    """Return the changed plan that a request means.
+
+    Raises:
+        NotFoundError: A store has no forecast yet, or does not exist.
+        ServiceError: A day lies outside the horizon.
+    """
+    changes = [
+        scenarios.PlanChange(
+            change.store, change.first_day, change.last_day or change.first_day, change.fields()
+        )
+        for change in asked.changes
+    ]
+    plan = scenarios.changed_plan(transaction, changes, state.settings.horizon)
+    for store, (first, last) in plan.outside.items():
+        raise invalid(
+            "body.changes",
+            f"the forecast of store {store} covers {first} to {last}: choose days inside",
+            ge=str(first),
+            le=str(last),
+        )
+    return plan
+
+
+def _compute(transaction: Transaction, state: State, asked: PlanRequest) -> dict[str, Any]:
+    plan = plan_of(transaction, state, asked)
+    settings = state.settings
+    rows = scenarios.forecasts(transaction, plan, settings.horizon, settings.error_measure)
+    changed = set(plan.rows[["store", "date"]].itertuples(index=False, name=None))
+    days = [
+        {
+            "store": row["store"],
+            "date": row["date"].date(),
+            "changed": (row["store"], row["date"]) in changed,
+            "scenario": {name: row[name] for name in _NUMBERS},
+            "current": {name: row[f"{name}_current"] for name in _NUMBERS},
+        }
+        for row in rows.to_dict("records")
+    ]
+    return {
+        "meaning": MEANING,
+        "stores": [_totals(store, group) for store, group in rows.groupby("store")],
+        "days": days,
+        "unseen": [
+            day | {"date": day["date"].date()} for day in scenarios.unseen_kinds(transaction, plan)
+        ],
+    }
+
+
+def _totals(store: Any, rows: pd.DataFrame) -> dict[str, Any]:
+    current, changed = float(rows["mean_current"].sum()), float(rows["mean"].sum())
+    version = rows["model_version"].iloc[0]
+    return {
+        "store": int(store),
+        "origin": rows["origin"].iloc[0].date(),
+        "model_version": version if isinstance(version, str) else None,
+        "current": current,
+        "scenario": changed,
+        "difference": changed - current,
+    }

@@ -1,0 +1,1 @@
+"""Where a forecast came from."""

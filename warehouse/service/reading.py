@@ -1,0 +1,101 @@
+"""Statements that read stores, forecasts and history, page by page.
+
+A page begins after the last key of the one before (`$4` and on), so it costs the same however far
+one has read. Python's own reads of forecasts are in `warehouse/in_force.py`.
+"""
+
+from forecasting.columns import QUANTILE_COLUMNS
+
+FORECAST_COLUMNS = (
+    *("store", "origin", "date", "horizon", "kind", "open", "plan_assumed", "point", "mean"),
+    *(*QUANTILE_COLUMNS, "model_version", "refresh_id"),
+)
+HISTORY_COLUMNS = (
+    *("store", "date", "sales", "customers", "open", "promo", "state_holiday"),
+    *("school_holiday", "corrections"),
+)
+
+#: What decides whether the forecasts in force are still the same.
+VERSION = """
+SELECT (
+    SELECT refresh_id FROM sales.refreshes WHERE finished_at IS NOT NULL
+    ORDER BY finished_at DESC NULLS LAST LIMIT 1
+) AS refresh_id, (SELECT max(withdrawn_at) FROM sales.withdrawals) AS withdrawn_at
+"""
+
+#: Parameters: stores after this one, how many.
+STORES = """
+SELECT s.store, s.store_type, s.assortment, s.competition_distance, s.promo2, s.promo_interval,
+    EXISTS (SELECT FROM sales.retired_stores r WHERE r.store = s.store) AS retired
+FROM sales.stores s WHERE s.store > $1 ORDER BY s.store LIMIT $2
+"""
+
+#: Which of these stores exist; null for all.
+KNOWN_STORES = """
+SELECT store FROM sales.stores WHERE $1::int4[] IS NULL OR store = ANY($1::int4[]) ORDER BY store
+"""
+
+_IN_FORCE = """
+newest AS (
+    SELECT a.store, n.origin, n.refresh_id
+    FROM unnest($1::int4[]) AS a (store) CROSS JOIN LATERAL (
+        SELECT f.origin, f.refresh_id FROM sales.forecasts_issued f
+        WHERE f.store = a.store AND f.horizon = 1 AND NOT EXISTS (
+            SELECT FROM sales.withdrawals w
+            WHERE w.store = f.store AND w.date = f.origin AND w.withdrawn_at > f.written_at)
+        ORDER BY f.origin DESC, f.written_at DESC LIMIT 1
+    ) AS n
+)
+"""
+
+_AS_OF = """
+newest AS (
+    SELECT DISTINCT ON (store) store, kind, origin, refresh_id FROM sales.forecasts
+    WHERE horizon = 1 AND store = ANY($1::int4[]) AND (
+        kind = 'issued' AND origin <= $7::date OR kind = 'backtest' AND origin = $7::date)
+    ORDER BY store, kind = 'issued' DESC, origin DESC, written_at DESC
+)
+"""
+
+_COLUMNS = ", ".join(f"f.{name}" for name in FORECAST_COLUMNS)
+_PAGE = """
+    AND f.date BETWEEN $2::date AND $3::date AND (f.store, f.date) > ($4::int4, $5::date)
+ORDER BY f.store, f.date LIMIT $6::int8
+"""
+
+#: Forecasts in force. Parameters: stores, first day, last day, store and date of the last row of
+#: the page before, how many rows.
+FORECASTS = f"""
+WITH {_IN_FORCE}
+SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts_issued f
+    ON f.store = n.store AND f.origin = n.origin AND f.refresh_id = n.refresh_id
+{_PAGE}
+"""
+
+#: Forecasts that were in force at an earlier origin, and backtests from it. One parameter more: the
+#: origin.
+FORECASTS_AS_OF = f"""
+WITH {_AS_OF}
+SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts f
+    ON f.store = n.store AND f.kind = n.kind AND f.origin = n.origin
+    AND f.refresh_id = n.refresh_id
+{_PAGE}
+"""
+
+#: Sales that count. Parameters as those of `FORECASTS`.
+HISTORY = f"""
+SELECT {", ".join(HISTORY_COLUMNS)} FROM sales.cleaned_sales
+WHERE store = ANY($1::int4[]) AND date BETWEEN $2::date AND $3::date
+    AND (store, date) > ($4::int4, $5::date)
+ORDER BY store, date LIMIT $6::int8
+"""
+
+#: How fresh everything is. Parameter: minutes after which an open change is late.
+FRESHNESS = """
+SELECT (SELECT max(finished_at) FROM sales.refreshes) AS refreshed_at,
+    (SELECT max(origin) FROM sales.forecasts_issued WHERE horizon = 1) AS newest_origin,
+    (SELECT max(date) FROM sales.cleaned_sales WHERE date <= current_date) AS newest_sales,
+    (SELECT count(DISTINCT store) FROM sales.changes, unnest(stores) AS store
+        WHERE done_at IS NULL AND made_at < now() - make_interval(secs => 60 * $1::float8)
+    ) AS late_stores
+"""
