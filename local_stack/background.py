@@ -18,6 +18,7 @@ from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.data_status import describe_data
 from local_stack.errors import StackError
+from local_stack.forecast_api import NAME as SERVICE
 from local_stack.kafka import NAME as KAFKA
 from local_stack.mlflow_server import NAME as MLFLOW
 from local_stack.postgres import NAME as POSTGRES
@@ -180,6 +181,7 @@ def show_status(console: Console) -> bool:
             MLFLOW: stack.mlflow.url,
             CODE_SERVER: stack.code_server.address,
             WEBSERVER: stack.dagster.url,
+            SERVICE: stack.service.url,
         }
         records = stack.processes.records()
         living = {record.name for record in records if stack.is_running(record.name)}
@@ -202,6 +204,10 @@ def show_status(console: Console) -> bool:
             links.append(f"Dagster, signed in: {stack.dagster.sign_in_link}")
         if MLFLOW in living:
             links.append(f"MLflow, signed in: {stack.mlflow.sign_in_link}")
+        if SERVICE in living:
+            links.append(
+                f"The API: {stack.service.url}/docs, with the token FORECAST_SERVICE_TOKEN of .env"
+            )
     if table.row_count:
         console.print(table)
         for line in [*data, *links]:

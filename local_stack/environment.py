@@ -60,6 +60,16 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
         "MLFLOW_TRACKING_URI",
         *_CALENDAR,
     ),
+    "service": (
+        "READER_DATABASE_URL",
+        "PLANNER_DATABASE_URL",
+        "DAGSTER_WEBSERVER_URL",
+        "DAGSTER_WEBSERVER_TOKEN",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_TOKEN",
+        *_KAFKA,
+        "SALES_TOPIC",
+    ),
     "mlflow": (),
 }
 #: Every variable of the contract, in the order in which `.env` lists them.
@@ -70,7 +80,11 @@ VARIABLES = tuple(
             "STREAM_DATABASE_URL",
             "FORECAST_DATABASE_URL",
             "READER_DATABASE_URL",
-            # For the user's own GraphQL; no component needs it.
+            "PLANNER_DATABASE_URL",
+            # For the service's clients.
+            "FORECAST_SERVICE_URL",
+            "FORECAST_SERVICE_TOKEN",
+            # For the service, and for the user's own GraphQL.
             "DAGSTER_WEBSERVER_TOKEN",
             *_DAGSTER,
         )

@@ -22,6 +22,7 @@ PORTS = (
     "STACK_KAFKA_PORT",
     "STACK_KAFKA_CONTROLLER_PORT",
     "STACK_MLFLOW_PORT",
+    "STACK_SERVICE_PORT",
 )
 #: The one variable of the contract that the stack takes from its user.
 JAVA_HOME = "JAVA_HOME"
@@ -45,6 +46,19 @@ def stream_settings() -> frozenset[str]:
     return settings_variables()
 
 
+@cache
+def service_settings() -> frozenset[str]:
+    """Return the variables that the service reads."""
+    from forecast_service.settings import Settings
+
+    return frozenset(field.alias for field in Settings.model_fields.values() if field.alias)
+
+
+def all_settings() -> frozenset[str]:
+    """Return the variables that any component reads."""
+    return asset_settings() | stream_settings() | service_settings()
+
+
 def settings_of(component: str) -> frozenset[str]:
     """Return the variables that are settings of a component, the contract's included."""
     both = asset_settings() | stream_settings()
@@ -54,6 +68,7 @@ def settings_of(component: str) -> frozenset[str]:
         "dagster": both,
         "loader": asset_settings() - {WEBHOOK},
         "reader": both - {WEBHOOK},
+        "service": service_settings(),
     }.get(component, frozenset()) | {BLAS_VARIABLE}
 
 
@@ -78,7 +93,7 @@ def read_own_settings(
         raise StackError(
             f"{path} cannot be read ({error}): make it a text file in UTF-8."
         ) from error
-    known = {*asset_settings(), *stream_settings(), *PORTS, BLAS_VARIABLE}
+    known = {*all_settings(), *PORTS, BLAS_VARIABLE}
     for name, value in values.items():
         if name in decided and name != JAVA_HOME:
             raise StackError(
@@ -106,7 +121,7 @@ def keep_added_lines(path: Path, decided: tuple[str, ...]) -> None:
     if not path.exists():
         return
     present = dotenv_values(own, interpolate=False) if own.exists() else {}
-    known = {*asset_settings(), *stream_settings(), *PORTS, BLAS_VARIABLE} - {*decided, *present}
+    known = {*all_settings(), *PORTS, BLAS_VARIABLE} - {*decided, *present}
     added = [
         line
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()

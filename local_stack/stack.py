@@ -22,6 +22,10 @@ from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
 from local_stack.environment import component_environment, repository_settings
 from local_stack.errors import StackError
+from local_stack.forecast_api import NAME as SERVICE
+from local_stack.forecast_api import TOKEN_VARIABLE as SERVICE_TOKEN_VARIABLE
+from local_stack.forecast_api import URL_VARIABLE as SERVICE_URL_VARIABLE
+from local_stack.forecast_api import ForecastService
 from local_stack.kafka import NAME as KAFKA
 from local_stack.kafka import Kafka
 from local_stack.mlflow_server import NAME as MLFLOW
@@ -43,6 +47,8 @@ NEEDS: dict[str, frozenset[str]] = {
     WEBSERVER: frozenset({POSTGRES, CODE_SERVER}),
     # Its runs log to MLflow from the start.
     DAEMON: frozenset({POSTGRES, MLFLOW, CODE_SERVER}),
+    # It sends adopted plans to Kafka and starts runs through the webserver.
+    SERVICE: frozenset({POSTGRES, KAFKA, MLFLOW, WEBSERVER}),
 }
 SERVICES = frozenset(NEEDS)
 TOPIC = "sales"
@@ -75,6 +81,7 @@ class Stack:
         self.mlflow = MlflowServer(self.processes)
         self.code_server = CodeServer(self.processes)
         self.dagster = Dagster(self.processes)
+        self.service = ForecastService(self.processes)
         self._watchdog: Watchdog | None = None
 
     @classmethod
@@ -143,6 +150,7 @@ class Stack:
             (MLFLOW, stack.mlflow),
             (CODE_SERVER, stack.code_server),
             (WEBSERVER, stack.dagster),
+            (SERVICE, stack.service),
         ):
             if stack.processes.find(name) is not None:
                 service.resume()
@@ -304,6 +312,9 @@ class Stack:
         if self.mlflow.port is not None:
             values["MLFLOW_TRACKING_URI"] = self.mlflow.url
             values[MLFLOW_TOKEN_VARIABLE] = self.mlflow.token
+        if self.service.port is not None:
+            values[SERVICE_URL_VARIABLE] = self.service.url
+            values[SERVICE_TOKEN_VARIABLE] = self.service.token
         try:
             values["JAVA_HOME"] = str(java.java_home())
         except StackError:
@@ -318,6 +329,7 @@ class Stack:
             "STREAM_DATABASE_URL": self.postgres.url("sales_stream", database),
             "FORECAST_DATABASE_URL": self.postgres.url("sales_assets", database),
             "READER_DATABASE_URL": self.postgres.url("sales_reader", database),
+            "PLANNER_DATABASE_URL": self.postgres.url("sales_planner", database),
         }
 
     def component_environment(
@@ -368,6 +380,8 @@ class Stack:
             self.dagster.start_webserver(self.environment, self.code_server.workspace)
         elif name == DAEMON:
             self.dagster.start_daemon(self.environment, self.code_server.workspace)
+        elif name == SERVICE:
+            self.service.start(self.environment)
         else:
             raise StackError(
                 f"{name} is no service; the services are {', '.join(sorted(SERVICES))}."

@@ -142,7 +142,7 @@ def test_the_stacks_dotenv_is_overwritten_and_removed(tmp_path: Path) -> None:
 def test_the_example_lists_every_setting_and_no_secret() -> None:
     example = Path(__file__).parents[3] / ".env.example"
     values = dotenv_values(example, interpolate=False)
-    settings = own_settings.asset_settings() | own_settings.stream_settings()
+    settings = own_settings.all_settings()
     ports = set(own_settings.PORTS)
     assert set(values) == set(environment.VARIABLES) | settings | ports | {BLAS_VARIABLE}
     assert not [name for name in values if name.endswith("_URL") and values[name]]

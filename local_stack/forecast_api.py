@@ -1,0 +1,92 @@
+"""The forecasting service as a process of the stack, and the token that the stack makes for it."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+
+import psycopg
+
+from local_stack import network
+from local_stack.environment import component_environment
+from local_stack.http import answers
+from local_stack.private import kept_secret, make_private
+from local_stack.processes import Command, Processes, Record
+from warehouse.service import tokens
+
+NAME = "service"
+MODULE = "forecast_service"
+URL_VARIABLE = "FORECAST_SERVICE_URL"
+TOKEN_VARIABLE = "FORECAST_SERVICE_TOKEN"  # noqa: S105 - a name
+#: The name of the stack's own token in the database, and what it allows.
+TOKEN_NAME = "local-stack"  # noqa: S105 - a name
+SCOPES = ["read", "plan", "train"]
+USUAL_PORT = 8080
+START_SECONDS = 120.0
+
+
+class ForecastService:
+    """The embedded service of one stack folder."""
+
+    def __init__(self, processes: Processes) -> None:
+        """Remember where things are; nothing is started yet.
+
+        Args:
+            processes: The processes of the stack.
+        """
+        self.processes = processes
+        self.folder = processes.folder / NAME
+        self._port_file = self.folder / "port"
+        self._token_file = self.folder / "token"
+        self.port: int | None = None
+
+    def resume(self) -> None:
+        """Take up a server that runs already."""
+        self.port = network.remembered_port(self._port_file)
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return f"http://{network.LOOPBACK}:{self.port}"
+
+    @property
+    def token(self) -> str:
+        """The secret that lets in with every scope, made once for a stack folder."""
+        return kept_secret(self._token_file)
+
+    def start(self, values: Mapping[str, str]) -> Record:
+        """Make the token valid, start the service and wait until it answers.
+
+        Args:
+            values: The contract's variables.
+
+        Raises:
+            StackError: A requested port is in use, or the service does not come up.
+        """
+        make_private(self.folder)
+        self.port = network.choose_port(
+            "STACK_SERVICE_PORT", network.remembered_port(self._port_file), USUAL_PORT
+        )
+        self._port_file.write_text(str(self.port))
+        self._allow_token(values["OWNER_DATABASE_URL"])
+        record = self.processes.start(
+            Command(
+                name=NAME,
+                arguments=[
+                    *(sys.executable, "-m", MODULE, "serve"),
+                    *("--host", network.LOOPBACK, "--port", str(self.port)),
+                ],
+                environment=component_environment("service", values),
+                stop_seconds=15,
+            )
+        )
+        self.processes.wait_until_ready(
+            record, lambda: answers(f"{self.url}/health/live"), START_SECONDS, "answering"
+        )
+        return record
+
+    def _allow_token(self, owner_url: str) -> None:
+        digest = hashlib.sha256(self.token.encode()).digest()
+        with psycopg.connect(
+            owner_url, connect_timeout=5, cursor_factory=psycopg.RawCursor
+        ) as connection:
+            connection.execute(tokens.CREATE, (TOKEN_NAME, digest, SCOPES))
