@@ -1,7 +1,7 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-idle bench-partitions bench-scale bench-pages chaos lock
+	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lock
 # The steps of a target depend on each other.
 .NOTPARALLEL:
 
@@ -77,6 +77,10 @@ bench-scale: setup ## Measure how cost grows with 1, 3 and 10 times the stores; 
 bench-pages: setup ## Time the UI's pages in Chromium; the last line is JSON
 	@sh local_stack/setup.sh pages
 	$(RUN) -m benchmarks.pages
+
+bench-service: setup ## Time the API beside the bare query and a stored Prophet; DATA=dir; the last line is JSON
+	@sh local_stack/setup.sh bench
+	$(RUN) -m benchmarks.service $(WITH_DATA)
 
 bench-forecast: setup ## Compare the forecasts with their peers on Kaggle's files in DATA; the last line is JSON
 	@test -n "$$DATA" || { echo "Set DATA=dir to the folder of Kaggle's files." >&2; exit 1; }

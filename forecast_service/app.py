@@ -9,15 +9,15 @@ from fastapi_offline import FastAPIOffline
 from forecast_service import health
 from forecast_service.accuracy.endpoints import router as accuracy
 from forecast_service.adjustments.endpoints import router as adjustments
+from forecast_service.dagster import DagsterClient
 from forecast_service.database import Database
 from forecast_service.forecasts.endpoints import router as forecasts
 from forecast_service.limits import Limits
 from forecast_service.problems import Problem, Unexpected, add_handlers
 from forecast_service.runs.compatibility import router as compatibility
-from forecast_service.runs.dagster import DagsterClient
 from forecast_service.runs.endpoints import router as runs
 from forecast_service.scenarios.endpoints import router as scenarios
-from forecast_service.scenarios.plans import SentPlans
+from forecast_service.sent_plans import SentPlans
 from forecast_service.settings import Settings
 from forecast_service.state import State
 from forecast_service.telemetry import Metrics, Telemetry
@@ -32,6 +32,7 @@ _PROBLEMS = {
         "description": description,
     }
     for status, description in {
+        400: "The body cannot be read.",
         401: "No valid token.",
         403: "The token lacks the scope.",
         404: "No such thing.",

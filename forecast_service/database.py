@@ -5,13 +5,15 @@ come through ADBC, in a bounded number of threads. Both sign in as the reader, w
 are read-only; adjustments and comments go in as the planner, who can do nothing else.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import adbc_driver_postgresql.dbapi as adbc
 import anyio
-import psycopg
 from anyio import CapacityLimiter, to_thread
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.conninfo import make_conninfo
@@ -31,6 +33,8 @@ PLANNER_CONNECTIONS = 2
 IDLE_SECONDS = 300.0
 #: Computations that may wait for a thread, for each thread.
 WAITING_PER_THREAD = 8
+#: What PostgreSQL says when `statement_timeout` ends a statement.
+_QUERY_CANCELED = "57014"
 
 
 class Database:
@@ -50,6 +54,7 @@ class Database:
                 settings.pool_wait_seconds,
             )
         self._warehouse = Warehouse(_with_options(reader, options))
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._limiter = CapacityLimiter(settings.max_computations)
         self._max_waiting = WAITING_PER_THREAD * settings.max_computations
 
@@ -84,7 +89,12 @@ class Database:
         Raises:
             psycopg.errors.LockNotAvailable: Another request takes too long.
         """
-        async with self._reader.connection() as connection, connection.transaction():
+        # One connection waits for the others' processes, however many requests wait in this one.
+        async with (
+            self._locks[name],
+            self._reader.connection() as connection,
+            connection.transaction(),
+        ):
             await connection.execute(LOCK, (name,))
             yield
 
@@ -109,8 +119,15 @@ class Database:
         """
 
         def run() -> T:
-            with self._warehouse.transaction() as transaction:
-                return work(transaction)
+            try:
+                with self._warehouse.transaction() as transaction:
+                    return work(transaction)
+            except adbc.Error as error:
+                if error.sqlstate == _QUERY_CANCELED:
+                    raise unavailable(
+                        "the database took too long: ask for fewer stores or days"
+                    ) from error
+                raise
 
         if self._limiter.statistics().tasks_waiting >= self._max_waiting:
             raise ServiceError(
@@ -179,8 +196,3 @@ def _with_options(address: str, options: str) -> str:
     # A generic plan suits short statements; those of files and computations are long.
     kept = options.replace("force_generic_plan", "auto")
     return f"{address}{separator}options={quote(kept)}&connect_timeout=3"
-
-
-def unique_violation(error: Exception) -> bool:
-    """Tell whether a statement failed because its row is there already."""
-    return isinstance(error, psycopg.errors.UniqueViolation)

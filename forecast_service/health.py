@@ -14,10 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from forecast_service.access import Reader
 from forecast_service.formats import json_response
 from forecast_service.problems import DATABASE_AWAY
 from forecast_service.state import State, state_of
-from forecast_service.tokens import Reader
 from warehouse.service import reading
 
 router = APIRouter(tags=["health"])

@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forecast_service.telemetry import request_id
-from warehouse.errors import ModelError, NotFoundError, NotYetError, UnreachableError
+from warehouse.connection import SERVERS_FAULT
+from warehouse.errors import ModelError, NotFoundError, NotYetError
 
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which a client may try again, by what is away.
@@ -30,7 +31,7 @@ DATABASE_AWAY = (
     psycopg.InterfaceError,
     psycopg_pool.PoolTimeout,
     psycopg_pool.PoolClosed,
-    UnreachableError,
+    *SERVERS_FAULT,
 )
 _TITLES = {
     400: "Bad request",

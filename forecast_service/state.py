@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 if TYPE_CHECKING:
+    from forecast_service.dagster import DagsterClient
     from forecast_service.database import Database
-    from forecast_service.runs.dagster import DagsterClient
-    from forecast_service.scenarios.plans import SentPlans
+    from forecast_service.sent_plans import SentPlans
     from forecast_service.settings import Settings
     from forecast_service.telemetry import Metrics
     from forecast_service.tokens import Tokens

@@ -107,7 +107,12 @@ def forecasts(
         rows = plan.rows[plan.rows["store"].isin(group)]
         parts.append(
             forecaster.forecast(
-                transaction, group, origin, rows, horizon=horizon, error_measure=error_measure
+                transaction,
+                group,
+                origin,
+                None if rows.empty else rows,
+                horizon=horizon,
+                error_measure=error_measure,
             )
         )
     current = transaction.frame(statements.IN_FORCE, (sorted(plan.origins),))

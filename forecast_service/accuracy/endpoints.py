@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from forecast_service.access import Reader
 from forecast_service.accuracy import schemas, service
 from forecast_service.forecasts.endpoints import From, To
 from forecast_service.forecasts.service import known_stores, ordered_days
 from forecast_service.formats import hashed_json
 from forecast_service.pages import Line, Stores
 from forecast_service.state import state_of
-from forecast_service.tokens import Reader
 
 router = APIRouter(prefix="/v1/accuracy", tags=["accuracy"])
 

@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from forecast_service.access import Planner, Reader
 from forecast_service.adjustments import schemas, service
 from forecast_service.forecasts.endpoints import From, To
 from forecast_service.forecasts.service import ordered_days
 from forecast_service.formats import hashed_json, json_response
+from forecast_service.jobs import IdempotencyKey
 from forecast_service.pages import PAGE_ROWS, Limit, Stores
-from forecast_service.runs.endpoints import IdempotencyKey
 from forecast_service.state import state_of
-from forecast_service.tokens import Planner, Reader
 
 router = APIRouter(prefix="/v1", tags=["adjustments"])
 

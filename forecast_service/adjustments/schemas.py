@@ -90,8 +90,8 @@ class AdjustedDay(BaseModel):
     """The model's number and the planner's, side by side."""
 
     store: int
-    date: date
     origin: date
+    date: date
     open: int
     model: float
     q0_1: float

@@ -17,6 +17,11 @@ from warehouse.service import adjustments as statements
 #: Makes ids of idempotency keys.
 _NAMESPACE = uuid.UUID("5f1d7c0e-6f0b-4d0e-9c53-0a4f2f6b7f51")
 _WITHDRAWAL = "withdrawal"
+#: The columns of `statements.INSERT` after the id, in their order.
+_COLUMNS = (
+    *("store", "first_day", "last_day", "value", "percent", "reason", "note", "author"),
+    *("expires_at", "withdraws"),
+)
 
 
 async def add(state: State, asked: NewAdjustment, client: str, key: str | None) -> dict[str, Any]:
@@ -127,7 +132,9 @@ async def comments(
 
 async def _insert(state: State, identity: uuid.UUID, wanted: dict[str, Any]) -> dict[str, Any]:
     try:
-        await state.database.insert_as_planner(statements.INSERT, (identity, *wanted.values()))
+        await state.database.insert_as_planner(
+            statements.INSERT, (identity, *(wanted[name] for name in _COLUMNS))
+        )
     except UniqueViolation as error:
         known = await state.database.row(statements.ONE, (identity,))
         if known is None:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from forecast_service.access import Reader
 from forecast_service.forecasts import schemas, service
 from forecast_service.formats import (
     FILE_CONTENT,
@@ -27,7 +28,6 @@ from forecast_service.pages import (
     decode_store,
 )
 from forecast_service.state import state_of
-from forecast_service.tokens import Reader
 
 router = APIRouter(prefix="/v1", tags=["forecasts"])
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Request
 from starlette.responses import Response
 
+from forecast_service.access import Reader, Trainer
 from forecast_service.forecasts.service import Selection, forecasts_page, known_stores, ordered_days
 from forecast_service.formats import Shape, json_response
 from forecast_service.pages import MAX_PAGE_ROWS
 from forecast_service.problems import Problem, ServiceError
 from forecast_service.runs import schemas, service
 from forecast_service.state import State, state_of
-from forecast_service.tokens import Reader, Trainer
 from warehouse.errors import NotFoundError
 
 router = APIRouter(tags=["earlier system"])

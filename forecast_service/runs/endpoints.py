@@ -2,32 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
+from forecast_service.access import Reader, Trainer
 from forecast_service.formats import json_response
+from forecast_service.jobs import IdempotencyKey, Job
 from forecast_service.pages import Store
-from forecast_service.runs import schemas, service
+from forecast_service.runs import service
 from forecast_service.scenarios import plans
 from forecast_service.state import state_of
-from forecast_service.tokens import Reader, Trainer
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=8,
-        max_length=100,
-        pattern=r"^[A-Za-z0-9._:-]+$",
-        description="The same key is the same job, however often it is sent.",
-    ),
-]
 JobId = Annotated[str, Path(min_length=1, max_length=2000, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-@router.post("/stores/{store}/retrain", status_code=202, response_model=schemas.Job)
+@router.post("/stores/{store}/retrain", status_code=202, response_model=Job)
 async def retrain(
     request: Request,
     client: Trainer,
@@ -42,7 +33,7 @@ async def retrain(
     return _accepted(await service.start(state_of(request), "retrain", store, idempotency_key))
 
 
-@router.post("/stores/{store}/refresh", status_code=202, response_model=schemas.Job)
+@router.post("/stores/{store}/refresh", status_code=202, response_model=Job)
 async def refresh(
     request: Request,
     client: Trainer,
@@ -53,7 +44,7 @@ async def refresh(
     return _accepted(await service.start(state_of(request), "refresh", store, idempotency_key))
 
 
-@router.get("/jobs/{job_id}", response_model=schemas.Job)
+@router.get("/jobs/{job_id}", response_model=Job)
 async def job(request: Request, client: Reader, job_id: JobId) -> Response:
     """Say how far a job is: a retraining, a refresh or a plan."""
     state = state_of(request)

@@ -1,60 +1,11 @@
-"""What the endpoints of runs take and answer."""
+"""What the endpoints of the earlier system take and answer."""
 
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from forecast_service.pages import MAX_STORE, Day
-
-
-class JobStatus(StrEnum):
-    """How far a job is; the last four are ends."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    REFRESHING = "refreshing"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-
-
-class ForecastPoint(BaseModel):
-    """A day of a forecast."""
-
-    date: date
-    point: float
-    mean: float
-    q0_1: float
-    q0_9: float
-
-
-class StoreForecast(BaseModel):
-    """A store's forecast as it was in force at a time."""
-
-    origin: date
-    model_version: str | None
-    refresh_id: str
-    written_at: datetime
-    days: list[ForecastPoint]
-
-
-class Job(BaseModel):
-    """Work that goes on behind the answer: ask again until `done`."""
-
-    job_id: str
-    action: str = Field(description="`retrain`, `refresh` or `plan`.")
-    status: JobStatus
-    done: bool = Field(description="Whether the status is an end.")
-    detail: str
-    store: int | None = None
-    created_at: datetime | None = None
-    ended_at: datetime | None = None
-    link: str | None = Field(None, description="The run's page in Dagster.")
-    before: StoreForecast | None = Field(None, description="What was in force before it.")
-    after: StoreForecast | None = Field(None, description="What is in force after it.")
 
 
 def _store_number(value: Any) -> Any:

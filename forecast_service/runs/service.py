@@ -4,9 +4,9 @@ import hashlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
+from forecast_service.dagster import IN_PROGRESS, WAITING, Run
+from forecast_service.jobs import JobStatus
 from forecast_service.problems import ServiceError
-from forecast_service.runs.dagster import IN_PROGRESS, WAITING, Run
-from forecast_service.runs.schemas import JobStatus
 from forecast_service.state import State
 from warehouse.errors import NotFoundError
 from warehouse.service import runs as statements

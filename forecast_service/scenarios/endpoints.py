@@ -3,12 +3,11 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from forecast_service.access import Planner, Reader
 from forecast_service.formats import json_response
-from forecast_service.runs.endpoints import IdempotencyKey
-from forecast_service.runs.schemas import Job
+from forecast_service.jobs import IdempotencyKey, Job
 from forecast_service.scenarios import plans, schemas, service
 from forecast_service.state import state_of
-from forecast_service.tokens import Planner, Reader
 
 router = APIRouter(prefix="/v1", tags=["scenarios"])
 

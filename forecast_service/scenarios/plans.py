@@ -8,15 +8,14 @@ import base64
 import binascii
 import hashlib
 import json
-import time
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pandas as pd
 
 from forecast_service.database import in_thread
+from forecast_service.jobs import JobStatus
 from forecast_service.problems import ServiceError, unavailable
-from forecast_service.runs.schemas import JobStatus
 from forecast_service.scenarios.schemas import PlanRequest
 from forecast_service.scenarios.service import plan_of
 from forecast_service.state import State
@@ -28,8 +27,6 @@ from warehouse.service import plans as statements
 
 PREFIX = "plan-"
 SEND_SECONDS = 20.0
-#: Seconds that a sent plan is remembered, so that the same request sends nothing again.
-REMEMBERED_SECONDS = 3600.0
 #: Seconds after which an event that was not stored is worth a word.
 STREAM_SECONDS = 60.0
 _EVENT_FIELDS = {
@@ -41,25 +38,6 @@ _EVENT_FIELDS = {
     "state_holiday": fields.STATE_HOLIDAY,
     "school_holiday": fields.SCHOOL_HOLIDAY,
 }
-
-
-class SentPlans:
-    """The plans that this process has sent lately, by request."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._sent: dict[str, tuple[float, str]] = {}
-
-    def get(self, request: str) -> str | None:
-        """Return the job of a request that was sent before; None if it was not."""
-        now = time.monotonic()
-        self._sent = {name: entry for name, entry in self._sent.items() if entry[0] > now}
-        known = self._sent.get(request)
-        return known[1] if known else None
-
-    def put(self, request: str, job_id: str) -> None:
-        """Remember the job of a request."""
-        self._sent[request] = (time.monotonic() + REMEMBERED_SECONDS, job_id)
 
 
 async def adopt(state: State, asked: PlanRequest, client: str, key: str | None) -> dict[str, Any]:

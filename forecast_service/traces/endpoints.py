@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from forecast_service.access import Reader
 from forecast_service.formats import hashed_json
 from forecast_service.pages import Day, Store
 from forecast_service.state import state_of
-from forecast_service.tokens import Reader
 from forecast_service.traces import schemas, service
 
 router = APIRouter(prefix="/v1", tags=["traces"])

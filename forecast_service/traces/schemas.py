@@ -61,8 +61,8 @@ class Trace(BaseModel):
     """Where a forecast came from."""
 
     store: int
-    date: date
     origin: date
+    date: date
     horizon: int
     kind: str
     forecast: Quantiles

@@ -93,8 +93,8 @@ ORDER BY store, date LIMIT $6::int8
 #: How fresh everything is. Parameter: minutes after which an open change is late.
 FRESHNESS = """
 SELECT (SELECT max(finished_at) FROM sales.refreshes) AS refreshed_at,
-    (SELECT max(origin) FROM sales.forecasts_issued WHERE horizon = 1) AS newest_origin,
-    (SELECT max(date) FROM sales.cleaned_sales WHERE date <= current_date) AS newest_sales,
+    (SELECT max(newest_origin) FROM sales.refreshes WHERE finished_at IS NOT NULL)
+        AS newest_origin,
     (SELECT count(DISTINCT store) FROM sales.changes, unnest(stores) AS store
         WHERE done_at IS NULL AND made_at < now() - make_interval(secs => 60 * $1::float8)
     ) AS late_stores

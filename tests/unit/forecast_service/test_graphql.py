@@ -4,7 +4,7 @@ import pytest
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
-from forecast_service.runs import dagster
+from forecast_service import dagster
 
 
 @pytest.mark.parametrize("query", [dagster._LAUNCH, dagster._FIND, dagster._VERSION])

@@ -13,8 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from forecast_service import formats, pages, tokens
-from forecast_service.runs.dagster import Run
-from forecast_service.runs.schemas import JobStatus
+from forecast_service.dagster import Run
+from forecast_service.jobs import JobStatus
 from forecast_service.runs.service import LOST_AFTER, period_of, status_of
 from forecast_service.scenarios import plans
 from warehouse.errors import NotFoundError
