@@ -1,7 +1,7 @@
 """The command line: `serve`, and `token create|list|revoke`."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -96,7 +96,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The token's name.")]) -> No
         raise _fail(f"no valid token is named {name!r}; `token list` lists them")
 
 
-def _run(statement: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+def _run(statement: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
     """Run a statement as the owner of the tables; the service itself never has this address."""
     values: dict[str, str | None] = {}
     for path in DOTENV_FILES:

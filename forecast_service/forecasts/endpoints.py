@@ -1,6 +1,6 @@
 """`/v1/stores`, `/v1/forecasts`, `/v1/history` and `/v1/changes`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -33,7 +33,9 @@ router = APIRouter(prefix="/v1", tags=["forecasts"])
 
 From = Annotated[Day | None, Query(alias="from", description="First day.")]
 To = Annotated[Day | None, Query(alias="to", description="Last day.")]
-_NOT_MODIFIED = {304: {"description": "Nothing changed since the answer with that ETag."}}
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing changed since the answer with that ETag."}
+}
 
 
 @router.get("/stores", response_model=schemas.StorePage, responses=_NOT_MODIFIED)
