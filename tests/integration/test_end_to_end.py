@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pandas as pd
 import psutil
 import pytest
@@ -59,6 +60,7 @@ class Running:
     #: What `ps` showed of any process since the first one was started.
     command_lines: set[str]
     produced: int = 0
+    plans: int = 0
 
     def send(self, rows: pd.DataFrame) -> None:
         self.produced += produce(
@@ -83,7 +85,7 @@ class Running:
 
     def landed(self) -> bool:
         totals = self.report.stream_totals(TOPIC)
-        return totals.stored + totals.quarantined >= self.produced
+        return totals.stored + totals.quarantined >= self.produced + self.plans
 
 
 def wait(done: Callable[[], bool], what: str, seconds: float = 240) -> None:
@@ -149,6 +151,52 @@ def test_a_live_day_becomes_forecasts(running: Running) -> None:
     running.send(running.plan.rows_of(day))
     wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
     assert running.report.forecast_days(day) == (STORES, 42)
+
+
+def test_a_plan_is_adopted_and_a_refresh_started_through_the_service(running: Running) -> None:
+    service = running.stack.service
+    with httpx.Client(
+        base_url=service.url,
+        headers={"Authorization": f"Bearer {service.token}"},
+        trust_env=False,
+        timeout=60,
+    ) as client:
+
+        def follow(answer: httpx.Response) -> dict[str, Any]:
+            address = answer.raise_for_status().headers["location"]
+            job: dict[str, Any] = {}
+
+            def ended() -> bool:
+                job.update(client.get(address).raise_for_status().json())
+                return bool(job["done"])
+
+            wait(ended, f"the job {address}")
+            return job
+
+        def in_force() -> dict[str, dict[str, Any]]:
+            items = client.get("/v1/forecasts?store=1").raise_for_status().json()["items"]
+            return {row["date"]: row for row in items}
+
+        before = in_force()
+        # Live days come first, and the plan must not contradict them.
+        day = next(date for date, row in before.items() if row["open"] and row["horizon"] > 20)
+        changes = {"changes": [{"store": 1, "first_day": day, "open": 0}]}
+        expected = client.post("/v1/scenarios", json=changes).raise_for_status().json()
+        running.plans += 1
+        job = follow(client.post("/v1/plans", json=changes))
+        assert job["status"] == "succeeded", job
+        after = in_force()
+        assert (after[day]["open"], after[day]["point"], after[day]["plan_assumed"]) == (
+            0,
+            0,
+            False,
+        )
+        for row in expected["days"]:
+            assert after[row["date"]]["point"] == pytest.approx(row["scenario"]["point"], rel=1e-9)
+        job = follow(client.post("/v1/stores/1/refresh"))
+        assert job["status"] == "succeeded", job
+        assert client.get("/health/ready").json()["checks"]["dagster"] == "ok"
+        assert client.get("/health/ready").json()["checks"]["mlflow"] == "ok"
 
 
 def test_the_stack_says_how_its_stream_and_its_data_are(running: Running) -> None:
@@ -230,7 +278,7 @@ def assert_exact(running: Running) -> None:
     stored = pd.DataFrame(
         running.report._rows(
             "SELECT r.store, r.date, r.sales FROM sales.raw_sales r "
-            "JOIN sales.streams s USING (stream_id) WHERE s.topic = %s",
+            "JOIN sales.streams s USING (stream_id) WHERE s.topic = %s AND r.sales IS NOT NULL",
             TOPIC,
         )
     )
@@ -548,6 +596,7 @@ def test_no_secret_leaves_its_place(running: Running) -> None:
         "password of Kafka": stack.kafka.access_password,
         "token of Dagster": stack.dagster.token,
         "token of MLflow": stack.mlflow.token,
+        "token of the service": stack.service.token,
         "path of the webhook": PLANTED,
     }  # fmt: skip
     assert any("streaming_job run" in line for line in running.command_lines)
