@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forecast_service.telemetry import request_id
@@ -165,7 +166,10 @@ def add_handlers(app: FastAPI) -> None:
             404: "there is nothing at this path; /docs lists the endpoints",
             405: "this path does not take this method; /docs lists the endpoints",
         }.get(error.status_code, str(error.detail))
-        return problem_response(request.url.path, error.status_code, detail, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+        return problem_response(request.url.path, error.status_code, detail, headers=headers)
 
     @app.exception_handler(NotFoundError)
     async def not_found(request: Request, error: NotFoundError) -> Response:
@@ -181,6 +185,15 @@ def add_handlers(app: FastAPI) -> None:
 
     for kind in (*DATABASE_AWAY, psycopg.errors.QueryCanceled):
         app.add_exception_handler(kind, database_error)
+
+
+def _allowed(request: Request, known: str) -> str:
+    """Return the methods of a path; the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(request.url.path):
+            methods |= {method.upper() for method in operations}
+    return ", ".join(sorted(methods)) or known
 
 
 def database_problem(path: str, error: Exception) -> Response:

@@ -46,14 +46,9 @@ SELECT DISTINCT ON (f.store, f.date) f.store, f.date, f.origin, f.open, f.point 
     f.q0_1, f.q0_9, coalesce(a.value, f.point * (1 + a.percent / 100)) AS adjusted,
     a.adjustment_id, a.reason, a.author
 FROM sales.adjustments_in_force a
-CROSS JOIN LATERAL (
-    SELECT i.origin, i.refresh_id FROM sales.forecasts_issued i
-    WHERE i.store = a.store AND i.horizon = 1
-    ORDER BY i.origin DESC, i.written_at DESC LIMIT 1
-) AS n
-JOIN sales.forecasts_issued f ON f.store = a.store AND f.origin = n.origin
-    AND f.refresh_id = n.refresh_id AND f.date BETWEEN a.first_day AND a.last_day
-WHERE a.store = ANY($1::int4[]) AND f.date BETWEEN $2::date AND $3::date
+JOIN sales.current_forecasts f ON f.store = a.store AND f.date BETWEEN a.first_day AND a.last_day
+WHERE a.store = ANY($1::int4[]) AND f.store = ANY($1::int4[])
+    AND f.date BETWEEN $2::date AND $3::date
 ORDER BY f.store, f.date, a.made_at DESC, a.adjustment_id
 """
 

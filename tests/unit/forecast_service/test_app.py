@@ -59,6 +59,12 @@ def test_unknown_paths_and_methods_are_problems(
     problem(client.request(method, path), status)
 
 
+def test_a_wrong_method_is_told_all_right_ones(client: TestClient) -> None:
+    answer = client.delete("/v1/adjustments")
+    problem(answer, 405)
+    assert answer.headers["allow"] == "GET, POST"
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
