@@ -151,11 +151,16 @@ def decode(job_id: str) -> dict[str, Any]:
     return {"stores": stores, "first": first, "last": last, "days": count, "sent_at": time_sent}
 
 
+def events_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the events of planned days, which have no sales."""
+    return rows[list(_EVENT_FIELDS)].rename(columns=_EVENT_FIELDS)
+
+
 async def _send(state: State, rows: pd.DataFrame) -> None:
     servers, topic = state.settings.kafka_bootstrap_servers, state.settings.sales_topic
     if not servers:
         raise ServiceError(503, "KAFKA_BOOTSTRAP_SERVERS is not set, so no plan can be adopted")
-    events = rows[list(_EVENT_FIELDS)].rename(columns=_EVENT_FIELDS)
+    events = events_of(rows)
     try:
         await in_thread(
             lambda: produce(events, bootstrap_servers=servers, topic=topic), SEND_SECONDS

@@ -17,6 +17,8 @@ from forecast_service.dagster import Run
 from forecast_service.jobs import JobStatus
 from forecast_service.runs.service import LOST_AFTER, period_of, status_of
 from forecast_service.scenarios import plans
+from streaming_job import strict
+from streaming_job.encoding import encode_frame
 from warehouse.errors import NotFoundError
 
 NOW = datetime(2015, 6, 19, 12, tzinfo=UTC)
@@ -128,3 +130,22 @@ def test_a_foreign_job_is_not_found(job_id: str) -> None:
 def test_a_plan_is_followed_to_its_end(row: dict[str, Any], status: JobStatus) -> None:
     whole = {"stored": 0, "quarantined": None, "open_changes": 0, "error": None} | row
     assert plans.progress(whole, 2, NOW, NOW)[0] is status
+
+
+def test_a_plan_becomes_events_that_the_stream_takes_for_plans() -> None:
+    rows = pd.DataFrame(
+        {
+            "store": [7],
+            "date": pd.to_datetime(["2015-06-20"]),
+            "day_of_week": [6],
+            "open": [0],
+            "promo": [1],
+            "state_holiday": ["a"],
+            "school_holiday": [0],
+        }
+    )
+    ((key, value),) = encode_frame(plans.events_of(rows))
+    assert key == b"7"
+    taken = strict.parse_row(value)
+    assert (taken["store"], taken["date"], taken["open"]) == (7, date(2015, 6, 20), 0)
+    assert taken["sales"] is None
