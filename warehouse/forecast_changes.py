@@ -21,9 +21,8 @@ _TWO_ISSUES = """
 WITH issues AS (
     SELECT f.store, f.origin, f.refresh_id, f.model_version, f.written_at
     FROM sales.forecasts_issued f
-    WHERE f.store = ANY($1::int4[]) AND f.horizon = 1 AND NOT EXISTS (
-        SELECT FROM sales.withdrawals w
-        WHERE w.store = f.store AND w.date = f.origin AND w.withdrawn_at > f.written_at)
+    WHERE f.store = ANY($1::int4[]) AND f.horizon = 1
+        AND NOT sales.is_void(f.store, f.origin, f.written_at)
 ), current AS (
     SELECT DISTINCT ON (store) * FROM issues ORDER BY store, origin DESC, written_at DESC
 ), earlier AS (

@@ -40,9 +40,8 @@ newest AS (
     SELECT a.store, n.origin, n.refresh_id
     FROM unnest($1::int4[]) AS a (store) CROSS JOIN LATERAL (
         SELECT f.origin, f.refresh_id FROM sales.forecasts_issued f
-        WHERE f.store = a.store AND f.horizon = 1 AND NOT EXISTS (
-            SELECT FROM sales.withdrawals w
-            WHERE w.store = f.store AND w.date = f.origin AND w.withdrawn_at > f.written_at)
+        WHERE f.store = a.store AND f.horizon = 1
+            AND NOT sales.is_void(f.store, f.origin, f.written_at)
         ORDER BY f.origin DESC, f.written_at DESC LIMIT 1
     ) AS n
 )

@@ -32,4 +32,4 @@ WHERE done_at IS NULL AND $1::int4 = ANY(stores)
 """
 
 #: Serializes requests of one kind; the end of the transaction ends it. Parameter: its name.
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('forecast_service'), hashtext($1))"
+LOCK = "SELECT sales.lock_request($1)"
