@@ -67,7 +67,7 @@ def test_each_role_has_the_documented_rights_and_no_other(
     assert granted(fresh_database["OWNER_DATABASE_URL"]) == documented()
 
 
-@pytest.mark.parametrize("role", ["READER", "STREAM"])
+@pytest.mark.parametrize("role", ["READER", "STREAM", "PLANNER"])
 @pytest.mark.parametrize(
     "statement",
     [
