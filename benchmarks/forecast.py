@@ -31,8 +31,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecast_assets.commands.evaluate import Window, forecast_window, windows_until
+from forecast_assets.commands.evaluate import forecast_window
 from forecast_assets.commands.files import read_days
+from forecast_assets.commands.windows import Window, windows_until
 from forecasting import scoring
 from forecasting.models.naive import seasonal_naive
 

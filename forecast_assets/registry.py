@@ -46,6 +46,7 @@ _OUTPUT_TYPES = {
     "horizon": "integer",
     "open": "integer",
     "plan_assumed": "boolean",
+    "limited": "boolean",
 }
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(_INPUT_TYPES[name], name) for name in DAY_COLUMNS]),

@@ -72,8 +72,8 @@ class Calibration:
     def default(cls) -> Calibration:
         """Return the calibration for models without past forecasts: widened normal quantiles."""
         return cls(
-            _UNCALIBRATED_WIDENING * _normal_quantiles(QUANTILES),
-            _normal_quantiles(SHAPE_LEVELS),
+            _UNCALIBRATED_WIDENING * normal_quantiles(QUANTILES),
+            normal_quantiles(SHAPE_LEVELS),
             {name: np.ones(size) for name, size in KINDS.items()},
             1.0,
             1.0,
@@ -109,7 +109,8 @@ def _centred(unit: Array) -> Array:
     return out
 
 
-def _normal_quantiles(levels: Iterable[float]) -> Array:
+def normal_quantiles(levels: Iterable[float]) -> Array:
+    """Return the quantiles of the standard normal distribution."""
     # scipy.stats takes a second to import, which every run's process would pay.
     return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
 

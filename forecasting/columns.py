@@ -45,4 +45,5 @@ FORECAST_COLUMNS = (
     "mean",
     *QUANTILE_COLUMNS,
     "plan_assumed",
+    "limited",
 )

@@ -12,7 +12,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from forecasting.columns import QUANTILES
 from forecasting.features.regressors import DESIGN_COLUMNS
+from forecasting.models.closures import ClosureEffect, closure_bins
 from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.pooled import PooledModel
 from forecasting.models.store_fit import linear_terms
@@ -30,7 +32,8 @@ class Explanation:
     Attributes:
         usual: Log sales of the store's average open day of the history, by the linear models.
         parts: Effect of each regressor on the day (log units), largest first. The part `level` is
-            the mean residual of the last weeks, and `trees` is the trees' correction.
+            the mean residual of the last weeks, `trees` is the trees' correction, and `closure` is
+            the usual effect of the last days before a long closure.
     """
 
     usual: float
@@ -76,6 +79,10 @@ def explain(
     parts = pd.Series(coefficients * (panel.x[row[0]] - average), index=list(DESIGN_COLUMNS))
     parts["level"] = ridge - linear
     parts["trees"] = whole - ridge
+    closures = ClosureEffect.default() if pooled is None else pooled.closures
+    (bin_,) = closure_bins(panel.frame.iloc[row])
+    median = QUANTILES.index(0.5)
+    parts["closure"] = 0.0 if bin_ < 0 else float(closures.quantiles[bin_, median])
     parts = parts[parts.abs() >= _MIN_PART]
     return Explanation(
         usual=float(coefficients @ average),

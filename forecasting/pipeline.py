@@ -90,6 +90,7 @@ def fit_and_predict(
     """Train on the days up to an origin and forecast the days after it.
 
     The result is that of `fit` followed by `predict`; the features are computed once.
+    `fit_with_forecasts` returns the pooled model, too.
 
     Args:
         days: Day panel; rows after the origin are ignored.
@@ -106,12 +107,32 @@ def fit_and_predict(
     Raises:
         ValueError: No store has sales up to the origin.
     """
+    return fit_with_forecasts(
+        days, plan, origin, recipe, horizon=horizon, stores=stores, **options
+    )[1]
+
+
+def fit_with_forecasts(
+    days: pd.DataFrame,
+    plan: pd.DataFrame,
+    origin: pd.Timestamp,
+    recipe: Recipe = "ridge",
+    *,
+    horizon: int = DEFAULT_HORIZON,
+    stores: Iterable[int] | None = None,
+    **options: Unpack[TrainingOptions],
+) -> tuple[PooledModel, pd.DataFrame]:
+    """Train and forecast as `fit_and_predict` does; return the pooled model and the forecasts.
+
+    Raises:
+        ValueError: No store has sales up to the origin.
+    """
     origins = pd.Series(origin, index=np.union1d(days["store"], plan["store"]))
     features = features_with_plan(days, plan, origins, horizon)
     pooled = fit_pooled(features, origin=origin.date(), recipe=recipe, horizon=horizon, **options)
     if stores is not None:
         features = features[features["store"].isin(list(stores))]
-    return predict_features(pooled, features, origins)
+    return pooled, predict_features(pooled, features, origins)
 
 
 def predict_features(

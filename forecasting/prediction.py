@@ -22,6 +22,8 @@ from forecasting.columns import FORECAST_COLUMNS, QUANTILE_COLUMNS
 from forecasting.features.panel import Panel
 from forecasting.models.at_origin import RESIDUAL_DAYS, ridge_log_point, stack_inputs
 from forecasting.models.boosting import stack_correction
+from forecasting.models.closures import ClosureEffect, closure_bins
+from forecasting.models.limits import store_limits
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel
 from forecasting.models.store_fit import StoreFit
 from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
@@ -52,8 +54,8 @@ def forecast(
     Returns:
         One row per store and day after its origin, sorted, with `FORECAST_COLUMNS`: store
         (int32), origin and date (datetime64[ns]), horizon (int16), open (int16), point, mean and
-        quantiles in sales (float64), plan_assumed (bool). Quantiles never cross, and all values
-        of a closed day are 0.
+        quantiles in sales (float64), plan_assumed and limited (bool). Quantiles never cross, no
+        value is above the store's limit, and all values of a closed day are 0.
 
     Raises:
         ValueError: A store has no origin, or no model while `pooled` is None; or a model was made
@@ -68,8 +70,10 @@ def forecast(
     log_point = log_points(panel, fit, pooled, day_origin, rows)
     origin = day_origin[panel.store[rows]]
     scale = fit.scale[panel.store[rows]]
+    peaks = None if pooled is None else pooled.peaks
+    limit = store_limits(store_models, peaks, panel.stores)[panel.store[rows]]
     return _forecast_frame(
-        panel.frame.iloc[rows], origin, log_point, scale, pooled, error_measure=error_measure
+        panel.frame.iloc[rows], origin, log_point, scale, limit, pooled, error_measure=error_measure
     )
 
 
@@ -78,6 +82,7 @@ def _forecast_frame(
     origin: Dates,
     log_point: Array,
     scale: Array,
+    limit: Array,
     pooled: PooledModel | None,
     *,
     error_measure: ErrorMeasure,
@@ -89,6 +94,7 @@ def _forecast_frame(
         origin: Origin of each row.
         log_point: Log forecast of each row.
         scale: Residual scale of each row's store.
+        limit: Largest value that each row may have.
         pooled: The pooled model; without one, quantiles are the widened normal ones.
         error_measure: The error measure that `point` minimizes.
     """
@@ -97,7 +103,18 @@ def _forecast_frame(
     step = (features["date"].to_numpy("datetime64[D]") - origin).astype(np.int64)
     scale = row_scale(calibration, scale, day_kinds(features, step, horizon))
     is_open = (features["open"].to_numpy() == 1).astype(np.float64)
-    quantiles = quantiles_of(calibration, log_point, scale) * is_open[:, None]
+    values = np.column_stack(
+        [
+            point_of(calibration, log_point, scale, error_measure),
+            point_of(calibration, log_point, scale, "mean"),
+            quantiles_of(calibration, log_point, scale),
+        ]
+    )
+    closures = ClosureEffect.default() if pooled is None else pooled.closures
+    _apply_closures(values, closures, closure_bins(features), error_measure)
+    values *= is_open[:, None]
+    limited = (values > limit[:, None]).any(axis=1)
+    values = np.minimum(values, limit[:, None])
     out = pd.DataFrame(
         {
             "store": features["store"].to_numpy(np.int32),
@@ -105,13 +122,33 @@ def _forecast_frame(
             "date": features["date"].to_numpy(),
             "horizon": step.astype(np.int16),
             "open": features["open"].to_numpy(np.int16),
-            "point": point_of(calibration, log_point, scale, error_measure) * is_open,
-            "mean": point_of(calibration, log_point, scale, "mean") * is_open,
-            **{name: quantiles[:, k] for k, name in enumerate(QUANTILE_COLUMNS)},
+            **{name: values[:, k] for k, name in enumerate(("point", "mean", *QUANTILE_COLUMNS))},
             "plan_assumed": features["plan_assumed"].to_numpy(bool),
+            "limited": limited,
         }
     )
     return out[list(FORECAST_COLUMNS)]
+
+
+def _apply_closures(
+    values: Array,
+    closures: ClosureEffect,
+    bins: npt.NDArray[np.int64],
+    error_measure: ErrorMeasure,
+) -> None:
+    """Apply the effect of the last days before long closures to point, mean and quantiles.
+
+    Args:
+        values: Columns point, mean and the quantiles; changed in place.
+        closures: The effect.
+        bins: Result of `closure_bins`.
+        error_measure: The error measure that the point minimizes.
+    """
+    rows = np.flatnonzero(bins >= 0)
+    bins = bins[rows]
+    values[rows, 0] *= closures.point_factor(error_measure)[bins]
+    values[rows, 1] *= closures.point_factor("mean")[bins]
+    values[rows, 2:] = np.exp(closures.widened(np.log(values[rows, 2:]), bins))
 
 
 def forecast_panel(
@@ -148,7 +185,8 @@ def log_points(
         correction = stack_correction(pooled.boosters, x) - pooled.stack_offset
         correction *= pooled.stack_weight
         # The trees were trained on stores with a history, and correct only those.
-        log_point[selected] = linear + np.where(
-            fit.n_days[panel.store[rows[selected]]] >= MIN_HISTORY_DAYS, correction, 0.0
-        )
+        corrected = fit.n_days[panel.store[rows[selected]]] >= MIN_HISTORY_DAYS
+        # Nor have they seen the last days before a long closure.
+        corrected &= ~panel.before_closure[rows[selected]]
+        log_point[selected] = linear + np.where(corrected, correction, 0.0)
     return log_point

@@ -18,6 +18,7 @@ from forecasting.calibration import ErrorMeasure
 from forecasting.explanation import Explanation, explain
 from forecasting.features.plans import future_features
 from forecasting.models.at_origin import RESIDUAL_DAYS
+from forecasting.models.dependence import Dependence
 from forecasting.models.model_format import MODEL_FORMAT
 from forecasting.models.pooled import DEFAULT_HORIZON, PooledModel
 from forecasting.models.store_fit import LEVEL_DAYS
@@ -188,6 +189,7 @@ class ForecastBatch:
         issued: Stores whose forecasts were issued; those of all others are backtests.
         rows: The forecasts.
         days: Day panel up to the origin.
+        dependence: How days and stores err together, by the pooled model.
     """
 
     origin: date
@@ -195,6 +197,7 @@ class ForecastBatch:
     issued: frozenset[int]
     rows: pd.DataFrame
     days: pd.DataFrame
+    dependence: Dependence
 
 
 def write_period(
@@ -241,7 +244,9 @@ def write_period(
             rows = forecaster.forecast(error_measure, run)
             current = {int(store) for store in rows["store"].unique() if newest[store] == origin}
             issued = frozenset(current) if issue else frozenset()
-            batches.append(ForecastBatch(origin, name, issued, rows, forecaster.days))
+            pooled = forecaster.pooled
+            dependence = pooled.dependence if pooled else Dependence.default()
+            batches.append(ForecastBatch(origin, name, issued, rows, forecaster.days, dependence))
     _write(transaction, batches, stores, period, run_id)
     return batches
 

@@ -23,8 +23,8 @@ LISTED_STORES = 5
 _COLUMNS = ", ".join(
     f"f.{name}"
     for name in (
-        *("store", "origin", "date", "horizon", "kind", "open", "plan_assumed", "point", "mean"),
-        *(*QUANTILE_COLUMNS, "model_version"),
+        *("store", "origin", "date", "horizon", "kind", "open", "plan_assumed", "limited"),
+        *("point", "mean", *QUANTILE_COLUMNS, "model_version"),
     )
 )
 
@@ -65,8 +65,8 @@ def forecasts(
             from exactly that day. By default the forecasts in force now.
 
     Returns:
-        Rows with store, origin, date, horizon, kind, open, plan_assumed, point, mean, the
-        quantiles and model_version, by store and date.
+        Rows with store, origin, date, horizon, kind, open, plan_assumed, limited, point, mean,
+        the quantiles and model_version, by store and date.
 
     Raises:
         NotYetError: A store has no forecast yet.

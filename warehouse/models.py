@@ -190,9 +190,9 @@ def carry_over(transaction: Transaction, stores: Sequence[int], period_start: da
         """
         INSERT INTO sales.models
             (store, period_start, trained_until, pooled_version, n_days, residual_scale,
-             coefficients)
+             largest_day, median_day, coefficients)
         SELECT DISTINCT ON (store) store, $2::date, trained_until, pooled_version, n_days,
-            residual_scale, coefficients
+            residual_scale, largest_day, median_day, coefficients
         FROM sales.models WHERE store = ANY($1::int4[]) AND period_start < $2
         ORDER BY store, period_start DESC
         ON CONFLICT (period_start, store) DO NOTHING
@@ -225,7 +225,8 @@ def store_models(
     """Return the models of some stores and a period."""
     return transaction.frame(
         """
-        SELECT store, trained_until, pooled_version, n_days, residual_scale, coefficients
+        SELECT store, trained_until, pooled_version, n_days, residual_scale, largest_day,
+            median_day, coefficients
         FROM sales.models WHERE period_start = $2 AND store = ANY($1::int4[]) ORDER BY store
         """,
         (list(stores), period_start),
@@ -237,7 +238,8 @@ def store_models_at(transaction: Transaction, stores: Sequence[int], origin: dat
     return transaction.frame(
         """
         SELECT DISTINCT ON (store)
-            store, trained_until, pooled_version, n_days, residual_scale, coefficients
+            store, trained_until, pooled_version, n_days, residual_scale, largest_day,
+            median_day, coefficients
         FROM sales.models
         WHERE store = ANY($1::int4[]) AND period_start <= $2 AND trained_until <= $2
         ORDER BY store, period_start DESC

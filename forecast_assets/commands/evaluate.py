@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from forecast_assets.commands import weekly_totals
 from forecast_assets.commands.files import (
     MAX_HORIZON_DAYS,
     DataFolder,
@@ -27,39 +27,21 @@ from forecast_assets.commands.files import (
     read_days,
     refuse_unwritable,
 )
-from forecast_assets.commands.score_listing import score_listing
+from forecast_assets.commands.score_listing import score_listing, week_score_listing
 from forecast_assets.commands.tables import FormatOption, OutputFormat
-from forecasting import scoring
-from forecasting.columns import QUANTILE_COLUMNS, QUANTILES
+from forecast_assets.commands.windows import (
+    Window,
+    add_naive,
+    output_columns,
+    score_window,
+    windows_until,
+)
 from forecasting.models.boosting import DEFAULT_TREES
-from forecasting.models.naive import seasonal_naive
+from forecasting.models.dependence import Dependence
 from forecasting.models.pooled import Recipe
-from forecasting.pipeline import fit_and_predict
-
-#: The season length for MASE and SQL, and the quantiles for WQL and SQL, are those of fev-bench's
-#: task rossmann_1D.
-SCALE_SEASON = 7
-SCORED_QUANTILES = tuple(level for level in QUANTILES if 0.1 <= level <= 0.9)
-SCORED_COLUMNS = [
-    name for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True) if 0.1 <= level <= 0.9
-]
-NAIVE_SEASON = 14
+from forecasting.pipeline import fit_with_forecasts
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Window:
-    """One origin and the days forecast from it."""
-
-    origin: pd.Timestamp
-    horizon: int
-
-
-def windows_until(end: pd.Timestamp, horizon: int, step: int, count: int) -> list[Window]:
-    """List evaluation windows, oldest first; the newest one's last forecast day is `end`."""
-    last = end - pd.Timedelta(days=horizon)
-    return [Window(last - pd.Timedelta(days=step * k), horizon) for k in reversed(range(count))]
 
 
 def forecast_window(
@@ -74,6 +56,8 @@ def forecast_window(
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Train on the days up to a window's origin, and forecast the window.
+
+    `forecast_jointly` returns how days and stores err together, too.
 
     Args:
         days: Day panel. Sales after the origin and plans after the window are not read.
@@ -90,11 +74,35 @@ def forecast_window(
         The frame that `forecasting.prediction.forecast` returns, plus the column `actual`: the
         known sales, NaN elsewhere.
     """
+    return forecast_jointly(
+        days,
+        window,
+        stores=stores,
+        recipe=recipe,
+        trees=trees,
+        seed=seed,
+        threads=threads,
+        say=say,
+    )[1]
+
+
+def forecast_jointly(
+    days: pd.DataFrame,
+    window: Window,
+    *,
+    stores: Iterable[int] | None,
+    recipe: Recipe,
+    trees: int = DEFAULT_TREES,
+    seed: int = 0,
+    threads: int,
+    say: Say | None = None,
+) -> tuple[Dependence, pd.DataFrame]:
+    """Forecast a window as `forecast_window` does; return the model's dependence, too."""
     past = days[days["date"] <= window.origin]
     last = window.origin + pd.Timedelta(days=window.horizon)
     plan = days[(days["date"] > window.origin) & (days["date"] <= last)]
     everyone = np.unique(past.loc[past["sales"].notna(), "store"])
-    out = fit_and_predict(
+    pooled, out = fit_with_forecasts(
         past[past["store"].isin(everyone)],
         plan[plan["store"].isin(everyone)].drop(columns=["sales", "customers"]),
         window.origin,
@@ -107,69 +115,7 @@ def forecast_window(
         progress=say,
     )
     truth = days[["store", "date", "sales"]].rename(columns={"sales": "actual"})
-    return out.merge(truth, on=["store", "date"], how="left")
-
-
-def add_naive(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """Add the seasonal naive forecast as the column `naive`; closed days are 0."""
-    origins = pd.Series(window.origin, index=np.unique(out["store"]))
-    naive = seasonal_naive(days, origins, window.horizon, NAIVE_SEASON)
-    both = out.merge(
-        naive[["store", "date", "point"]].rename(columns={"point": "naive"}),
-        on=["store", "date"],
-        how="left",
-    )
-    both["naive"] = both["naive"].fillna(0.0) * both["open"]
-    return both
-
-
-def score_window(out: pd.DataFrame, days: pd.DataFrame, window: Window) -> dict[str, float]:
-    """Score a window's forecasts on the days with known sales.
-
-    RMSPE scores `point`; MAPE, WAPE and MASE score the median; bias scores `mean`. RMSPE, MAPE and
-    coverage use days with sales. The others use all days, including closed ones, as fev-bench does.
-
-    Args:
-        out: Result of `forecast_window` with a column `naive`.
-        days: Day panel, for the scale of MASE and SQL. Days after the origin are not read.
-        window: The window.
-
-    Returns:
-        Name -> measure; NaN if no actual sales are known.
-    """
-    actual = out["actual"].to_numpy(np.float64)
-    median = out["q0_5"].to_numpy()
-    quantiles = out[SCORED_COLUMNS].to_numpy()
-    levels = np.array(SCORED_QUANTILES)
-    known = days[days["sales"].notna()]
-    scale = out["store"].map(scoring.seasonal_scale(known, window.origin, SCALE_SEASON)).to_numpy()
-    sold = out[out["actual"] > 0]
-    sales = sold["actual"].to_numpy()
-    naive = out["naive"].to_numpy()
-    return {
-        "rmspe": scoring.rmspe(actual, out["point"].to_numpy()),
-        "mape": scoring.mape(actual, median),
-        "wape": scoring.wape(actual, median),
-        "mase": scoring.mase(actual, median, scale),
-        "wql": scoring.wql(actual, quantiles, levels),
-        "sql": scoring.sql(actual, quantiles, levels, scale),
-        "coverage_80": scoring.coverage(sales, sold["q0_1"].to_numpy(), sold["q0_9"].to_numpy()),
-        "coverage_95": scoring.coverage(
-            sales, sold["q0_025"].to_numpy(), sold["q0_975"].to_numpy()
-        ),
-        "bias": scoring.bias(actual, out["mean"].to_numpy()),
-        "naive_rmspe": scoring.rmspe(actual, naive),
-        "naive_wape": scoring.wape(actual, naive),
-        "naive_mase": scoring.mase(actual, naive, scale),
-        "naive_wql": scoring.wql(actual, np.repeat(naive[:, None], len(levels), axis=1), levels),
-    }
-
-
-def output_columns(out: pd.DataFrame) -> pd.DataFrame:
-    """Select and rename the columns for the output file: `q0.1` for `q0_1`."""
-    names = {name: f"q{level:g}" for name, level in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)}
-    columns = ["store", "origin", "date", "point", "mean", *QUANTILE_COLUMNS, "actual"]
-    return out[columns].rename(columns=names)
+    return pooled.dependence, out.merge(truth, on=["store", "date"], how="left")
 
 
 def parse_stores(text: str | None) -> list[int] | None:
@@ -187,6 +133,19 @@ def parse_stores(text: str | None) -> list[int] | None:
             f"{text!r} is no comma-separated list of store numbers: write 1,2,3",
             param_hint="--stores",
         ) from None
+
+
+def parse_totals(text: str | None) -> bool:
+    """Read the option `--totals`; return whether weekly totals are wanted.
+
+    Raises:
+        typer.BadParameter: It is neither missing nor `weekly`.
+    """
+    if text not in (None, "weekly"):
+        raise typer.BadParameter(
+            f"{text!r} is not weekly, the only kind of total", param_hint="--totals"
+        )
+    return text is not None
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -248,6 +207,7 @@ def evaluate_windows(
     recipe: Recipe,
     trees: int,
     threads: int,
+    weekly: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Forecast and score each window; show the progress on a console.
 
@@ -259,6 +219,7 @@ def evaluate_windows(
         recipe: `ridge` takes seconds per window, `stack` minutes.
         trees: Trees of each booster of the stack.
         threads: Threads for LightGBM.
+        weekly: Whether to forecast and score weekly totals instead of days.
 
     Returns:
         The forecasts of all windows, and the scores with one row per origin.
@@ -272,16 +233,39 @@ def evaluate_windows(
                 status.update(f"{label}: {text}")
 
             begin = time.perf_counter()
-            out = forecast_window(
+            score_one = _score_weeks if weekly else _score_days
+            out, score = score_one(
                 days, window, stores=stores, recipe=recipe, trees=trees, threads=threads, say=say
             )
-            out = add_naive(out, days, window)
-            score = score_window(out, days, window)
             score["seconds"] = time.perf_counter() - begin
-        console.print(f"{label}: RMSPE {score['rmspe']:.4f}, WAPE {score['wape']:.4f}")
+        console.print(f"{label}: WQL {score['wql']:.4f}, WAPE {score['wape']:.4f}")
         scores[window.origin] = score
         forecasts.append(out)
     return pd.concat(forecasts, ignore_index=True), pd.DataFrame(scores).T
+
+
+class _Options(TypedDict):
+    stores: list[int] | None
+    recipe: Recipe
+    trees: int
+    threads: int
+    say: Say | None
+
+
+def _score_days(
+    days: pd.DataFrame, window: Window, **options: Unpack[_Options]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    out = add_naive(forecast_window(days, window, **options), days, window)
+    return out, score_window(out, days, window)
+
+
+def _score_weeks(
+    days: pd.DataFrame, window: Window, **options: Unpack[_Options]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    filled = weekly_totals.close_missing_days(days, window.origin, window.horizon)
+    dependence, out = forecast_jointly(filled, window, **options)
+    weeks = weekly_totals.week_totals(out, dependence, window.origin)
+    return weeks, weekly_totals.score_weeks(weeks, days, window.origin)
 
 
 def register(app: typer.Typer, console: Console | None = None) -> None:
@@ -314,6 +298,10 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             int,
             typer.Option(min=1, max=1_024, help="Threads for LightGBM; fewer on a busy machine."),
         ] = 2,
+        totals: Annotated[
+            str | None,
+            typer.Option(help="`weekly`: forecast and score weekly totals instead of days."),
+        ] = None,
         output_format: FormatOption = OutputFormat.TABLE,
         skip_bad: SkipBad = False,
     ) -> None:
@@ -322,6 +310,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         Each window's model is trained only on sales up to its origin.
         """
         checked_recipe, wanted = parse_recipe(recipe), parse_stores(stores)
+        weekly = parse_totals(totals)
         if output is not None:
             refuse_unwritable(output)
         # Programs read the scores from standard output; what is said meanwhile goes elsewhere.
@@ -342,8 +331,10 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
             recipe=checked_recipe,
             trees=trees,
             threads=threads,
+            weekly=weekly,
         )
-        score_listing(scores).show(output_format, terminal)
+        (week_score_listing if weekly else score_listing)(scores).show(output_format, terminal)
         if output is not None:
-            output_columns(forecasts).to_parquet(output, index=False)
+            frame = weekly_totals.output_columns(forecasts) if weekly else output_columns(forecasts)
+            frame.to_parquet(output, index=False)
             progress.print(f"forecasts written to {output}", soft_wrap=True, markup=False)

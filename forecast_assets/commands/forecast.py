@@ -36,6 +36,7 @@ COLUMNS = (
     Column("horizon", None),
     Column("open", None),
     Column("plan_assumed", None),
+    Column("limited", None),
     Column("mean", None),
     *(Column(name, None) for name in QUANTILE_COLUMNS if name not in ("q0_1", "q0_9")),
     Column("model_version", None),

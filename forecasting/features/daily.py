@@ -32,6 +32,9 @@ REFURBISHMENT_LENGTH_CAP = 60
 SINCE_CAP = 30
 #: Days of the plan after a day that its features depend on.
 LOOKAHEAD_DAYS = 14
+#: Days ahead at which a future closure is noticed: once `REFURBISHMENT_MIN_DAYS` of it lie inside
+#: the look-ahead.
+CLOSURE_NOTICE_DAYS = LOOKAHEAD_DAYS - REFURBISHMENT_MIN_DAYS + 1
 #: Days before a day that its features depend on.
 CONTEXT_DAYS = REFURBISHMENT_SINCE_CAP + REFURBISHMENT_LENGTH_CAP
 
@@ -140,9 +143,18 @@ def _refurbishments(closed: Grid) -> tuple[Counts, Counts, Counts]:
         length[:, j] = last
     ahead = _backwards(_run_before, closed)
     starts = (ahead >= REFURBISHMENT_MIN_DAYS) & ~_shifted(closed, 1).astype(bool)
-    # A future closure counts once `REFURBISHMENT_MIN_DAYS` of it lie inside the look-ahead.
-    visible = LOOKAHEAD_DAYS - REFURBISHMENT_MIN_DAYS + 1
-    return since, _backwards(_since, starts, visible), length
+    return since, _backwards(_since, starts, CLOSURE_NOTICE_DAYS), length
+
+
+def before_closure(features: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Mark the rows of the last days before a planned closure of `REFURBISHMENT_MIN_DAYS` days.
+
+    Before a long closure, some stores sell their stock at any price and others run empty. Neither
+    says anything about the store's other days.
+    """
+    days = features["days_to_refurbishment"].to_numpy()
+    out: npt.NDArray[np.bool_] = (days >= 1) & (days <= CLOSURE_NOTICE_DAYS)
+    return out
 
 
 def _week_total(flag: Grid, weekday: npt.NDArray[np.int64]) -> Counts:

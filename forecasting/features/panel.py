@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array, Dates
+from forecasting.features.daily import before_closure
 from forecasting.features.regressors import design_matrix
 
 
@@ -26,6 +27,7 @@ class Panel:
         day: Each row's date (datetime64[D]).
         x: Design matrix, float32, shape (rows, p).
         y: Log sales, NaN where closed or unknown.
+        before_closure: Marks the last days before a long closure, shape (rows,).
         bounds: Rows `bounds[s]` to `bounds[s + 1]` are store s's.
     """
 
@@ -35,6 +37,7 @@ class Panel:
     day: Dates
     x: npt.NDArray[np.float32]
     y: Array
+    before_closure: npt.NDArray[np.bool_]
     bounds: npt.NDArray[np.int64]
 
     @classmethod
@@ -49,9 +52,23 @@ class Panel:
             frame["date"].to_numpy("datetime64[D]"),
             design_matrix(frame),
             frame["log_sales"].to_numpy(np.float64),
+            before_closure(frame),
             np.searchsorted(store, np.arange(len(stores) + 1)).astype(np.int64),
         )
 
     def days_between(self, after: Dates, until: Dates) -> npt.NDArray[np.bool_]:
-        """Mark the rows with sales after one date and up to another, each date given by store."""
-        return ~np.isnan(self.y) & (self.day > after[self.store]) & (self.day <= until[self.store])
+        """Mark the ordinary rows with sales after one date and up to another.
+
+        The last days before a long closure are left out, because they say nothing about other days.
+
+        Args:
+            after: A date for each store.
+            until: A date for each store.
+        """
+        between = (self.day > after[self.store]) & (self.day <= until[self.store])
+        return self.is_ordinary & between
+
+    @property
+    def is_ordinary(self) -> npt.NDArray[np.bool_]:
+        """Mark the rows with sales that are not the last days before a long closure."""
+        return ~np.isnan(self.y) & ~self.before_closure

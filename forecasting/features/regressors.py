@@ -91,7 +91,6 @@ DESIGN_COLUMNS: tuple[str, ...] = (
     "school_ends",
     "before_school",
     "after_school",
-    "before_refurbishment",
     *_bins("after_refurbishment", AFTER_REFURBISHMENT),
     *_bins("before_christmas", BEFORE_CHRISTMAS),
     *_bins("after_christmas", AFTER_CHRISTMAS),
@@ -227,7 +226,6 @@ def _put_holidays_and_closures(put: _Put, column: _Columns) -> None:
     put("closed_2_after", column["closed_days_after"] >= 2)
     monday = column["day_of_week"] == 1
     put("sunday_open_before", monday & (column["closed_days_before"] == 0))
-    put("before_refurbishment", np.maximum(10.0 - column["days_to_refurbishment"], 0.0) / 9.0)
 
 
 def _put_school_holidays(put: _Put, column: _Columns) -> None:

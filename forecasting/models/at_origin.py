@@ -60,7 +60,6 @@ DAY_INPUTS = (
     "closed_days_after",
     "open_days_week",
     "days_since_refurbishment",
-    "days_to_refurbishment",
     "refurbishment_days",
 )
 #: Coefficients of a store that characterize it.

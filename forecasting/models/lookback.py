@@ -35,6 +35,7 @@ class LookBack:
 
     Attributes:
         origin: The past origin.
+        store: Position of each row's store.
         day: Day of each row.
         x: Inputs of the trees; no columns for the recipe `ridge`.
         log_point: Log forecast of each row.
@@ -44,6 +45,7 @@ class LookBack:
     """
 
     origin: np.datetime64
+    store: npt.NDArray[np.int64]
     day: npt.NDArray[np.datetime64]
     x: npt.NDArray[np.float32]
     log_point: Array
@@ -55,6 +57,7 @@ class LookBack:
         """Copy some rows."""
         return LookBack(
             self.origin,
+            self.store[rows],
             self.day[rows],
             self.x[rows],
             self.log_point[rows],
@@ -82,6 +85,7 @@ def look_back(
     step = (panel.day[rows] - origin).astype(np.int64)
     return LookBack(
         origin,
+        panel.store[rows],
         panel.day[rows],
         x,
         log_point,

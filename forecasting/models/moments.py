@@ -67,11 +67,13 @@ class RollingMoments:
 
     def _add(self, after: Dates, until: Dates) -> None:
         panel = self._panel
+        # Clearance sales and empty shelves before a long closure are no sample of ordinary days.
+        ordinary = panel.is_ordinary
         for s in range(len(panel.stores)):
             low, high = panel.bounds[s], panel.bounds[s + 1]
             day = panel.day[low:high]
             low, high = low + np.searchsorted(day, [after[s], until[s]], side="right")
-            rows = low + np.flatnonzero(~np.isnan(panel.y[low:high]))
+            rows = low + np.flatnonzero(ordinary[low:high])
             if len(rows) == 0:
                 continue
             x, y = panel.x[rows].astype(np.float64), panel.y[rows]

@@ -17,6 +17,9 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.calibration import Calibration
 from forecasting.features.regressors import DESIGN_COLUMNS
+from forecasting.models.closures import ClosureEffect
+from forecasting.models.dependence import Dependence
+from forecasting.models.limits import Peaks
 from forecasting.models.linear import Population
 from forecasting.models.model_format import MODEL_FORMAT
 
@@ -43,6 +46,9 @@ class PooledModel:
         typical: Average outer product of past days' regressors, shape (p, p).
         population_scale: Standard deviation of a log forecast for a store without history.
         calibration: Positions of the quantiles.
+        closures: What stores sell on the last days before a long closure.
+        dependence: How days and stores err together.
+        peaks: The largest days of the chain, which limit the forecasts of young stores.
         boosters: Trees that correct the linear models, in LightGBM's text form; none for `ridge`.
         stack_weight: Weight of the trees' correction.
         stack_offset: The trees' mean correction over the chain, which is subtracted (log units).
@@ -58,6 +64,9 @@ class PooledModel:
     typical: Array
     population_scale: float
     calibration: Calibration
+    closures: ClosureEffect
+    dependence: Dependence
+    peaks: Peaks
     boosters: tuple[str, ...] = ()
     stack_weight: float = 0.0
     stack_offset: float = 0.0
@@ -79,6 +88,9 @@ class PooledModel:
             "typical": _pack(self.typical),
             "population_scale": self.population_scale,
             "calibration": self.calibration.to_dict(),
+            "closures": self.closures.to_dict(),
+            "dependence": self.dependence.to_dict(),
+            "peaks": self.peaks.to_dict(),
             "boosters": list(self.boosters),
             "stack_weight": self.stack_weight,
             "stack_offset": self.stack_offset,
@@ -115,6 +127,9 @@ class PooledModel:
             typical=_unpack(content["typical"], (p, p)),
             population_scale=content["population_scale"],
             calibration=Calibration.from_dict(content["calibration"]),
+            closures=ClosureEffect.from_dict(content["closures"]),
+            dependence=Dependence.from_dict(content["dependence"]),
+            peaks=Peaks(**content["peaks"]),
             boosters=tuple(content["boosters"]),
             stack_weight=content["stack_weight"],
             stack_offset=content["stack_offset"],

@@ -17,6 +17,7 @@ import pandas as pd
 from forecasting.arrays import Array, Dates
 from forecasting.features.panel import Panel
 from forecasting.features.regressors import DESIGN_COLUMNS
+from forecasting.models.limits import own_peaks
 from forecasting.models.moments import HALF_LIVES, RollingMoments
 from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
 
@@ -31,6 +32,8 @@ STORE_MODEL_COLUMNS = {
     "n_days": "int32",
     "coefficients": "object",
     "residual_scale": "float64",
+    "largest_day": "float64",
+    "median_day": "float64",
 }
 
 
@@ -79,8 +82,9 @@ def fit_stores(
     Returns:
         One row per store with sales up to its origin: store (int32), trained_until
         (datetime64[ns]), n_days (int32, days of sales used), coefficients (list of half-lives ×
-        regressors floats, one half-life after the other), residual_scale (float64, log units).
-        The frame is empty if no store has sales.
+        regressors floats, one half-life after the other), residual_scale (float64, log units),
+        largest_day and median_day (float64, sales of the store's days). The frame is empty if no
+        store has sales.
 
     Raises:
         ValueError: A store has no origin, or the pooled model was trained later than an origin.
@@ -100,13 +104,16 @@ def fit_stores(
     else:
         populations, typical = pooled.populations, pooled.typical
     fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
+    largest, median, n_days = own_peaks(panel)
     return pd.DataFrame(
         {
             "store": fit.stores,
             "trained_until": origins.astype("datetime64[ns]"),
-            "n_days": fit.n_days.astype(np.int32),
+            "n_days": n_days.astype(np.int32),
             "coefficients": list(fit.coefficients.reshape(len(fit.stores), -1).tolist()),
             "residual_scale": fit.scale,
+            "largest_day": largest,
+            "median_day": median,
         }
     )
 

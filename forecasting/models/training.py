@@ -30,7 +30,10 @@ from forecasting.models.boosting import (
     stack_correction,
     stack_weight,
 )
-from forecasting.models.linear import Population
+from forecasting.models.closures import learn_closures
+from forecasting.models.joint import learn_joint
+from forecasting.models.limits import Peaks
+from forecasting.models.linear import Moments, Population
 from forecasting.models.lookback import LookBack, calibrate_on, look_back
 from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
@@ -223,6 +226,9 @@ def fit_pooled(
         typical=linear.typical,
         population_scale=linear.population_scale,
         calibration=calibration,
+        dependence=learn_joint(held_out, log_points, calibration, horizon),
+        closures=learn_closures(panel, linear.fit, end),
+        peaks=Peaks.of(panel),
         boosters=trees.boosters,
         stack_weight=trees.weight,
         stack_offset=trees.offset,
@@ -233,11 +239,22 @@ def fit_pooled(
 
 @dataclass(frozen=True)
 class _LinearModels:
-    """What the linear models of the newest origin share, and a function that fits the stores."""
+    """What the linear models of the newest origin share, and the sums that fit the stores."""
 
     populations: tuple[Population, ...]
     typical: Array
-    fit: Callable[[], StoreFit]
+    stores: npt.NDArray[np.int32]
+    moments: list[Moments]
+    n_days: npt.NDArray[np.int64]
+
+    def fit(self, positions: npt.NDArray[np.intp] | None = None) -> StoreFit:
+        """Fit the stores at some positions of the panel, by default all."""
+        moments, some = self.moments, slice(None) if positions is None else positions
+        if positions is not None:
+            moments = [part.take(positions) for part in moments]
+        return fit_arrays(
+            self.stores[some], moments, self.populations, self.typical, self.n_days[some]
+        )
 
     @property
     def population_scale(self) -> float:
@@ -287,8 +304,7 @@ def _fit_linear(
         moments, start=populations, iterations=12 if populations is None else 5, seed=seed
     )
     typical = typical_square(moments)
-    refit = partial(fit_arrays, panel.stores, moments, final, typical, rolling.n_days)
-    return _LinearModels(final, typical, refit), looks
+    return _LinearModels(final, typical, panel.stores, moments, rolling.n_days), looks
 
 
 @dataclass(frozen=True)

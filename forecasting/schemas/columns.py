@@ -114,6 +114,8 @@ _STORE_MODELS = (
     Column("n_days", "integer", "Days of sales that the model was fitted on."),
     Column("coefficients", "double precision[]", "Coefficients, concatenated by half-life."),
     Column("residual_scale", "double precision", "Standard deviation of a log forecast's error."),
+    Column("largest_day", "double precision", "Sales of the store's largest day."),
+    Column("median_day", "double precision", "Sales of the store's median open day."),
 )
 _FORECASTS = (
     _STORE,
@@ -134,6 +136,12 @@ _FORECASTS = (
         for level in QUANTILES
     ),
     _ASSUMED,
+    Column(
+        "limited",
+        "boolean",
+        "True when a value was cut to what the store can sell at most: 1.2 times its largest day, "
+        "or, with less than a year of sales, what stores sell on their largest day.",
+    ),
 )
 
 #: Columns by table.
@@ -310,6 +318,8 @@ LINEAGE: dict[str, Lineage] = {
         "n_days": (("features", "log_sales"),),
         "coefficients": (*_FITTED, ("pooled_model", "model")),
         "residual_scale": (*_FITTED, ("pooled_model", "model")),
+        "largest_day": (("features", "log_sales"),),
+        "median_day": (("features", "log_sales"),),
         "pooled_version": (("pooled_model", "version"),),
     },
     "forecasts": {
@@ -320,6 +330,7 @@ LINEAGE: dict[str, Lineage] = {
             ("point", "mean", *(quantile_column(level) for level in QUANTILES)),
             (*_FORECAST_SOURCES, ("features", "log_sales")),
         ),
+        "limited": (*_FORECAST_SOURCES, ("store_models", "largest_day")),
     },
     "forecast_accuracy": {
         "store": (("forecasts", "store"),),

@@ -84,6 +84,8 @@ STORE_MODELS = pa.DataFrameSchema(
         "n_days": _column("int32", _MODELS["n_days"], pa.Check.ge(1)),
         "coefficients": _column("object", _MODELS["coefficients"]),
         "residual_scale": _column("float64", _MODELS["residual_scale"], pa.Check.gt(0)),
+        "largest_day": _column("float64", _MODELS["largest_day"], pa.Check.gt(0)),
+        "median_day": _column("float64", _MODELS["median_day"], pa.Check.gt(0)),
     },
     unique=["store"],
     name="store_models",
@@ -116,6 +118,7 @@ FORECASTS = pa.DataFrameSchema(
         "mean": _column("float64", _FORECASTS["mean"], pa.Check.ge(0)),
         **{name: _column("float64", _FORECASTS[name], pa.Check.ge(0)) for name in QUANTILE_COLUMNS},
         "plan_assumed": _column("bool", _FORECASTS["plan_assumed"]),
+        "limited": _column("bool", _FORECASTS["limited"]),
     },
     checks=[
         pa.Check(_ordered, name="quantiles_ordered", error="quantiles cross"),

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import adbc_driver_manager as adbc
 import dagster as dg
+import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -67,6 +68,41 @@ def test_from_files_to_issued_forecasts(chain: Chain) -> None:
     assert (values >= 0).all()
     assert (issued.loc[issued["open"] == 0, ["point", "mean", *QUANTILE_COLUMNS]] == 0).all(None)
     assert issued.loc[issued["open"] == 1, "point"].gt(0).all()
+
+
+def test_a_refresh_writes_totals_with_intervals(chain: Chain) -> None:
+    chain.load(date(2015, 6, 12))
+    chain.refresh()
+    chain.train("2015-06-01")
+    result = chain.refresh()
+    totals = chain.frame("SELECT * FROM sales.current_totals ORDER BY level, member, last_day")
+    assert set(totals["refresh_id"]) == {result.run_id}
+    forecasts = chain.frame("SELECT * FROM sales.current_forecasts")
+    chain_days = totals[(totals["level"] == "chain") & (totals["grain"] == "day")]
+    assert len(chain_days) == 42 and (chain_days["days"] == STORES).all()
+    np.testing.assert_allclose(chain_days["mean"], forecasts.groupby("date")["mean"].sum())
+    weeks = totals[(totals["level"] == "store") & (totals["grain"] == "week")]
+    assert set(weeks["member"]) == {str(store) for store in range(1, STORES + 1)}
+    assert (weeks["days"] == (weeks["last_day"] - weeks["first_day"]).dt.days + 1).all()
+    for level in ("store_type", "assortment"):
+        groups = totals[(totals["level"] == level) & (totals["grain"] == "week")]
+        by_week = groups.groupby("last_day")["mean"].sum()
+        whole = totals[(totals["level"] == "chain") & (totals["grain"] == "week")]
+        np.testing.assert_allclose(by_week, whole["mean"])
+    values = totals[list(QUANTILE_COLUMNS)].to_numpy()
+    assert (values[:, 1:] >= values[:, :-1]).all() and (values >= 0).all()
+
+    # As their days become known, the totals are compared with what was sold.
+    chain.load(date(2015, 6, 19))
+    check = next(
+        check
+        for check in chain.refresh().get_asset_check_evaluations()
+        if check.check_name == "totals_coverage"
+    )
+    table = str(check.metadata["by_kind"].value)
+    # On Sunday, 14 June, every store is closed; Saturday and Sunday are the first week's rest.
+    assert "| days of chain | 6 | 6 |" in table and f"| weeks of store | {STORES} | 1 |" in table
+    assert check.passed and check.description == "too few totals are known yet"
 
 
 def written(chain: Chain, table: str, key: str) -> dict[tuple, object]:

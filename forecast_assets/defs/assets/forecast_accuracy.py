@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHECK = "coverage_and_bias"
+TOTALS_CHECK = "totals_coverage"
 
 
 @dg.asset(
@@ -32,7 +33,15 @@ CHECK = "coverage_and_bias"
                 "Over the newest scored days, the intervals contained about the promised share of "
                 "sales, and forecast totals were close to actual totals."
             ),
-        )
+        ),
+        dg.AssetCheckSpec(
+            TOTALS_CHECK,
+            asset="forecast_accuracy",
+            description=(
+                "The intervals of weekly totals of stores, and of daily and weekly totals of the "
+                "chain and its groups, contained about the promised share of actual totals."
+            ),
+        ),
     ],
     group_name="forecasts",
     deps=["forecasts", "cleaned_sales"],
@@ -53,6 +62,7 @@ def forecast_accuracy(
     """Score a refresh's new and corrected days, or the backtests of another run's partitions."""
     from forecast_assets.pictures import draw_accuracy
     from forecast_assets.steps.scoring import recent_days, score_refreshes
+    from forecast_assets.steps.totals import judge_totals, recent_totals
     from forecasting.evaluation.accuracy import judge
 
     is_refresh = refresh_id_of(context) is not None
@@ -68,6 +78,7 @@ def forecast_accuracy(
                 scored = score_refreshes(transaction, run_state.renewed_backtests())
                 materialized = {} if scored is None else _measures(scored, "date")
             recent = recent_days(transaction)
+            passed, summary, table = judge_totals(recent_totals(transaction))
     verdict = judge(recent)
     if materialized:
         # The UI shows the newest materialization of an asset, which is the last one reported.
@@ -81,7 +92,14 @@ def forecast_accuracy(
         description=verdict.summary,
         metadata={"by_lead_time": dg.MetadataValue.md(verdict.table)},
     )
-    yield from report_asset(context, run_state, materialized, [result])
+    totals_result = dg.AssetCheckResult(
+        check_name=TOTALS_CHECK,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=summary,
+        metadata={"by_kind": dg.MetadataValue.md(table)},
+    )
+    yield from report_asset(context, run_state, materialized, [result, totals_result])
     # The refresh has committed its forecasts before this last step, so nobody waits for the cache.
     cache_partition_status(context, REFRESHED)
     if available is not None:

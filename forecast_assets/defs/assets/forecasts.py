@@ -27,6 +27,7 @@ from forecast_assets.defs.store_steps import (
 from forecast_assets.defs.upstream import available_cells, only_available
 
 if TYPE_CHECKING:
+    from warehouse.connection import Transaction
     from warehouse.forecaster import ForecastBatch
 
 
@@ -72,6 +73,7 @@ def forecasts(
         lock_periods(transaction, "forecasts", scope.models)
         run = runner(spark_for(context, pyspark, scope, scope.models), FORECASTS)
         newest: ForecastBatch | None = None
+        written: list[ForecastBatch] = []
         for period, stores in scope.models.items():
             try:
                 batches, failed = forecast_period(
@@ -82,6 +84,7 @@ def forecasts(
             if failed:
                 record_failures(context, transaction, failed)
             metadata = _metadata(batches)
+            written += batches
             for store in stores:
                 if store not in failed:
                     materialized[partition_key(period, store)] = metadata.get(store, {ROW_COUNT: 0})
@@ -91,20 +94,36 @@ def forecasts(
                 context.log.info(f"{period}: origin {latest.origin}, pooled model {model}")
                 if newest is None or latest.origin >= newest.origin:
                     newest = latest
-        if materialized and newest is not None:
-            # The UI shows the newest materialization of an asset, which is the last one reported.
-            last = next(reversed(materialized))
-            materialized[last] = materialized[last] | _pictures(newest)
+        pictures = _pictures(newest) if materialized and newest is not None else {}
         if scope.refresh_id is not None:
+            pictures |= _write_totals(transaction, scope.refresh_id, written)
             changes.close(
                 transaction,
                 scope.refresh_id,
                 newest_origin=newest.origin if newest else None,
                 model_version=newest.version if newest else None,
             )
+        if materialized:
+            # The UI shows the newest materialization of an asset, which is the last one reported.
+            last = next(reversed(materialized))
+            materialized[last] = materialized[last] | pictures
     results += [no_future_data(warehouse), day_complete(warehouse)]
     yield from report_asset(context, run_state, materialized, results)
     available.refuse_rest()
+
+
+def _write_totals(
+    transaction: "Transaction", refresh_id: str, batches: "list[ForecastBatch]"
+) -> dict[str, dg.MetadataValue]:
+    """Write the totals of a refresh; return the chain's weeks as metadata."""
+    from forecast_assets.steps.totals import weeks_table, write_totals
+
+    issued = {store for batch in batches for store in batch.issued}
+    if not issued:
+        return {}
+    newest = max((batch for batch in batches if batch.issued), key=lambda batch: batch.origin)
+    rows = write_totals(transaction, refresh_id, issued, newest.dependence, newest.version)
+    return {"chain_weeks": dg.MetadataValue.md(weeks_table(rows))}
 
 
 def _pictures(batch: "ForecastBatch") -> dict[str, dg.MetadataValue]:

@@ -112,6 +112,7 @@ def test_jobs_sensors_schedules_and_checks(defs: dg.Definitions) -> None:
         "cleaned_sales:usual_size",
         "forecasts:day_complete",
         "forecast_accuracy:coverage_and_bias",
+        "forecast_accuracy:totals_coverage",
     }
 
 

@@ -21,6 +21,7 @@ SCORES = pd.DataFrame(
     {
         pd.Timestamp("2015-05-08"): dict.fromkeys(MEASURES, 0.1234)
         | {"naive_rmspe": 0.5678, "naive_wape": 12.25, "naive_mase": 1.5, "naive_wql": 0.3}
+        | {"closure_days": 8.0, "closure_rmspe": 0.4321, "closure_coverage_80": 0.75}
         | {"seconds": 12.0}
     }
 ).T
