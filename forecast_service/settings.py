@@ -21,7 +21,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=DOTENV_FILES,
         extra="ignore",
-        populate_by_name=True,
         frozen=True,
         env_ignore_empty=True,
         hide_input_in_errors=True,
@@ -131,17 +130,14 @@ class Settings(BaseSettings):
         return value
 
 
-def load_settings(**overrides: object) -> Settings:
+def load_settings() -> Settings:
     """Read the settings.
-
-    Args:
-        overrides: Settings that take precedence over the environment.
 
     Raises:
         SettingsError: A setting is missing or invalid; the message names each variable.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings()  # type: ignore[call-arg]
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{' or '.join(DOTENV_FILES)} cannot be read: {error}") from error
     except ValidationError as error:

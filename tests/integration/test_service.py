@@ -150,12 +150,12 @@ def service(
         patch.setattr(plans, "produce", lambda events, **_: sent.append(events))
         settings = Settings(
             _env_file=None,
-            reader_url=urls["READER_DATABASE_URL"],
-            planner_url=urls["PLANNER_DATABASE_URL"],
-            dagster_url="http://dagster",
-            kafka_bootstrap_servers="nowhere:1",
-            max_open_minutes=1e6,
-            pool_wait_seconds=1,
+            READER_DATABASE_URL=urls["READER_DATABASE_URL"],
+            PLANNER_DATABASE_URL=urls["PLANNER_DATABASE_URL"],
+            DAGSTER_WEBSERVER_URL="http://dagster",
+            KAFKA_BOOTSTRAP_SERVERS="nowhere:1",
+            FORECAST_MAX_OPEN_MINUTES=1e6,
+            SERVICE_POOL_WAIT_SECONDS=1,
         )  # type: ignore[call-arg]
         app, dagster = create_app(settings), FakeDagster()
         with serving(app) as address:

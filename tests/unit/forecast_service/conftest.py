@@ -18,7 +18,8 @@ TOKENS = {"reader": ["read"], "planner": ["read", "plan"], "trainer": ["read", "
 
 def settings(**changes: Any) -> Settings:
     values = {"reader_url": NOWHERE, "planner_url": NOWHERE, "pool_wait_seconds": 0.2} | changes
-    return Settings(_env_file=None, **values)  # type: ignore[call-arg]
+    variables = {Settings.model_fields[name].alias: value for name, value in values.items()}
+    return Settings(_env_file=None, **variables)  # type: ignore[arg-type]
 
 
 async def look_up(statement: str, parameters: Any) -> dict[str, Any] | None:
