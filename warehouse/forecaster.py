@@ -261,8 +261,7 @@ def fit(
 
     Args:
         transaction: The open transaction.
-        version: The pooled model to shrink to. If None, the population is estimated from these
-            stores alone.
+        version: The pooled model to shrink to. If None, each store is fitted alone.
         origins: Last day that each store's model may use.
         run: Runs the computation, by default in this process.
 

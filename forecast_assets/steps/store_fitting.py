@@ -40,8 +40,7 @@ def fit_period(
     scope: Scope,
     stores: Sequence[int],
     period: date,
-    run_by_store: Runner,
-    run_together: Runner,
+    run: Runner,
 ) -> dict[int, FittedStore | None]:
     """Fit and replace the models of stores that are due in a period.
 
@@ -50,9 +49,7 @@ def fit_period(
         scope: What the run computes. A refresh keeps the models that are still valid.
         stores: The stores.
         period: The period.
-        run_by_store: Computes models that depend on one store only.
-        run_together: Computes models that depend on all stores: without a pooled model, what the
-            stores share is estimated from all of them.
+        run: Computes the models, each of which depends on one store only.
 
     Returns:
         Store -> its new model, or None if it has no sales by the end of the period. Stores whose
@@ -72,7 +69,6 @@ def fit_period(
         fitted |= {store: FittedStore(*stored[store], days=None) for store in carried_over}
     for version, group in models.by_pooled_version(transaction, origins):
         due = _due_stores(scope, group, newest, stored, version)
-        run = run_by_store if version else run_together
         days = _fit(transaction, version, due, period, run)
         # A store whose first sale falls after its scheduled refit day.
         young = {

@@ -19,7 +19,7 @@ from forecasting.features.panel import Panel
 from forecasting.features.regressors import DESIGN_COLUMNS
 from forecasting.models.limits import own_peaks
 from forecasting.models.moments import HALF_LIVES, RollingMoments
-from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
+from forecasting.models.store_fit import StoreFit, fit_alone, fit_arrays
 
 if TYPE_CHECKING:
     from forecasting.models.pooled import PooledModel
@@ -76,7 +76,7 @@ def fit_stores(
 
     Args:
         features: Feature rows of `day_features`; rows after a store's origin are ignored.
-        pooled: The model to shrink to; without one, the population is estimated from `features`.
+        pooled: The model to shrink to; without one, each store is fitted alone.
         origin: One last day for all stores, or a Series of last days by store id.
 
     Returns:
@@ -100,10 +100,9 @@ def fit_stores(
     rolling = RollingMoments(panel)
     moments = rolling.add_until(origins)
     if pooled is None:
-        populations, typical = estimate_populations(moments), typical_square(moments)
+        fit = fit_alone(panel.stores, moments, rolling.n_days)
     else:
-        populations, typical = pooled.populations, pooled.typical
-    fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
+        fit = fit_arrays(panel.stores, moments, pooled.populations, pooled.typical, rolling.n_days)
     largest, median, n_days = own_peaks(panel)
     return pd.DataFrame(
         {

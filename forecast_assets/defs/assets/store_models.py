@@ -46,17 +46,14 @@ def store_models(
 
     scope = run_state.scope(context, warehouse, only_days)
     available = available_cells(context, warehouse, scope, scope.models)
-    run_by_store = runner(spark_for(context, pyspark, scope, available.cells), STORE_MODELS)
-    run_together = runner(None, STORE_MODELS)
+    run = runner(spark_for(context, pyspark, scope, available.cells), STORE_MODELS)
 
     def fit(chunk: Chunk) -> Materialized:
         materialized: Materialized = {}
         for period in chunk.periods:
             with warehouse.transaction() as transaction:
                 lock_periods(transaction, "store_models", [period])
-                fitted = fit_period(
-                    transaction, scope, chunk.stores, period, run_by_store, run_together
-                )
+                fitted = fit_period(transaction, scope, chunk.stores, period, run)
             for store, model in fitted.items():
                 materialized[partition_key(period, store)] = _metadata(model)
             if len(chunk.periods) > 1:

@@ -110,6 +110,15 @@ def test_store_coefficients_equal_a_dense_solve(features: pd.DataFrame) -> None:
     )
 
 
+def test_without_a_pooled_model_a_store_is_fitted_alone(features: pd.DataFrame) -> None:
+    """Which stores a run computes changes no store's model."""
+    origin = features["date"].max().date()
+    together = fit_stores(features, None, origin=origin)
+    for store, own in features.groupby("store"):
+        expected = together[together["store"] == store].reset_index(drop=True)
+        pd.testing.assert_frame_equal(fit_stores(own, None, origin=origin), expected)
+
+
 @pytest.mark.parametrize("rows", ["of stores that never sold", "none"])
 def test_without_sales_there_are_no_models_but_their_columns(
     features: pd.DataFrame, rows: str
