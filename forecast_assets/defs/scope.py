@@ -36,6 +36,8 @@ REFRESH_TAG = "forecast/refresh"
 def agree_on_calendar(transaction: Transaction) -> None:
     """Refuse settings whose calendar contradicts what is stored, before anything is computed.
 
+    If other settings than those in force changed what is stored, it becomes stale.
+
     Raises:
         dg.Failure: The stored models have periods of another grain.
     """
@@ -47,8 +49,9 @@ def agree_on_calendar(transaction: Transaction) -> None:
     last_day = None
     if config.calendar_end is not None:
         last_day = config.calendar.end_of(config.calendar.start_of(config.calendar_end))
+    computation = calendar.Computation(config.unusual_factor, config.horizon, config.error_measure)
     try:
-        calendar.agree(transaction, config.date_grain, first_day, last_day)
+        calendar.agree(transaction, config.date_grain, first_day, last_day, computation)
     except CalendarError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

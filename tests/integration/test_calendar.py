@@ -10,11 +10,13 @@ import pytest
 
 from forecast_assets.defs.resources import WarehouseResource
 from forecast_assets.defs.sensors import refresh_when_changed
+from forecast_assets.settings import settings
 from rossmann import kaggle
 from tests.support.chain import CALENDAR, STORES, Chain
 from warehouse import calendar, loading, sales
 from warehouse.errors import CalendarError
 
+COMPUTATION = calendar.Computation(unusual_factor=8, horizon=42, error_measure="rmspe")
 OPEN = "SELECT kind, stores, first_days FROM sales.changes WHERE done_at IS NULL"
 ORIGINS = "SELECT store, origin FROM sales.current_forecasts WHERE horizon = 1"
 
@@ -85,13 +87,43 @@ def test_sales_before_the_calendar_stop_nothing_and_are_computed_once_it_covers_
     assert chain.frame(OPEN).empty
 
     with chain.warehouse.transaction() as transaction:
-        calendar.agree(transaction, "monthly", CALENDAR[0], CALENDAR[1])
+        calendar.agree(transaction, "monthly", CALENDAR[0], CALENDAR[1], COMPUTATION)
     assert chain.frame(OPEN).empty, "the same calendar as before"
     with chain.warehouse.transaction() as transaction:
-        calendar.agree(transaction, "monthly", date(2013, 1, 1), None)
+        calendar.agree(transaction, "monthly", date(2013, 1, 1), None, COMPUTATION)
     (row,) = chain.frame(OPEN).itertuples()
     assert (row.kind, list(row.stores)) == ("calendar", [3])
     assert [str(day)[:10] for day in row.first_days] == ["2013-11-05"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "first_day"),
+    [
+        ("FORECAST_HORIZON", "21", date(2015, 6, 13)),
+        ("FORECAST_ERROR_MEASURE", "mean", date(2015, 6, 13)),
+        ("FORECAST_UNUSUAL_FACTOR", "none", CALENDAR[0]),
+    ],
+)
+def test_another_setting_reaches_what_was_computed_before(
+    forecast_chain: Chain, monkeypatch: pytest.MonkeyPatch, name: str, value: str, first_day: date
+) -> None:
+    chain = forecast_chain
+    chain.load_day(date(2015, 6, 13))
+    tick_and_refresh(chain)
+    monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    try:
+        tick_and_refresh(chain)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    last = chain.frame("SELECT * FROM sales.refreshes ORDER BY finished_at DESC LIMIT 1")
+    assert (last["stores"].item(), last["first_day"].item()) == (STORES, first_day)
+    forecasts = chain.frame("SELECT * FROM sales.current_forecasts WHERE open = 1")
+    assert set(forecasts["refresh_id"]) == set(last["refresh_id"])
+    assert forecasts["horizon"].max() == (21 if name == "FORECAST_HORIZON" else 42)
+    assert (forecasts["point"] == forecasts["mean"]).all() == (name == "FORECAST_ERROR_MEASURE")
+    assert chain.frame(OPEN).empty
 
 
 def test_a_plan_for_a_store_that_has_not_opened_leaves_no_change_open(
@@ -119,11 +151,11 @@ def test_another_grain_is_refused_before_anything_runs(forecast_chain: Chain) ->
         pytest.raises(CalendarError, match=r"is weekly, but .* have monthly periods.*Set it back"),
         forecast_chain.warehouse.transaction() as transaction,
     ):
-        calendar.agree(transaction, "weekly", CALENDAR[0], CALENDAR[1])
+        calendar.agree(transaction, "weekly", CALENDAR[0], CALENDAR[1], COMPUTATION)
 
 
 def test_the_grain_may_change_while_there_are_no_models(chain: Chain) -> None:
     for grain in ("monthly", "daily", "weekly"):
         with chain.warehouse.transaction() as transaction:
-            calendar.agree(transaction, grain, CALENDAR[0], CALENDAR[1])
+            calendar.agree(transaction, grain, CALENDAR[0], CALENDAR[1], COMPUTATION)
     assert chain.frame("SELECT grain FROM sales.calendar")["grain"].tolist() == ["weekly"]

@@ -18,7 +18,8 @@ from tests.support.databases import copied_database
 from warehouse import loading
 from warehouse.errors import UnreachableError
 
-#: The months whose backtests exist, and the last month with sales.
+#: The months whose backtests exist, the first of them from before the first training, and the
+#: last month with sales.
 BACKTESTED, CURRENT = ("2015-04-01", "2015-05-01"), "2015-06-01"
 STARTED = date(2015, 6, 5)
 STEPS = 5
@@ -39,6 +40,8 @@ TABLES = {
         "ORDER BY store, origin, date, lead_week"
     ),
 }
+#: Whether models were fitted before there was a pooled one, or after.
+ALONE = "SELECT DISTINCT pooled_version IS NULL AS alone FROM sales.models"
 #: Columns that name the run or the time.
 MARKS = ["written_at", "refresh_id", "kind", "stream_id", "kafka_offset", "scored_at"]
 
@@ -53,9 +56,10 @@ def backtested(
         with chain_on(stack.database_urls(name), kaggle_files, mlflow_uri, workdir) as chain:
             chain.load(STARTED)
             chain.refresh()
-            chain.train("2015-03-01")
+            chain.train(BACKTESTED[-1])
             chain.refresh()
             chain.run("refresh", f"{BACKTESTED[0]}|1", f"{BACKTESTED[-1]}|{STORES}")
+            assert set(chain.frame(ALONE)["alone"]) == {False, True}
         yield name
 
 
