@@ -307,7 +307,7 @@ def test_a_refresh_names_the_offsets_and_the_model_that_it_saw(running: Running)
     wait(lambda: set(newest()["timings"]) == assets, "the timings of all assets")
     refresh = newest()
     taken = sum(entry["next_offset"] for entry in refresh["offsets"] if entry["topic"] == TOPIC)
-    assert taken == running.produced
+    assert taken == running.produced + running.plans
     assert refresh["model_version"]
     assert refresh["newest_origin"] == running.plan.live_days[3]
 
@@ -505,7 +505,7 @@ def test_a_refreshs_page_is_free_of_noise(running: Running) -> None:
     assert runs
     for run in runs:
         tags = {tag["key"] for tag in run["tags"] if not tag["key"].startswith((".", "dagster/"))}
-        assert tags <= {"forecast/refresh"}
+        assert tags <= {"forecast/refresh", "forecast_service/store"}
         events = run["eventConnection"]["events"]
         said = [event for event in events if event["__typename"] == "LogMessageEvent"]
         assert {event["level"] for event in said} == {"INFO"}

@@ -84,6 +84,7 @@ def test_containers_get_the_same_roles_and_databases(
         assert allowed == [
             ("sales_assets", False, True),
             ("sales_owner", False, True),
+            ("sales_planner", False, False),
             ("sales_reader", False, False),
             ("sales_stream", False, False),
         ]
