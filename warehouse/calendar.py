@@ -90,8 +90,15 @@ def agree(
 
 
 def _in_force(transaction: Transaction) -> dict[str, Any] | None:
-    rows = transaction.rows("SELECT grain, first_day, last_day, computation FROM sales.calendar")
-    return rows[0] if rows else None
+    rows = transaction.rows(
+        "SELECT grain, first_day, last_day, computation::text FROM sales.calendar"
+    )
+    if not rows:
+        return None
+    known = rows[0]
+    if known["computation"] is not None:
+        known["computation"] = json.loads(known["computation"])
+    return known
 
 
 def _refuse_another_grain(transaction: Transaction, known: str, wanted: str) -> None:
