@@ -8,6 +8,7 @@ import yaml
 
 from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE as MLFLOW_TOKEN
 from forecast_assets.servers.options import UI_TOKEN_VARIABLE as UI_TOKEN
+from forecast_service.settings import Settings
 from local_stack import paths
 from local_stack.dagster_processes import WEBSERVER_MODULE
 from local_stack.mlflow_server import MODULE as MLFLOW_MODULE
@@ -33,22 +34,47 @@ def test_the_uis_are_behind_the_gate(
     assert services[service]["environment"][token].startswith(f"${{{token}:?")
 
 
-def test_only_the_uis_are_published_and_only_on_loopback(services: dict[str, Any]) -> None:
+def test_only_what_asks_for_a_token_is_published_and_only_on_loopback(
+    services: dict[str, Any],
+) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published == {
         "dagster-webserver": ["127.0.0.1:3000:3000"],
         "mlflow": ["127.0.0.1:5000:5000"],
+        "forecast-service": ["127.0.0.1:8080:8080"],
     }
 
 
-def test_nothing_but_the_gates_listens_on_a_port_of_its_container_without_asking(
+def test_nothing_else_listens_on_a_port_of_its_container(
     services: dict[str, Any],
 ) -> None:
     everywhere = "0.0.0.0"  # noqa: S104 - what is looked for
     listening = {
         name for name, service in services.items() if everywhere in str(service.get("command"))
     }
-    assert listening == {"dagster-webserver", "mlflow"}
+    assert listening == {"dagster-webserver", "mlflow", "forecast-service"}
+
+
+def test_the_service_reaches_what_it_needs(services: dict[str, Any]) -> None:
+    """It gets every address among its settings, and finds the servers under allowed names."""
+    environment = services["forecast-service"]["environment"]
+    addresses = {
+        str(field.alias)
+        for field in Settings.model_fields.values()
+        if str(field.alias).endswith(("_URL", "_URI", "_TOKEN", "_SERVERS"))
+    }
+    assert addresses <= set(environment)
+    for name, server in (
+        ("DAGSTER_WEBSERVER_URL", "dagster-webserver"),
+        ("MLFLOW_TRACKING_URI", "mlflow"),
+    ):
+        host = environment[name].removeprefix("http://")
+        assert f"--allowed-host={host}" in services[server]["command"]
+
+
+def test_all_containers_share_the_network_of_the_earlier_system() -> None:
+    composed = yaml.safe_load((paths.REPOSITORY / "docker-compose.yml").read_text())
+    assert composed["networks"] == {"default": {"name": "forecast_network"}}
 
 
 def test_kafka_asks_for_the_password_that_its_clients_bring(services: dict[str, Any]) -> None:
