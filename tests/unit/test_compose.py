@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE as MLFLOW_TOKEN
 from forecast_assets.servers.options import UI_TOKEN_VARIABLE as UI_TOKEN
+from forecast_assets.settings import Settings as AssetSettings
 from forecast_service.settings import Settings
 from local_stack import paths
 from local_stack.dagster_processes import WEBSERVER_MODULE
 from local_stack.mlflow_server import MODULE as MLFLOW_MODULE
+from streaming_job.broker_access import BrokerAccess
+from streaming_job.settings import StreamSettings
 
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
 
@@ -53,6 +57,36 @@ def test_nothing_else_listens_on_a_port_of_its_container(
         name for name, service in services.items() if everywhere in str(service.get("command"))
     }
     assert listening == {"dagster-webserver", "mlflow", "forecast-service"}
+
+
+#: What the image, the command or the file itself decides, and no user does.
+OF_THE_CONTAINERS = {
+    *("JAVA_HOME", "SPARK_DEFAULTS_DIR", "STREAM_METRICS_PORT", "SERVICE_HOST", "SERVICE_PORT"),
+    # The broker's only listener is the file's own.
+    *("KAFKA_SASL_MECHANISM", "KAFKA_SSL_CA_FILE"),
+    # For command lines on the host.
+    "READER_DATABASE_URL",
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"),
+    [
+        ("stream", [StreamSettings, BrokerAccess]),
+        ("code-server", [AssetSettings, StreamSettings]),
+        ("dagster-daemon", [AssetSettings, StreamSettings]),
+        ("forecast-service", [Settings, BrokerAccess]),
+    ],
+)
+def test_every_setting_reaches_the_containers_that_read_it(
+    services: dict[str, Any], service: str, settings: list[type[BaseSettings]]
+) -> None:
+    missing = {
+        field.alias or (one.model_config.get("env_prefix", "") + name).upper()
+        for one in settings
+        for name, field in one.model_fields.items()
+    } - set(services[service]["environment"])
+    assert missing <= OF_THE_CONTAINERS
 
 
 def test_the_service_reaches_what_it_needs(services: dict[str, Any]) -> None:

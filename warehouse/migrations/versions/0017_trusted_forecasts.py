@@ -88,15 +88,24 @@ CREATE TABLE sales.forecast_totals (
     written_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (origin < first_day AND first_day <= last_day)
 );
-CREATE INDEX forecast_totals_by_member ON sales.forecast_totals (level, member, origin DESC);
+CREATE INDEX forecast_totals_by_member ON sales.forecast_totals (level, member, written_at DESC);
+CREATE INDEX forecast_totals_by_refresh ON sales.forecast_totals (level, member, refresh_id);
 CREATE INDEX forecast_totals_by_last_day ON sales.forecast_totals (last_day);
 COMMENT ON TABLE sales.forecast_totals IS
     'What a store, a group of stores or the chain sells in a week or on a day, with quantiles from '
     'joint paths. Each refresh appends: of equal totals, the one written last is in force.';
+-- Members come from the stores: to look for them among all totals ever written takes ever longer.
 CREATE VIEW sales.current_totals AS
-WITH newest AS (
-    SELECT DISTINCT ON (level, member) level, member, refresh_id
-    FROM sales.forecast_totals ORDER BY level, member, written_at DESC
+WITH members AS (
+    SELECT 'chain' AS level, 'chain' AS member
+    UNION ALL SELECT DISTINCT 'store_type', store_type FROM sales.stores
+    UNION ALL SELECT DISTINCT 'assortment', assortment FROM sales.stores
+    UNION ALL SELECT 'store', store::text FROM sales.stores
+), newest AS (
+    SELECT m.level, m.member, f.refresh_id FROM members m CROSS JOIN LATERAL (
+        SELECT t.refresh_id FROM sales.forecast_totals t
+        WHERE t.level = m.level AND t.member = m.member ORDER BY t.written_at DESC LIMIT 1
+    ) AS f
 )
 SELECT t.* FROM sales.forecast_totals t JOIN newest USING (level, member, refresh_id);
 COMMENT ON VIEW sales.current_totals IS
