@@ -39,9 +39,10 @@ from warehouse import loading
 from warehouse.connection import SCHEMA, SERVERS_FAULT, Warehouse
 
 STORES = 4
-DAYS = 430
-END = date(2015, 6, 19)
-HISTORY_UNTIL = END - timedelta(days=6)
+DAYS = 436
+#: Each strike and each test after them takes a further day after the history.
+END = date(2015, 6, 25)
+HISTORY_UNTIL = date(2015, 6, 13)
 CALENDAR = (date(2014, 4, 1), date(2015, 8, 31))
 PERIOD = date(2015, 6, 1)
 
@@ -74,6 +75,7 @@ class Disturbed:
 
     def load_next_day(self) -> None:
         self.day += timedelta(days=1)
+        assert self.day <= END, "there are no sales left: set END to a later day"
         load(self.warehouse, self.folder, self.day, self.day)
 
     def is_fresh(self) -> bool:
