@@ -16,6 +16,7 @@ from local_stack.stack import Stack
 from rossmann.sample_data import sample_files
 from tests.support.chain import END, STORES, Chain, chain_on
 from tests.support.databases import TEMPLATE, copied_database
+from tests.support.service import Service, service_on
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +104,21 @@ def forecast_chain(
     """A graph over a database with forecasts in force."""
     with chain_on(forecast_database, kaggle_files, mlflow_uri, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def service(
+    stack: Stack,
+    kaggle_files: Path,
+    mlflow_uri: str,
+    forecast_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Service]:
+    """A service on a database with forecasts from two origins, a day apart."""
+    with copied_database(stack, forecast_template) as name:
+        urls = stack.database_urls(name)
+        with chain_on(urls, kaggle_files, mlflow_uri, tmp_path_factory.mktemp("service")) as made:
+            made.load_day(date(2015, 6, 13))
+            made.refresh()
+        with service_on(urls) as running:
+            yield running

@@ -3,165 +3,27 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pandas as pd
 import psycopg
 import pyarrow.parquet
 import pytest
-import uvicorn
 
-from forecast_service.app import create_app
-from forecast_service.scenarios import plans
-from forecast_service.settings import Settings
-from forecast_service.tokens import digest_of, new_token
 from forecasting import scoring
 from local_stack.stack import Stack
-from tests.support.chain import STORES, chain_on
-from tests.support.databases import copied_database
-from warehouse.service import tokens as token_statements
+from tests.support.chain import STORES
+from tests.support.service import Service
 
 #: Requests made from each operation's description, besides those that cover its bounds.
 EXAMPLES = 5
-TOKENS = {
-    "reader": ["read"],
-    "planner": ["read", "plan"],
-    "trainer": ["read", "train"],
-}
-
-
-@dataclass
-class FakeDagster:
-    """Dagster's GraphQL, as far as the service uses it."""
-
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    away: bool = False
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            raise httpx.ConnectError("refused")
-        asked = json.loads(request.content)
-        variables = asked.get("variables", {})
-        if "launchRun" in asked["query"]:
-            tags = variables["params"]["executionMetadata"]["tags"]
-            self.runs.insert(
-                0,
-                {
-                    "runId": f"run-{len(self.runs)}",
-                    "jobName": variables["params"]["selector"]["jobName"],
-                    "status": "QUEUED",
-                    "creationTime": time.time(),
-                    "startTime": None,
-                    "endTime": None,
-                    "tags": tags,
-                },
-            )
-            time.sleep(0.05)
-            data: dict[str, Any] = {
-                "launchRun": {"__typename": "LaunchRunSuccess", "run": self.runs[0]}
-            }
-        elif "runsOrError" in asked["query"]:
-            matches = [run for run in self.runs if self._matches(run, variables["filter"])]
-            data = {"runsOrError": {"__typename": "Runs", "results": matches}}
-        else:
-            data = {"version": "1"}
-        return httpx.Response(200, json={"data": data})
-
-    @staticmethod
-    def _matches(run: dict[str, Any], wanted: dict[str, Any]) -> bool:
-        return (
-            wanted.get("pipelineName", run["jobName"]) == run["jobName"]
-            and run["status"] in wanted.get("statuses", [run["status"]])
-            and run["runId"] in wanted.get("runIds", [run["runId"]])
-            and all(tag in run["tags"] for tag in wanted.get("tags", []))
-        )
-
-
-@dataclass
-class Service:
-    """A running service."""
-
-    urls: dict[str, str]
-    address: str
-    tokens: dict[str, str]
-    dagster: FakeDagster
-    sent: list[pd.DataFrame]
-
-    def client(self, name: str = "reader") -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.tokens[name]}"} if name else {}
-        return httpx.Client(base_url=self.address, headers=headers, trust_env=False, timeout=30)
-
-    def frame(self, query: str) -> pd.DataFrame:
-        with psycopg.connect(self.urls["READER_DATABASE_URL"]) as connection:
-            cursor = connection.execute(query.encode())
-            assert cursor.description is not None
-            return pd.DataFrame(cursor.fetchall(), columns=[c.name for c in cursor.description])
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an application in a thread, as `python -m forecast_service serve` does."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def service(
-    stack: Stack,
-    kaggle_files: Path,
-    mlflow_uri: str,
-    forecast_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Service]:
-    """A service on a database with forecasts from two origins, a day apart."""
-    with copied_database(stack, forecast_template) as name, pytest.MonkeyPatch.context() as patch:
-        urls = stack.database_urls(name)
-        folder = tmp_path_factory.mktemp("service")
-        with chain_on(urls, kaggle_files, mlflow_uri, folder) as chain:
-            chain.load_day(date(2015, 6, 13))
-            chain.refresh()
-        made = {client: new_token() for client in TOKENS}
-        with psycopg.connect(urls["OWNER_DATABASE_URL"], cursor_factory=psycopg.RawCursor) as owner:
-            for client, scopes in TOKENS.items():
-                digest = digest_of(made[client])
-                owner.execute(token_statements.CREATE, (client, digest, scopes))
-        sent: list[pd.DataFrame] = []
-        patch.setattr(plans, "produce", lambda events, **_: sent.append(events))
-        settings = Settings(
-            _env_file=None,
-            READER_DATABASE_URL=urls["READER_DATABASE_URL"],
-            PLANNER_DATABASE_URL=urls["PLANNER_DATABASE_URL"],
-            DAGSTER_WEBSERVER_URL="http://dagster",
-            KAFKA_BOOTSTRAP_SERVERS="nowhere:1",
-            FORECAST_MAX_OPEN_MINUTES=1e6,
-            SERVICE_POOL_WAIT_SECONDS=1,
-        )  # type: ignore[call-arg]
-        app, dagster = create_app(settings), FakeDagster()
-        with serving(app) as address:
-            client = httpx.AsyncClient(transport=httpx.MockTransport(dagster))
-            app.state.service.dagster._client = client
-            yield Service(urls, address, made, dagster, sent)
 
 
 def test_forecasts_in_force_page_by_page_and_in_every_format(service: Service) -> None:
