@@ -22,6 +22,7 @@ from forecast_service.settings import Settings
 from forecast_service.state import State
 from forecast_service.telemetry import Metrics, Telemetry
 from forecast_service.tokens import Tokens
+from forecast_service.totals.endpoints import router as totals
 from forecast_service.traces.endpoints import router as traces
 
 #: The problem documents that any endpoint may answer.
@@ -78,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     add_handlers(app)
     for router in (
-        *(forecasts, accuracy, traces, adjustments, scenarios, runs),
+        *(forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
         *(compatibility, health.router),
     ):
         app.include_router(router)

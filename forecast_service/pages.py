@@ -11,7 +11,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from forecast_service.problems import invalid
+from forecast_service.problems import ServiceError, invalid
 
 MAX_STORE = 2**31 - 1
 #: First and last day that a request may name; the calendar's days lie well inside.
@@ -20,6 +20,8 @@ PAGE_ROWS = 1_000
 MAX_PAGE_ROWS = 10_000
 #: Most stores that one request may name.
 MAX_STORES = 2_000
+#: Most rows of a file: the whole chain of the data set over its whole history, with room.
+MAX_FILE_ROWS = 2_000_000
 _LONGEST_CURSOR = 200
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -82,8 +84,13 @@ Text = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 
 def encode_cursor(store: int, day: date | None = None) -> str:
     """Return the cursor of a page that ended with a store, or with a store's day."""
-    key: list[Any] = [store] if day is None else [store, day.isoformat()]
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    return encode_key(store) if day is None else encode_key(store, day)
+
+
+def encode_key(*key: int | str | date) -> str:
+    """Return the cursor of a page that ended with a key."""
+    parts = [part.isoformat() if isinstance(part, date) else part for part in key]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
 def decode_store(cursor: str | None) -> int:
@@ -115,6 +122,29 @@ def decode_day(cursor: str | None) -> tuple[int, date]:
             except ValueError:
                 raise _foreign() from None
     raise _foreign()
+
+
+def decode_member(cursor: str | None) -> tuple[str, date]:
+    """Return the member and first day after which a page of totals begins.
+
+    Raises:
+        ServiceError: The cursor is not one of a page of totals.
+    """
+    if cursor is None:
+        return "", FIRST_DAY
+    match _decoded(cursor):
+        case [str(member), str(text)] if member and "\x00" not in member:
+            try:
+                return member, date.fromisoformat(text)
+            except ValueError:
+                raise _foreign() from None
+    raise _foreign()
+
+
+def refuse_too_many(rows: int) -> None:
+    """Raise if a file would hold more rows than one may."""
+    if rows > MAX_FILE_ROWS:
+        raise ServiceError(422, f"more than {MAX_FILE_ROWS:,} rows: ask for fewer stores or days")
 
 
 def _decoded(cursor: str) -> Any:

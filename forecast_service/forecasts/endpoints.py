@@ -33,12 +33,13 @@ router = APIRouter(prefix="/v1", tags=["forecasts"])
 
 From = Annotated[Day | None, Query(alias="from", description="First day.")]
 To = Annotated[Day | None, Query(alias="to", description="Last day.")]
-_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+#: How OpenAPI describes an answer that the client has already.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing changed since the answer with that ETag."}
 }
 
 
-@router.get("/stores", response_model=schemas.StorePage, responses=_NOT_MODIFIED)
+@router.get("/stores", response_model=schemas.StorePage, responses=NOT_MODIFIED)
 async def stores(
     request: Request, client: Reader, limit: Limit = PAGE_ROWS, cursor: Cursor = None
 ) -> Response:
@@ -50,7 +51,7 @@ async def stores(
 @router.get(
     "/forecasts",
     response_model=schemas.ForecastPage,
-    responses={200: {"content": FILE_CONTENT}, **_NOT_MODIFIED},
+    responses={200: {"content": FILE_CONTENT}, **NOT_MODIFIED},
 )
 async def forecasts(
     request: Request,
@@ -92,7 +93,7 @@ async def forecasts(
 @router.get(
     "/history",
     response_model=schemas.HistoryPage,
-    responses={200: {"content": FILE_CONTENT}, **_NOT_MODIFIED},
+    responses={200: {"content": FILE_CONTENT}, **NOT_MODIFIED},
 )
 async def history(
     request: Request,

@@ -6,8 +6,14 @@ from datetime import date, timedelta
 from typing import Any
 
 from forecast_service.formats import Format, Shape, etag_of, file_bytes, nixtla_rows, nixtla_table
-from forecast_service.pages import FIRST_DAY, LAST_DAY, encode_cursor
-from forecast_service.problems import ServiceError, invalid
+from forecast_service.pages import (
+    FIRST_DAY,
+    LAST_DAY,
+    MAX_FILE_ROWS,
+    encode_cursor,
+    refuse_too_many,
+)
+from forecast_service.problems import invalid
 from forecast_service.state import State
 from warehouse import forecast_changes
 from warehouse.connection import Transaction
@@ -15,8 +21,6 @@ from warehouse.errors import NotFoundError, NotYetError
 from warehouse.in_force import NOTHING_YET
 from warehouse.service import reading
 
-#: Most rows of a file: the whole chain of the data set over its whole history, with room.
-MAX_FILE_ROWS = 2_000_000
 #: Most stores whose changes are split into causes in one request; each takes a tenth of a second.
 MAX_SPLIT_STORES = 10
 _LISTED = 5
@@ -119,7 +123,7 @@ async def forecasts_file(state: State, selection: Selection, shape: Shape, kind:
 
     def work(transaction: Transaction) -> bytes:
         table = transaction.arrow(statement, parameters)
-        _refuse_too_many(table.num_rows)
+        refuse_too_many(table.num_rows)
         return file_bytes(nixtla_table(table) if shape is Shape.NIXTLA else table, kind)
 
     return await state.database.compute(work)
@@ -151,7 +155,7 @@ async def history_file(state: State, selection: Selection, kind: Format) -> byte
 
     def work(transaction: Transaction) -> bytes:
         table = transaction.arrow(reading.HISTORY, _page_parameters(selection, stores))
-        _refuse_too_many(table.num_rows)
+        refuse_too_many(table.num_rows)
         return file_bytes(table, kind)
 
     return await state.database.compute(work)
@@ -207,8 +211,3 @@ async def _explain_missing(state: State, selection: Selection, found: set[int]) 
     if selection.as_of is not None:
         raise NotFoundError(f"no forecast from {selection.as_of} of the stores asked for")
     raise NotYetError(f"no forecast yet of the stores asked for; {NOTHING_YET}")
-
-
-def _refuse_too_many(rows: int) -> None:
-    if rows > MAX_FILE_ROWS:
-        raise ServiceError(422, f"more than {MAX_FILE_ROWS:,} rows: ask for fewer stores or days")

@@ -107,7 +107,13 @@ def test_what_needs_more_than_reading_says_so(client: TestClient, app: FastAPI) 
 
 
 def test_without_a_database_answers_are_503_and_say_when_to_try_again(client: TestClient) -> None:
-    for path in ("/v1/forecasts?store=1", "/v1/stores", "/v1/traces?store=1", "/v1/adjustments"):
+    for path in (
+        "/v1/forecasts?store=1",
+        "/v1/stores",
+        "/v1/traces?store=1",
+        "/v1/adjustments",
+        "/v1/totals",
+    ):
         answer = client.get(path)
         problem(answer, 503)
         assert int(answer.headers["retry-after"]) > 0

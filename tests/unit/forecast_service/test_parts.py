@@ -28,6 +28,8 @@ def test_a_cursor_holds_the_last_key() -> None:
     assert pages.decode_day(pages.encode_cursor(7, date(2015, 6, 19))) == (7, date(2015, 6, 19))
     assert pages.decode_store(pages.encode_cursor(7)) == 7
     assert pages.decode_store(None) == 0
+    week = ("a", date(2015, 6, 15))
+    assert pages.decode_member(pages.encode_key(*week)) == week
 
 
 @pytest.mark.parametrize("text", ["=1+2", "+1", "-1", "@x", "\t=1", "\r=1"])

@@ -1,0 +1,1 @@
+"""What the chain, groups of stores and single stores sell in sum, with intervals of the sums."""
