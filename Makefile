@@ -75,7 +75,6 @@ bench-scale: setup ## Measure how cost grows with 1, 3 and 10 times the stores; 
 	$(RUN) -m benchmarks.scale
 
 bench-pages: setup ## Time the UI's pages in Chromium; the last line is JSON
-	@sh local_stack/setup.sh pages
 	$(RUN) -m benchmarks.pages
 
 bench-service: setup ## Time the API beside the bare query and a stored Prophet; DATA=dir; the last line is JSON

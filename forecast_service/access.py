@@ -1,4 +1,7 @@
-"""Who may use an endpoint: dependencies that ask for a token with a scope."""
+"""Who may use an endpoint: dependencies that ask for a token with a scope.
+
+A program sends its token as bearer token, a browser in the cookie of its session.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -6,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from forecast_service import sessions
 from forecast_service.problems import ServiceError
 from forecast_service.state import state_of
 from forecast_service.tokens import Client, Scope
@@ -13,6 +17,13 @@ from forecast_service.tokens import Client, Scope
 #: Longest header that can hold a token.
 _LONGEST = 200
 _bearer = HTTPBearer(auto_error=False, description="A token of `python -m forecast_service token`.")
+
+
+async def client_of(request: Request, token: str) -> Client | None:
+    """Return whose token it is; None if it is nobody's."""
+    if not 0 < len(token) <= _LONGEST:
+        return None
+    return await state_of(request).tokens.client(token)
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[Client]]:
@@ -26,9 +37,10 @@ def require(scope: Scope) -> Callable[..., Awaitable[Client]]:
         request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Client:
+        # Who sends any `Authorization` means that one, even if it is not a bearer token.
+        by_session = "authorization" not in request.headers
         token = credentials.credentials if credentials else ""
-        valid = 0 < len(token) <= _LONGEST
-        client = await state_of(request).tokens.client(token) if valid else None
+        client = await client_of(request, sessions.session_token(request) if by_session else token)
         if client is None:
             raise ServiceError(
                 401,
@@ -36,7 +48,13 @@ def require(scope: Scope) -> Callable[..., Awaitable[Client]]:
                 "`python -m forecast_service token create` makes one",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        request.state.client = client.name
+        if by_session and not sessions.may_change(request):
+            raise ServiceError(
+                403,
+                "a page of another site sent this request in your session's name; programs send "
+                "`Authorization: Bearer …` instead of the cookie",
+            )
+        request.state.client, request.state.scopes = client.name, client.scopes
         if scope not in client.scopes:
             raise ServiceError(
                 403,

@@ -13,6 +13,8 @@ from forecast_service.dagster import DagsterClient
 from forecast_service.database import Database
 from forecast_service.forecasts.endpoints import router as forecasts
 from forecast_service.limits import Limits
+from forecast_service.page import home, sign_in, stores
+from forecast_service.page.rendering import STATIC, Static
 from forecast_service.problems import Problem, Unexpected, add_handlers
 from forecast_service.runs.compatibility import router as compatibility
 from forecast_service.runs.endpoints import router as runs
@@ -81,8 +83,10 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (
         *(forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
         *(compatibility, health.router),
+        *(sign_in.router, home.router, stores.router),
     ):
         app.include_router(router)
+    app.mount("/static", Static(directory=STATIC), name="static")
     # The last one added is the outermost: it sees what the limits refuse, too.
     app.add_middleware(
         Limits,

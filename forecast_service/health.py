@@ -54,11 +54,11 @@ async def ready(request: Request) -> Response:
     """Say whether forecasts are right and fresh, and if not, why."""
     state = state_of(request)
     (freshness, database), dagster, mlflow = await asyncio.gather(
-        _freshness(state), _answers(state.dagster.is_up()), _answers(_mlflow(state))
+        freshness_of(state), _answers(state.dagster.is_up()), _answers(_mlflow(state))
     )
     checks = {
         "database": database,
-        "forecasts": _forecasts_problem(state, freshness) if freshness else "unknown",
+        "forecasts": forecasts_problem(state, freshness) if freshness else "unknown",
         "dagster": dagster,
         "mlflow": mlflow,
     }
@@ -80,7 +80,7 @@ async def ready(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """Say how the service and the model registry are, as the earlier system did."""
     state = state_of(request)
-    (freshness, _), mlflow = await asyncio.gather(_freshness(state), _answers(_mlflow(state)))
+    (freshness, _), mlflow = await asyncio.gather(freshness_of(state), _answers(_mlflow(state)))
     response = json_response(
         {
             "serviceStatus": "OK" if freshness else "unavailable",
@@ -101,7 +101,7 @@ async def metrics(request: Request, client: Reader) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _freshness(state: State) -> tuple[dict[str, Any] | None, str]:
+async def freshness_of(state: State) -> tuple[dict[str, Any] | None, str]:
     """Return how fresh everything is, and how the database is."""
     try:
         row = await state.database.row(reading.FRESHNESS, (state.settings.max_open_minutes,))
@@ -110,7 +110,7 @@ async def _freshness(state: State) -> tuple[dict[str, Any] | None, str]:
     return row, OK
 
 
-def _forecasts_problem(state: State, freshness: dict[str, Any]) -> str:
+def forecasts_problem(state: State, freshness: dict[str, Any]) -> str:
     """Return what is wrong with the age of the forecasts."""
     if freshness["newest_origin"] is None:
         return "no forecast yet: the first ones come a few minutes after the first load"

@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         alias="FORECAST_MAX_OPEN_MINUTES",
         description="Minutes that a change may wait for its refresh before readiness says so.",
     )
+    stream_silence_minutes: float | None = Field(
+        5,
+        gt=0,
+        alias="FORECAST_STREAM_SILENCE_MINUTES",
+        description="Minutes without a heartbeat after which pages say so. none: no stream.",
+    )
     host: str = Field("127.0.0.1", alias="SERVICE_HOST", description="The address to listen on.")
     port: int = Field(8080, ge=1, le=65535, alias="SERVICE_PORT", description="The port.")
     pool_size: int = Field(
@@ -117,6 +123,11 @@ class Settings(BaseSettings):
         alias="SERVICE_MAX_BODY_BYTES",
         description="Longest body of a request.",
     )
+
+    @field_validator("stream_silence_minutes", mode="before")
+    @classmethod
+    def _is_none(cls, value: object) -> object:
+        return None if value == "none" else value
 
     @field_validator("reader_url", "planner_url")
     @classmethod

@@ -205,6 +205,7 @@ def show_status(console: Console) -> bool:
         if MLFLOW in living:
             links.append(f"MLflow, signed in: {stack.mlflow.sign_in_link}")
         if SERVICE in living:
+            links.append(f"Planners' pages, signed in: {stack.service.sign_in_link}")
             links.append(
                 f"The API: {stack.service.url}/docs, with the token FORECAST_SERVICE_TOKEN of .env"
             )

@@ -76,6 +76,7 @@ def summarize(
     console.print(_forecast_table(report))
     console.print(f"the UI: {stack.dagster.sign_in_link}")
     console.print(f"MLflow: {stack.mlflow.sign_in_link}")
+    console.print(f"the planners' pages: {stack.service.sign_in_link}")
     console.print(f"the API: {stack.service.url}/docs (token: FORECAST_SERVICE_TOKEN in .env)")
     for fault in outcome.faults:
         console.print(f"did not happen: {fault}")

@@ -49,6 +49,14 @@ class ForecastService:
         return f"http://{network.LOOPBACK}:{self.port}"
 
     @property
+    def sign_in_link(self) -> str:
+        """Address that opens the planners' pages and signs in; for its owner alone.
+
+        Browsers keep what is behind the `#` to themselves: no server and no log sees the token.
+        """
+        return f"{self.url}/sign-in#{self.token}"
+
+    @property
     def token(self) -> str:
         """The secret that lets in with every scope, made once for a stack folder."""
         return kept_secret(self._token_file)

@@ -98,3 +98,16 @@ SELECT (SELECT max(finished_at) FROM sales.refreshes) AS refreshed_at,
         WHERE done_at IS NULL AND made_at < now() - make_interval(secs => 60 * $1::float8)
     ) AS late_stores
 """
+
+#: What pages say at their top, besides `FRESHNESS`: stores whose refresh failed and why, and the
+#: newest heartbeat of the stream.
+TROUBLES = """
+SELECT failed.stores AS failed_stores, failed.error, beat.topic, beat.state AS stream_state,
+    beat.beat_at, beat.error AS stream_error
+FROM (
+    SELECT count(DISTINCT store) AS stores, max(error) AS error
+    FROM sales.changes, unnest(stores) AS store WHERE done_at IS NULL AND error IS NOT NULL
+) AS failed LEFT JOIN (
+    SELECT topic, state, beat_at, error FROM sales.stream_heartbeats ORDER BY beat_at DESC LIMIT 1
+) AS beat ON true
+"""

@@ -1,0 +1,181 @@
+"""Templates, and what every page has in common: headers, notices, errors in HTML."""
+
+from collections.abc import Callable, Coroutine
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import psycopg
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope as AsgiScope
+
+from forecast_service.page.notices import notices
+from forecast_service.problems import DATABASE_AWAY, ServiceError
+from forecast_service.state import state_of
+from warehouse.errors import ModelError, NotFoundError
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+SIGN_IN = "/sign-in"
+#: What a page may load and do: nothing inline, nothing from elsewhere.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:"),
+        *("connect-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"),
+    )
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+#: Address and name of the pages that the navigation lists.
+PAGES = (("/stores", "Stores"),)
+_TITLES = {
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not possible now",
+    422: "This address is not right",
+    503: "Temporarily unavailable",
+}
+
+
+def _weekday_date(day: date) -> str:
+    """Return a day like `Fri 19 Jun`; the script writes it in the browser's language."""
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separators; the script writes it as the browser's locale."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _signed(value: float | None, digits: int = 0) -> str:
+    """Return a number with its sign, a real minus included; none for what rounds to nothing."""
+    if value is None:
+        return "–"
+    rounded = round(value, digits)
+    sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
+    return f"{sign}{abs(rounded):,.{digits}f}"
+
+
+def _percent(value: float | None, digits: int = 0) -> str:
+    """Return a share as a percentage."""
+    return "–" if value is None else f"{100 * value:,.{digits}f} %"
+
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    enable_async=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(day=_weekday_date, number=_number, signed=_signed, percent=_percent)
+
+
+async def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """Return a page.
+
+    Args:
+        request: The request. A page of somebody signed in has the notices and the navigation.
+        template: A file of `templates/`, which extends `layout.html`.
+        status: The HTTP status.
+        context: What the template shows.
+    """
+    client = getattr(request.state, "client", None)
+    text = await _templates.get_template(template).render_async(
+        **{
+            "client": client,
+            "scopes": getattr(request.state, "scopes", frozenset()),
+            "notices": await notices(state_of(request)) if client else [],
+            "pages": PAGES,
+            "path": request.url.path,
+        }
+        | context
+    )
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    return Response(text, status, headers, "text/html; charset=utf-8")
+
+
+#: The errors that `_explain` knows. Any other is a fault, which the outermost layer answers.
+_ERRORS = (
+    *(ServiceError, RequestValidationError, NotFoundError, ModelError),
+    *(*DATABASE_AWAY, psycopg.errors.QueryCanceled),
+)
+
+
+class PageRoute(APIRoute):
+    """A route of a page: who is not signed in goes to the sign-in, errors are pages, too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with errors turned into pages."""
+        handle = super().get_route_handler()
+
+        async def handle_page(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except _ERRORS as error:
+                status, detail = _explain(error)
+                if status == 401:
+                    return to_sign_in(request)
+                return await _error_page(request, status, detail)
+
+        return handle_page
+
+
+class Static(StaticFiles):
+    """The pages' styles and scripts. Browsers keep them, and ask whether they are still right."""
+
+    async def get_response(self, path: str, scope: AsgiScope) -> Response:
+        """Return a file with the headers of pages."""
+        response = await super().get_response(path, scope)
+        response.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        return response
+
+
+def to_sign_in(request: Request) -> Response:
+    """Return the way to the sign-in and back."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return go_to(f"{SIGN_IN}?next={quote(here, safe='')}")
+
+
+def go_to(address: str) -> Response:
+    """Return the way to another page, after a form or from an address that is none itself."""
+    return RedirectResponse(address, 303, {**SECURITY_HEADERS, "Cache-Control": "no-store"})
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Return the status of an error, and what is wrong."""
+    match error:
+        case ServiceError():
+            return error.status, error.detail
+        case RequestValidationError():
+            parts = (f"{part['loc'][-1]}: {part['msg']}" for part in error.errors())
+            return 422, "; ".join(parts)
+        case NotFoundError():
+            return 404, str(error)
+        case ModelError():
+            return 409, str(error)
+    return 503, (
+        "The sales database does not answer, or takes too long. Nothing is lost: load this page "
+        "again shortly."
+    )
+
+
+async def _error_page(request: Request, status: int, detail: str) -> Response:
+    title = _TITLES.get(status, "Something is wrong")
+    response = await render(request, "error.html", status, title=title, detail=detail)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
