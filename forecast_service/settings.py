@@ -1,5 +1,6 @@
 """Every setting of the service, typed, from the environment, ./.env.local or ./.env."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -86,6 +87,11 @@ class Settings(BaseSettings):
         gt=0,
         alias="FORECAST_STREAM_SILENCE_MINUTES",
         description="Minutes without a heartbeat after which pages say so. none: no stream.",
+    )
+    charts_jar: Path = Field(
+        Path(".jars/page/uplot-1.6.30.jar"),
+        alias="SERVICE_CHARTS_JAR",
+        description="uPlot, which draws the pages' charts, as `make setup` fetches it.",
     )
     host: str = Field("127.0.0.1", alias="SERVICE_HOST", description="The address to listen on.")
     port: int = Field(8080, ge=1, le=65535, alias="SERVICE_PORT", description="The port.")

@@ -69,6 +69,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
         "MLFLOW_TRACKING_TOKEN",
         *_KAFKA,
         "SALES_TOPIC",
+        "SERVICE_CHARTS_JAR",
     ),
     "mlflow": (),
 }
@@ -86,6 +87,7 @@ VARIABLES = tuple(
             "FORECAST_SERVICE_TOKEN",
             # For the service, and for the user's own GraphQL.
             "DAGSTER_WEBSERVER_TOKEN",
+            "SERVICE_CHARTS_JAR",
             *_DAGSTER,
         )
     )

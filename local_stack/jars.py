@@ -1,4 +1,4 @@
-"""The broker's and Spark's jars, fetched from Maven Central by the Ivy that PySpark ships.
+"""The jars of broker, Spark and pages, fetched from Maven Central by the Ivy that PySpark ships.
 
 A set is complete or absent. It is fetched into a temporary folder and renamed into place with a
 manifest of sizes and hashes, so an interrupted fetch is noticed and repeated.
@@ -28,6 +28,8 @@ JAR_SETS: dict[str, list[tuple[str, str, str]]] = {
         ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4"),
     ],
     "spark": [("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0")],
+    # The charts of the planners' pages, as JavaScript in a jar.
+    "page": [("org.webjars.npm", "uplot", "1.6.30")],
 }
 MANIFEST = "MANIFEST.json"
 #: 50 MB of jars, in Ivy's cache and in place, with a margin.

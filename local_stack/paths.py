@@ -6,6 +6,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 JARS = REPOSITORY / ".jars"
 SPARK_JARS = JARS / "spark"
+CHARTS_JAR = JARS / "page" / "uplot-1.6.30.jar"
 STACKS = REPOSITORY / ".stack"
 DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"

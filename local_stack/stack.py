@@ -294,6 +294,7 @@ class Stack:
             "SPARK_STREAM_CHECKPOINTS_PATH": str(self.folder / "checkpoints"),
             "SPARK_MASTER": SPARK_MASTER,
             "SPARK_JARS_DIR": str(paths.SPARK_JARS),
+            "SERVICE_CHARTS_JAR": str(paths.CHARTS_JAR),
             "SALES_CALENDAR_START": start.isoformat(),
             "SALES_CALENDAR_END": end.isoformat() if end else "",
             "DAGSTER_HOME": str(self.dagster.home),

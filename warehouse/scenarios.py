@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecasting.calibration import ErrorMeasure
-from forecasting.columns import PLAN_COLUMNS
+from forecasting.columns import PLAN_COLUMNS, QUANTILE_COLUMNS, quantile_column
 from forecasting.features.plans import complete_plan
-from warehouse import forecaster, sales
+from forecasting.models.dependence import Dependence
+from forecasting.models.paths import sample_paths
+from forecasting.models.pooled import PooledModel
+from warehouse import forecaster, models, sales
 from warehouse.connection import Transaction
 from warehouse.errors import NotYetError
 from warehouse.in_force import NOTHING_YET
@@ -18,6 +22,7 @@ from warehouse.service import plans as statements
 
 #: What a plan row holds besides store and date, with the weekday that models read.
 _PLAN = ("day_of_week", *PLAN_COLUMNS)
+_CURRENT_QUANTILES = [f"{name}_current" for name in QUANTILE_COLUMNS]
 _KIND = ["store", "day_of_week", "promo", "state_holiday", "school_holiday"]
 
 
@@ -53,6 +58,32 @@ class ChangedPlan:
     outside: dict[int, tuple[date, date]]
 
 
+def plans_in_force(
+    transaction: Transaction, stores: Sequence[int], horizon: int
+) -> tuple[dict[int, date], pd.DataFrame]:
+    """Return the plan that stores' forecasts in force were made with, as it is known now.
+
+    Returns:
+        Store -> the origin of its forecast, and one row per store and day of the horizon with
+        store, date, day_of_week and `PLAN_COLUMNS`; days without a plan have the usual one.
+
+    Raises:
+        NotYetError: A store has no forecast yet.
+    """
+    known = transaction.rows(statements.ORIGINS, (list(stores),))
+    origins = {row["store"]: row["origin"] for row in known}
+    missing = sorted(set(stores) - set(origins))
+    if missing:
+        raise NotYetError(f"store {missing[0]}: {NOTHING_YET}")
+    plans = []
+    for origin in sorted(set(origins.values())):
+        group = [store for store in stores if origins[store] == origin]
+        past, planned = sales.known_at(transaction, group, origin, horizon)
+        same = pd.Series(pd.Timestamp(origin), index=pd.Index(group, name="store"))
+        plans.append(complete_plan(past, planned, same, horizon))
+    return origins, pd.concat(plans, ignore_index=True)[["store", "date", *_PLAN]]
+
+
 def changed_plan(
     transaction: Transaction, changes: Sequence[PlanChange], horizon: int
 ) -> ChangedPlan:
@@ -66,19 +97,9 @@ def changed_plan(
     Raises:
         NotYetError: A store has no forecast yet.
     """
-    stores = sorted({change.store for change in changes})
-    found = transaction.rows(statements.ORIGINS, (stores,))
-    origins = {row["store"]: row["origin"] for row in found}
-    missing = sorted(set(stores) - set(origins))
-    if missing:
-        raise NotYetError(f"store {missing[0]}: {NOTHING_YET}")
-    plans = []
-    for origin in sorted(set(origins.values())):
-        group = [store for store in stores if origins[store] == origin]
-        past, planned = sales.known_at(transaction, group, origin, horizon)
-        same = pd.Series(pd.Timestamp(origin), index=pd.Index(group, name="store"))
-        plans.append(complete_plan(past, planned, same, horizon))
-    plan = pd.concat(plans, ignore_index=True)[["store", "date", *_PLAN]]
+    origins, plan = plans_in_force(
+        transaction, sorted({change.store for change in changes}), horizon
+    )
     before, outside = plan.copy(), {}
     for change in changes:
         days = pd.date_range(change.first, change.last)
@@ -120,6 +141,47 @@ def forecasts(
         current, on=["store", "date"], suffixes=("", "_current")
     )
     return both.sort_values(["store", "date"], ignore_index=True)
+
+
+def horizon_ranges(transaction: Transaction, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
+    """Return the 80 % ranges of stores' totals over the horizon, and of the plans' difference.
+
+    Both plans have the same possible futures (`forecasting/models/paths.py`): what errs today errs
+    alike under either, so the difference is surer than the totals. How well the model knows an
+    effect is not part of it.
+
+    Args:
+        transaction: The open transaction of a role that may read.
+        rows: The frame of `forecasts`.
+
+    Returns:
+        Store -> `current_q0_1`, `current_q0_9`, and the same of `scenario` and `difference`.
+    """
+    ranges = {}
+    for store, group in rows.groupby("store"):
+        version = group["model_version"].iloc[0]
+        pooled = models.pooled(transaction, version) if isinstance(version, str) else None
+        dependence = (
+            PooledModel.from_bytes(pooled.model).dependence if pooled else Dependence.default()
+        )
+        names = ["store", "origin", "date", *QUANTILE_COLUMNS]
+        before = group[["store", "origin_current", "date", *_CURRENT_QUANTILES]]
+        sums = {
+            side: sum(
+                paths.sum(axis=0, dtype=float) for _, paths in sample_paths(frame, dependence)
+            )
+            for side, frame in (
+                ("current", before.set_axis(names, axis=1)),
+                ("scenario", group[names]),
+            )
+        }
+        sums["difference"] = sums["scenario"] - sums["current"]
+        ranges[int(str(store))] = {
+            f"{side}_{quantile_column(level)}": float(np.quantile(total, level))
+            for side, total in sums.items()
+            for level in (0.1, 0.9)
+        }
+    return ranges
 
 
 def unseen_kinds(transaction: Transaction, plan: ChangedPlan) -> list[dict[str, Any]]:

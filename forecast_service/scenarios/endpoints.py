@@ -1,11 +1,14 @@
 """`/v1/scenarios` and `/v1/plans`."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from forecast_service.access import Planner, Reader
-from forecast_service.formats import json_response
+from forecast_service.formats import hashed_json, json_response
 from forecast_service.jobs import IdempotencyKey, Job
+from forecast_service.pages import Store
 from forecast_service.scenarios import plans, schemas, service
 from forecast_service.state import state_of
 
@@ -16,6 +19,19 @@ router = APIRouter(prefix="/v1", tags=["scenarios"])
 async def scenarios(request: Request, client: Reader, asked: schemas.PlanRequest) -> Response:
     """Say what the model expects under a changed plan. Nothing is written."""
     return json_response(await service.scenario(state_of(request), asked))
+
+
+@router.get("/plans", response_model=schemas.Plan)
+async def plan(
+    request: Request,
+    client: Reader,
+    store: Annotated[
+        list[Store], Query(min_length=1, max_length=schemas.MAX_STORES, description="Stores.")
+    ],
+) -> Response:
+    """Return the plan that stores' forecasts in force were made with."""
+    rows = await service.plan_in_force(state_of(request), sorted(set(store)))
+    return hashed_json(request, {"items": rows})
 
 
 @router.post("/plans", status_code=202, response_model=Job)

@@ -57,6 +57,24 @@ class PlanRequest(BaseModel):
         return self
 
 
+class PlannedDay(BaseModel):
+    """What is planned for a day of a store."""
+
+    store: int
+    date: date
+    day_of_week: int = Field(description="1 is Monday.")
+    open: int
+    promo: int
+    state_holiday: str
+    school_holiday: int
+
+
+class Plan(BaseModel):
+    """The plan that the forecasts in force were made with, as it is known now."""
+
+    items: list[PlannedDay]
+
+
 class Numbers(BaseModel):
     """A forecast of a day."""
 
@@ -89,6 +107,14 @@ class ScenarioStore(BaseModel):
     current: float
     scenario: float
     difference: float
+    current_q0_1: float
+    current_q0_9: float
+    scenario_q0_1: float
+    scenario_q0_9: float
+    difference_q0_1: float = Field(
+        description="The difference's 80 % range: both plans meet the same possible futures."
+    )
+    difference_q0_9: float
 
 
 class UnseenDay(BaseModel):

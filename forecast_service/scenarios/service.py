@@ -1,9 +1,11 @@
 """Computes what-ifs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from forecast_service.forecasts.service import known_stores
 from forecast_service.problems import invalid
 from forecast_service.scenarios.schemas import PlanRequest
 from forecast_service.state import State
@@ -25,6 +27,25 @@ async def scenario(state: State, asked: PlanRequest) -> dict[str, Any]:
         ServiceError: A day lies outside the horizon.
     """
     return await state.database.compute(lambda transaction: _compute(transaction, state, asked))
+
+
+async def plan_in_force(state: State, stores: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the plan that stores' forecasts in force were made with, by store and date.
+
+    Raises:
+        NotFoundError: A store has no forecast yet, or does not exist.
+    """
+    known = await known_stores(state, stores)
+
+    def read(transaction: Transaction) -> list[dict[str, Any]]:
+        _, plan = scenarios.plans_in_force(transaction, known, state.settings.horizon)
+        rows = plan.sort_values(["store", "date"]).to_dict("records")
+        return [
+            {str(name): value for name, value in row.items()} | {"date": row["date"].date()}
+            for row in rows
+        ]
+
+    return await state.database.compute(read)
 
 
 def plan_of(transaction: Transaction, state: State, asked: PlanRequest) -> scenarios.ChangedPlan:
@@ -55,6 +76,7 @@ def _compute(transaction: Transaction, state: State, asked: PlanRequest) -> dict
     plan = plan_of(transaction, state, asked)
     settings = state.settings
     rows = scenarios.forecasts(transaction, plan, settings.horizon, settings.error_measure)
+    ranges = scenarios.horizon_ranges(transaction, rows)
     changed = set(plan.rows[["store", "date"]].itertuples(index=False, name=None))
     days = [
         {
@@ -68,7 +90,10 @@ def _compute(transaction: Transaction, state: State, asked: PlanRequest) -> dict
     ]
     return {
         "meaning": MEANING,
-        "stores": [_totals(store, group) for store, group in rows.groupby("store")],
+        "stores": [
+            _totals(store, group) | ranges[int(str(store))]
+            for store, group in rows.groupby("store")
+        ],
         "days": days,
         "unseen": [
             day | {"date": day["date"].date()} for day in scenarios.unseen_kinds(transaction, plan)

@@ -26,6 +26,7 @@ TOKENS = {
     "reader": ["read"],
     "planner": ["read", "plan"],
     "trainer": ["read", "train"],
+    "everything": ["read", "plan", "train"],
 }
 
 

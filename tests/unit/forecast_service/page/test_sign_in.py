@@ -144,7 +144,7 @@ def test_pages_load_nothing_from_elsewhere(browser: TestClient, path: str) -> No
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert "https://" not in answer.text
     assert "style=" not in answer.text
     if path == "/sign-in":

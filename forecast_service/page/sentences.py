@@ -1,0 +1,85 @@
+"""What the pages say in whole sentences: how good forecasts were, and what changed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+#: The causes of a change, in the order in which they are told, and what each is called.
+CAUSES = (
+    ("plan", "a changed plan"),
+    ("sales", "newer sales"),
+    ("model", "a new model"),
+)
+#: Sales below which a part of a change is not worth a word, as a share of the forecast.
+_SMALL = 0.0005
+
+
+def day_name(day: date) -> str:
+    """Return a day like `Fri 19 Jun`."""
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def accuracy(report: Mapping[str, Any]) -> str:
+    """Return how good a store's forecasts were, in one sentence.
+
+    Args:
+        report: What `/v1/accuracy` returns for the store.
+    """
+    week = report["items"][0] if report["items"] else None
+    if week is None or week["wape"] is None:
+        return "No forecast of this store has met a day with sales yet."
+    days = f"{day_name(report['first_day'])} to {day_name(report['last_day'])}"
+    subject = "forecasts" if report["kind"] == "issued" else "forecasts made afterwards"
+    said = (
+        f"From {days}, {subject} up to {7 * week['lead_week']} days ahead were off by "
+        f"{_percent(week['wape'])} of sales on average"
+    )
+    if week["naive_wape"] is not None:
+        said += (
+            f", against {_percent(week['naive_wape'])} by repeating the same weekday of two weeks "
+            "earlier"
+        )
+    if week["coverage_80"] is not None:
+        inside = round(week["coverage_80"] * week["forecasts"])
+        said += f"; {inside:,} of {int(week['forecasts']):,} days fell inside the 80 % range"
+    return said + "."
+
+
+def changed(change: Mapping[str, Any]) -> str:
+    """Return what changed in a store's forecast, in one or two sentences.
+
+    Args:
+        change: A store of what `/v1/changes` returns.
+    """
+    since = day_name(change["earlier_origin"])
+    days = len(change["days"])
+    size = abs(change["change"])
+    if size <= _SMALL * max(change["before"], 1.0):
+        said = f"Nothing has changed in the next {days} days since the forecast of {since}."
+    else:
+        direction = "more" if change["change"] > 0 else "less"
+        share = f" ({_percent(size / change['before'])})" if change["before"] else ""
+        said = (
+            f"The next {days} days together are {size:,.0f} {direction}{share} than in the "
+            f"forecast of {since}."
+        )
+    if change["plan"] is None:
+        return f"{said} The causes are not known: the earlier model cannot be read any more."
+    parts = [
+        f"{words} {_signed(change[name])}"
+        for name, words in CAUSES
+        if abs(change[name]) > _SMALL * max(change["before"], 1.0)
+    ]
+    return f"{said} Causes: {_listed(parts)}." if parts else said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else '−'}{abs(value):,.0f}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,159 @@
+// @ts-check
+// The chart of a store: sales, forecast with its ranges, what if, adjustments and promotions. It draws
+// what the tables show, and its cursor moves by keyboard as well.
+
+import { day, number } from './locale.js';
+
+const HEIGHT = 280;
+const STRIP = 4;
+
+/** @param {string} name A custom property of the style sheet. */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** @param {string} iso */
+const seconds = (iso) => Date.parse(`${iso}T00:00:00Z`) / 1000;
+
+export class Chart {
+  /**
+   * @param {HTMLElement} box
+   * @param {HTMLElement} readout Says the day under the cursor.
+   * @param {any[]} days Past and future days, in their order.
+   */
+  constructor(box, readout, days) {
+    this.box = box;
+    this.readout = readout;
+    this.days = days;
+    /** @type {Map<string, any>} Day -> its forecast under the changed plan. */
+    this.scenario = new Map();
+    this.index = days.findIndex((row) => row.point !== null);
+    /** @type {any} */
+    this.plot = null;
+    this.draw();
+    box.addEventListener('keydown', (event) => this.move(event));
+    box.addEventListener('focus', () => this.show(this.index));
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+    new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height: HEIGHT })).observe(box);
+  }
+
+  /** The columns that uPlot draws; days on which the store is closed leave gaps. */
+  columns() {
+    /** @param {string} name */
+    const open = (name) => this.days.map((row) => (row.open ? row[name] : null));
+    const what = this.days.map((row) => {
+      const changed = this.scenario.get(row.date);
+      return changed?.open ? changed.point : null;
+    });
+    return [
+      this.days.map((row) => seconds(row.date)),
+      ...['q0_025', 'q0_975', 'q0_1', 'q0_9', 'sales', 'point'].map(open),
+      what,
+      open('adjusted'),
+    ];
+  }
+
+  /** @param {Map<string, any>} scenario */
+  setScenario(scenario) {
+    this.scenario = scenario;
+    this.plot?.setData(this.columns());
+  }
+
+  draw() {
+    const UPlot = /** @type {any} */ (window).uPlot;
+    if (!UPlot) {
+      this.readout.textContent = 'The chart’s library is not there; the table below has every number.';
+      return;
+    }
+    this.box.hidden = false;
+    this.plot?.destroy();
+    const text = colour('--faint');
+    const axis = { stroke: text, grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+    /** @param {string} name @param {any} [more] */
+    const line = (name, more) => ({ stroke: colour(name), width: 1.5, spanGaps: true, points: { show: false }, ...more });
+    const edge = { stroke: 'transparent', width: 0, spanGaps: true, points: { show: false } };
+    this.plot = new UPlot(
+      {
+        width: this.box.clientWidth,
+        height: HEIGHT,
+        tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
+        cursor: { drag: { x: false, y: false } },
+        axes: [
+          { ...axis, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time) => day(new Date(time * 1000).toISOString().slice(0, 10))), space: 90 },
+          { ...axis, size: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
+        ],
+        scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },
+        series: [
+          {}, edge, edge, edge, edge,
+          line('--actual'), line('--series'), line('--scenario', { dash: [5, 3] }),
+          { stroke: colour('--scenario'), width: 0, paths: () => null, points: { show: true, size: 7, fill: colour('--scenario') } },
+        ],
+        bands: [
+          { series: [2, 1], fill: colour('--band-95') },
+          { series: [4, 3], fill: colour('--band-80') },
+        ],
+        hooks: {
+          draw: [(/** @type {any} */ plot) => this.promotions(plot)],
+          setCursor: [(/** @type {any} */ plot) => plot.cursor.idx != null && this.say(plot.cursor.idx)],
+        },
+      },
+      this.columns(),
+      this.box,
+    );
+  }
+
+  /**
+   * Draw a strip under the days with a promotion.
+   * @param {any} plot
+   */
+  promotions(plot) {
+    const context = plot.ctx;
+    const ratio = devicePixelRatio;
+    const width = Math.max(2, plot.bbox.width / this.days.length - ratio);
+    context.save();
+    context.fillStyle = colour('--strong-line');
+    for (const row of this.days) {
+      const promo = this.scenario.get(row.date)?.promo ?? row.promo;
+      if (!promo) continue;
+      const x = plot.valToPos(seconds(row.date), 'x', true);
+      context.fillRect(x - width / 2, plot.bbox.top + plot.bbox.height - STRIP * ratio, width, STRIP * ratio);
+    }
+    context.restore();
+  }
+
+  /** @param {KeyboardEvent} event */
+  move(event) {
+    const last = this.days.length - 1;
+    const to = {
+      ArrowLeft: this.index - 1, ArrowRight: this.index + 1,
+      PageUp: this.index - 7, PageDown: this.index + 7, Home: 0, End: last,
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    this.show(Math.min(last, Math.max(0, to)));
+  }
+
+  /** @param {number} index */
+  show(index) {
+    if (!this.plot) return;
+    const left = this.plot.valToPos(seconds(this.days[index].date), 'x');
+    this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 });
+    this.say(index);
+  }
+
+  /** @param {number} index */
+  say(index) {
+    this.index = index;
+    const row = this.days[index];
+    const said = [];
+    const what = this.scenario.get(row.date);
+    if (!row.open) said.push('closed');
+    else if (row.point === null) said.push(`sales ${number(row.sales)}`);
+    else said.push(`forecast ${number(row.point)}, 80 % range ${number(row.q0_1)} to ${number(row.q0_9)}`);
+    if (what && (what.point !== row.point || what.open !== row.open)) {
+      said.push(what.open ? `what if ${number(what.point)}` : 'what if closed');
+    }
+    if (row.adjusted !== null) said.push(`adjusted ${number(row.adjusted)}`);
+    if (what?.promo ?? row.promo) said.push('promotion');
+    const text = `${day(row.date)}: ${said.join(', ')}`;
+    if (this.readout.textContent !== text) this.readout.textContent = text;
+  }
+}

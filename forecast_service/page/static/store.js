@@ -1,0 +1,70 @@
+// @ts-check
+// The page of a store: chart, what if, reasons, changes, notes and jobs.
+
+import { element, newKey, post } from './api.js';
+import { Chart } from './chart.js';
+import { follow } from './jobs.js';
+import { localize } from './locale.js';
+import { takeNotes } from './notes.js';
+import { WhatIf } from './what_if.js';
+
+const data = JSON.parse(element('#data').textContent ?? '');
+
+/**
+ * Load a part of the page from its own address.
+ * @param {HTMLElement} section
+ * @param {string} address A page that has the part as `#<id>-content`.
+ */
+async function load(section, address) {
+  section.setAttribute('aria-busy', 'true');
+  try {
+    const answer = await fetch(address);
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const part = page.querySelector(`#${section.id}-content`) ?? page.querySelector('main');
+    if (!part) throw new Error('there is no content');
+    localize(part);
+    section.replaceChildren(...part.childNodes);
+  } catch {
+    section.textContent = 'This part could not be loaded. Try again shortly.';
+  }
+  section.removeAttribute('aria-busy');
+}
+
+/**
+ * Start a run by a button, and follow it.
+ * @param {string} action
+ */
+function start(action) {
+  const button = /** @type {HTMLButtonElement | null} */ (document.querySelector(`#${action}`));
+  button?.addEventListener('click', async () => {
+    button.disabled = true;
+    try {
+      await follow(await post(`/v1/stores/${data.store}/${action}`, undefined, { key: newKey() }));
+    } catch (error) {
+      element('#job').hidden = false;
+      element('#job-said').textContent = /** @type {Error} */ (error).message;
+      element('#job-said').classList.add('bad');
+    }
+    button.disabled = false;
+  });
+}
+
+const chart = new Chart(element('#chart'), element('#readout'), [...data.past, ...data.future]);
+new WhatIf(data.store, data.future, chart, follow);
+takeNotes(data.store);
+start('refresh');
+start('retrain');
+follow(null);
+
+const why = element('#why');
+const changes = element('#changes');
+document.addEventListener('click', async (event) => {
+  const link = /** @type {HTMLElement} */ (event.target).closest('a');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const section = link.matches('.why') ? why : changes.contains(link) ? changes : null;
+  if (!section || new URL(link.href).origin !== location.origin) return;
+  event.preventDefault();
+  await load(section, link.href);
+  section.scrollIntoView({ block: 'nearest' });
+});
+load(changes, /** @type {string} */ (changes.dataset.address));

@@ -1,0 +1,152 @@
+"""`/stores/{store}`: one store's history, forecast, plan, adjustments and comments.
+
+What takes longer has an address of its own, which the page's script loads into it: why a number is
+what it is, and what has changed.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from forecast_service.access import Reader
+from forecast_service.accuracy import service as accuracy
+from forecast_service.adjustments import service as adjustments
+from forecast_service.adjustments.schemas import Reason
+from forecast_service.forecasts import service as forecasts
+from forecast_service.formats import Shape
+from forecast_service.page import sentences
+from forecast_service.page.explanation import steps
+from forecast_service.page.rendering import PageRoute, render
+from forecast_service.page.store_days import HOLIDAYS, future_days, past_days
+from forecast_service.pages import LAST_DAY, MAX_PAGE_ROWS, Day, Store
+from forecast_service.scenarios import service as scenarios
+from forecast_service.state import State, state_of
+from forecast_service.traces import service as traces
+from warehouse.errors import NotFoundError
+
+router = APIRouter(prefix="/stores/{store}", route_class=PageRoute, include_in_schema=False)
+
+Weeks = Annotated[int, Query(ge=1, le=104, description="Weeks of history.")]
+StorePath = Annotated[Store, Path()]
+WEEKS = 8
+#: Days of which the accuracy's sentence speaks.
+JUDGED_DAYS = 28
+#: Most adjustments and comments to show.
+MAX_NOTES = 200
+
+
+@router.get("")
+async def store_page(
+    request: Request, client: Reader, store: StorePath, weeks: Weeks = WEEKS
+) -> Response:
+    """Show a store."""
+    state = state_of(request)
+    # First, so that an unknown store is said to be one.
+    (attributes,) = await _attributes(state, store)
+    selection = forecasts.Selection(
+        [store], *forecasts.ordered_days(None, None), limit=MAX_PAGE_ROWS
+    )
+    page, plan, judged = await asyncio.gather(
+        forecasts.forecasts_page(state, selection, Shape.OWN),
+        scenarios.plan_in_force(state, [store]),
+        _accuracy(state, store),
+    )
+    rows = page["items"]
+    origin = rows[0]["origin"]
+    first = origin - timedelta(days=7 * weeks - 1)
+    noted = ([store], (first, LAST_DAY))
+    past = forecasts.Selection([store], first, origin, limit=MAX_PAGE_ROWS)
+    history, adjusted, listed, comments = await asyncio.gather(
+        forecasts.history_page(state, past),
+        adjustments.adjusted_days(state, *noted),
+        adjustments.listed(state, *noted, only_in_force=False, limit=MAX_NOTES),
+        adjustments.comments(state, *noted, limit=MAX_NOTES),
+    )
+    future = future_days(rows, plan, adjusted, comments)
+    past_rows = past_days(history["items"], comments)
+    week = [day.forecast["mean"] for day in future[:7] if day.forecast]
+    return await render(
+        request,
+        "store.html",
+        store=attributes,
+        weeks=weeks,
+        origin=origin,
+        model_version=rows[0]["model_version"],
+        past=past_rows,
+        future=future,
+        week_total=sum(week),
+        accuracy=judged,
+        adjustments=[row for row in listed if row["state"] != "withdrawal"],
+        holidays=HOLIDAYS,
+        reasons=[reason.value for reason in Reason],
+        data={
+            "store": store,
+            "origin": origin.isoformat(),
+            "past": [day.charted() for day in past_rows],
+            "future": [day.charted() for day in future],
+        },
+    )
+
+
+@router.get("/why")
+async def why(
+    request: Request,
+    client: Reader,
+    store: StorePath,
+    day: Annotated[Day | None, Query()] = None,
+) -> Response:
+    """Say why the forecast of a day is what it is."""
+    trace = await traces.trace(state_of(request), store, day, None, 7)
+    usual, forecast = trace["usual"], trace["forecast"]
+    explained = None
+    if usual is not None and trace["open"]:
+        explained = steps(usual, trace["parts"], forecast["point"])
+    return await render(request, "why.html", store=store, trace=trace, steps=explained)
+
+
+@router.get("/changes")
+async def changes(
+    request: Request,
+    client: Reader,
+    store: StorePath,
+    days: Annotated[int, Query(ge=1, le=366)] = 1,
+) -> Response:
+    """Say what changed since an earlier forecast, and why."""
+    change = None
+    problem = ""
+    try:
+        listed = await forecasts.changes(state_of(request), [store], days)
+        change = listed[0] if listed else None
+    except NotFoundError as error:
+        await forecasts.known_stores(state_of(request), [store])
+        problem = str(error)
+    return await render(
+        request,
+        "changes.html",
+        store=store,
+        days=days,
+        change=change,
+        problem=problem,
+        said=sentences.changed(change) if change else "",
+        causes=sentences.CAUSES,
+    )
+
+
+async def _attributes(state: State, store: int) -> list[dict[str, Any]]:
+    """Return the only row about a store."""
+    page = await forecasts.stores_page(state, store - 1, 1)
+    rows = [row for row in page["items"] if row["store"] == store]
+    if not rows:
+        raise NotFoundError(f"There is no store {store}. The page of stores lists them.")
+    return rows
+
+
+async def _accuracy(state: State, store: int) -> str:
+    """Return how good the store's forecasts were, in a sentence."""
+    try:
+        return sentences.accuracy(await accuracy.by_lead(state, [store], JUDGED_DAYS))
+    except NotFoundError as error:
+        return f"How good the forecasts are is not known yet: {error}."

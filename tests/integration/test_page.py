@@ -1,0 +1,282 @@
+"""The planners' pages in a browser: what they show and do, and whether everybody can use them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from tests.support.service import Service
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: What axe checks: WCAG 2.1 AA.
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+STORE = "/stores/2"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None and "CI" not in os.environ:
+        pytest.skip(f"PATH has none of {', '.join(PROGRAMS)}; on Debian: apt-get install chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield started
+        started.close()
+
+
+@contextmanager
+def signed_in(
+    browser: Browser, service: Service, client: str = "everything", **options: object
+) -> Iterator[Page]:
+    """Open a page of somebody signed in; a message of the browser's console is a failure."""
+    context: BrowserContext = browser.new_context(
+        **{"viewport": DESK, "locale": "en-GB", "base_url": service.address} | options  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(20_000)
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text) if _is_wrong(message) else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(f"/sign-in?next=/stores#{service.tokens[client]}")
+    page.wait_for_url("**/stores")
+    yield page
+    context.close()
+    assert said == []
+
+
+def _is_wrong(message: ConsoleMessage) -> bool:
+    """Tell whether a message of the console is a fault; answers with an error status are none."""
+    return message.type in ("error", "warning") and "Failed to load resource" not in message.text
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    with signed_in(browser, service) as opened:
+        yield opened
+
+
+def row(page: Page, day: str):
+    return page.locator(f'#days tr[data-date="{day}"]')
+
+
+def test_the_stacks_link_signs_in_and_leaves_no_token_in_the_address(
+    browser: Browser, service: Service
+) -> None:
+    context = browser.new_context(base_url=service.address)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{STORE}?weeks=4")
+    expect(page.get_by_label("Access token")).to_be_focused()
+    page.get_by_label("Access token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not valid")
+    page.goto(f"/sign-in?next={STORE}#{service.tokens['reader']}")
+    page.wait_for_url(f"**{STORE}")
+    assert service.tokens["reader"] not in page.url
+    assert not any(service.tokens["reader"] in address for address in asked)
+    assert service.tokens["reader"] not in page.evaluate("document.cookie")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in")
+    page.goto(STORE)
+    assert "/sign-in?next=" in page.url
+    context.close()
+
+
+def test_a_store_is_found_by_its_number(page: Page) -> None:
+    page.get_by_role("search").get_by_label("Store").fill("3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Store 3")
+    page.get_by_role("search").get_by_label("Store").fill("99")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_contain_text("There is no store 99")
+
+
+def test_the_table_and_the_chart_show_the_forecast_in_force(page: Page, service: Service) -> None:
+    stored = service.frame(
+        "SELECT date, open, point, q0_1, q0_9 FROM sales.current_forecasts WHERE store = 2 "
+        "ORDER BY date"
+    )
+    page.goto(STORE)
+    days = page.locator("#days tbody tr")
+    expect(days).to_have_count(len(stored))
+    for k, expected in enumerate(stored.itertuples()):
+        text = days.nth(k).locator("td").nth(0).inner_text()
+        assert text == (f"{round(expected.point):,}" if expected.open else "closed")
+    expect(days.nth(0).locator("th")).to_have_text("Sun 14 Jun")
+    expect(page.locator("#chart canvas")).to_be_visible()
+    opened = stored[stored["open"] == 1].iloc[0]
+    chart = page.locator("#chart")
+    chart.focus()
+    readout = page.locator("#readout")
+    for _ in range(int(stored.index[stored["open"] == 1][0])):
+        page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text(f"forecast {round(opened.point):,}, 80 % range")
+    page.keyboard.press("Home")
+    expect(readout).to_contain_text("Sun 19 Apr: closed")
+    page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text(re.compile(r"Mon 20 Apr: sales \d"))
+    expect(page.get_by_role("main")).to_contain_text("off by")
+
+
+def test_numbers_follow_the_browsers_locale(browser: Browser, service: Service) -> None:
+    with signed_in(browser, service, locale="de-DE") as page:
+        page.goto(STORE)
+        first = page.locator("#days tbody strong").first
+        expect(first).to_have_text(re.compile(r"^\d{1,3}\.\d{3}$"))
+        expect(page.locator("#days tbody th").first).to_contain_text("14. Juni")
+
+
+def test_why_and_what_changed_add_up(page: Page) -> None:
+    page.goto(STORE)
+    changes = page.locator("#changes")
+    expect(changes).to_contain_text("forecast of Fri 12 Jun")
+    row(page, "2015-06-15").get_by_role("link").click()
+    why = page.locator("#why")
+    expect(why.get_by_role("heading")).to_contain_text("Mon 15 Jun")
+    cells = why.locator("tbody tr td:nth-child(2)")
+    numbers = [float(cell.get_attribute("data-number") or "nan") for cell in cells.all()[:-1]]
+    shown = row(page, "2015-06-15").locator("strong").get_attribute("data-number")
+    assert sum(numbers) == pytest.approx(float(shown or "nan"))
+    changes.get_by_role("link", name="Within four weeks").click()
+    expect(changes).to_contain_text("no forecast from an origin 28 days")
+
+
+def test_a_what_if_is_shown_at_once_and_its_link_opens_it_again(page: Page) -> None:
+    page.goto(STORE)
+    expect(page.get_by_role("button", name="Adopt this plan")).to_be_disabled()
+    page.get_by_label("Open, Mon 15 Jun").uncheck()
+    said = page.locator("#scenario-said")
+    expect(said).to_contain_text("80 % range")
+    expect(row(page, "2015-06-15").locator("[data-what-if]")).to_have_text("closed")
+    page.get_by_label("Public holiday, Wed 17 Jun").select_option("c")
+    expect(page.locator("#scenario-unseen")).to_contain_text("Wed 17 Jun: this store has never")
+    assert "plan=2015-06-15.open.0&plan=2015-06-17.state_holiday.c" in page.url
+    words = said.inner_text()
+    page.goto(page.url)
+    expect(said).to_have_text(words)
+    expect(page.get_by_label("Open, Mon 15 Jun")).not_to_be_checked()
+    page.get_by_role("button", name="Discard").click()
+    expect(said).to_contain_text("What if?")
+    expect(page.get_by_label("Open, Mon 15 Jun")).to_be_checked()
+    assert "plan=" not in page.url
+    page.goto(f"{STORE}?plan=2015-06-15.price.3&plan=2019-01-01.open.0&plan=x")
+    expect(said).to_contain_text("What if?")
+
+
+def test_an_adopted_plan_is_sent_once_and_followed(page: Page, service: Service) -> None:
+    service.sent.clear()
+    page.goto(f"{STORE}?plan=2015-06-16.school_holiday.1")
+    button = page.get_by_role("button", name="Adopt this plan")
+    expect(button).to_be_enabled()
+    button.dblclick()
+    expect(page.locator("#job-said")).to_contain_text("queued. The stream has stored 0 of 1 days")
+    assert len(service.sent) == 1
+    (event,) = service.sent[0].to_dict("records")
+    assert (event["Store"], event["SchoolHoliday"]) == (2, 1)
+    page.reload()
+    expect(page.locator("#job-said")).to_contain_text("queued. The stream has stored 0 of 1 days")
+
+
+def test_a_planner_adjusts_comments_and_withdraws(page: Page) -> None:
+    page.goto(STORE)
+    form = page.locator("#adjust")
+    form.get_by_label("From").fill("2015-06-18")
+    form.get_by_label("Set").select_option("value")
+    form.get_by_label("Number").fill("-5")
+    form.get_by_label("Reason").select_option("event")
+    form.get_by_role("button").click()
+    expect(form.get_by_role("alert")).to_contain_text("body.value")
+    form.get_by_label("Number").fill("4321")
+    form.get_by_role("button").click()
+    expect(row(page, "2015-06-18")).to_contain_text("4,321")
+    expect(row(page, "2015-06-18")).to_contain_text("adjusted by everything: event")
+    comment = page.locator("#comment")
+    comment.get_by_label("Day").fill("2015-06-18")
+    comment.get_by_label("Comment").fill("<b>street works</b>")
+    comment.get_by_role("button").click()
+    expect(row(page, "2015-06-18")).to_contain_text("everything: <b>street works</b>")
+    page.get_by_role("button", name="Withdraw the adjustment").click()
+    expect(page.get_by_role("region", name="Every adjustment")).to_contain_text("withdrawn")
+    expect(row(page, "2015-06-18")).not_to_contain_text("4,321")
+
+
+@pytest.mark.parametrize("ends", ["SUCCESS", "FAILURE", "CANCELED"])
+def test_a_retraining_is_followed_to_its_true_end(page: Page, service: Service, ends: str) -> None:
+    page.goto(STORE)
+    service.dagster.runs.clear()
+    page.get_by_role("button", name="Retrain the model").click()
+    said = page.locator("#job-said")
+    expect(said).to_contain_text("The retraining: queued")
+    (run,) = service.dagster.runs
+    run["status"] = "STARTED"
+    expect(said).to_contain_text("The retraining: running")
+    run["status"] = ends
+    words = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "cancelled"}[ends]
+    expect(said).to_contain_text(f"The retraining: {words}")
+    expect(page.locator("#job-numbers")).to_contain_text("Before")
+    expect(said).to_have_class(re.compile("good" if ends == "SUCCESS" else "bad"))
+
+
+def test_a_reader_sees_no_button_that_is_not_for_readers(
+    browser: Browser, service: Service
+) -> None:
+    with signed_in(browser, service, "reader") as page:
+        page.goto(f"{STORE}?plan=2015-06-16.open.0")
+        expect(page.locator("#scenario-said")).to_contain_text("Under this plan")
+        expect(page.get_by_role("button", name="Adopt this plan")).to_be_disabled()
+        for name in ("Adjust", "Retrain the model", "Refresh this store"):
+            expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_a_page_says_when_dagster_is_away(page: Page, service: Service) -> None:
+    service.dagster.away = True
+    try:
+        page.goto(STORE)
+        expect(page.get_by_role("status", name="What is wrong")).to_contain_text(
+            "Dagster, which refreshes and retrains, does not answer"
+        )
+        page.get_by_role("button", name="Refresh this store").click()
+        expect(page.locator("#job-said")).to_contain_text("Dagster does not answer")
+    finally:
+        service.dagster.away = False
+
+
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk-light", "phone-dark"]
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/stores",
+        f"{STORE}?plan=2015-06-16.open.0",
+        f"{STORE}/why",
+        f"{STORE}/changes",
+        "/stores/99",
+    ],
+)
+def test_everybody_can_use_the_pages(
+    browser: Browser, service: Service, path: str, viewport: dict[str, int], scheme: str
+) -> None:
+    with signed_in(browser, service, viewport=viewport, color_scheme=scheme) as page:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        found = Axe().run(page, options=RULES)
+        assert found.violations_count == 0, found.generate_report()
+        wide = "document.documentElement.scrollWidth - innerWidth"
+        assert page.evaluate(wide) <= 0, "the page scrolls sideways"
