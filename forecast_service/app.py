@@ -13,6 +13,7 @@ from forecast_service.dagster import DagsterClient
 from forecast_service.database import Database
 from forecast_service.forecasts.endpoints import router as forecasts
 from forecast_service.limits import Limits
+from forecast_service.newest import Newest
 from forecast_service.page import charts, home, sign_in, store, stores
 from forecast_service.page.rendering import STATIC, Static
 from forecast_service.problems import Problem, Unexpected, add_handlers
@@ -26,6 +27,7 @@ from forecast_service.telemetry import Metrics, Telemetry
 from forecast_service.tokens import Tokens
 from forecast_service.totals.endpoints import router as totals
 from forecast_service.traces.endpoints import router as traces
+from forecast_service.worklist.endpoints import router as worklist
 
 #: The problem documents that any endpoint may answer.
 _PROBLEMS = {
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
             dagster=dagster,
             sent_plans=SentPlans(),
             metrics=metrics,
+            newest_worklist=Newest(),
         )
         try:
             yield
@@ -81,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     add_handlers(app)
     for router in (
-        *(forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
+        *(worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
         *(compatibility, health.router),
         *(sign_in.router, home.router, stores.router, store.router, charts.router),
     ):

@@ -55,6 +55,11 @@ FILE_CONTENT: dict[str, Any] = {
     },
 }
 
+#: How OpenAPI describes an answer that the client has already.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing changed since the answer with that ETag."}
+}
+
 #: Own column -> the name that users of Nixtla's libraries expect.
 NIXTLA_COLUMNS = {
     "store": "unique_id",

@@ -141,6 +141,15 @@ def decode_member(cursor: str | None) -> tuple[str, date]:
     raise _foreign()
 
 
+def decode_rank(cursor: str | None) -> int:
+    """Return the rank after which a page of a ranking begins.
+
+    Raises:
+        ServiceError: The cursor is not one of a ranking.
+    """
+    return decode_store(cursor)
+
+
 def refuse_too_many(rows: int) -> None:
     """Raise if a file would hold more rows than one may."""
     if rows > MAX_FILE_ROWS:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
 if TYPE_CHECKING:
     from forecast_service.dagster import DagsterClient
     from forecast_service.database import Database
+    from forecast_service.newest import Newest
     from forecast_service.sent_plans import SentPlans
     from forecast_service.settings import Settings
     from forecast_service.telemetry import Metrics
@@ -26,6 +27,7 @@ class State:
     dagster: DagsterClient
     sent_plans: SentPlans
     metrics: Metrics
+    newest_worklist: Newest[Any]
 
 
 def state_of(request: Request) -> State:

@@ -15,18 +15,13 @@ from statistics import median
 from forecast_assets.planning import alert_messages as say
 from forecast_assets.planning.alert_messages import Rule
 from forecast_assets.planning.health_facts import HealthFacts, Limits, SalesDay
+from warehouse.health_bounds import COMPLETE_SHARE, MISSED_DAYS
 
 #: Days of sales needed to know on which weekdays sales come.
 MIN_HISTORY_DAYS = 14
 
-#: A day has come when this share of the usual number of stores has.
-COMPLETE_SHARE = 0.5
-
 #: When a day's sales are due if no day came by itself yet: noon of the next day (UTC).
 DEFAULT_DELAY = timedelta(hours=36)
-
-#: How long a day that has not come is missed although later ones have.
-MISSED_DAYS = 7
 
 #: Days that came by themselves, needed to know how long sales usually take.
 MIN_DELAYS = 3

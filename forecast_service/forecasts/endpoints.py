@@ -1,6 +1,6 @@
 """`/v1/stores`, `/v1/forecasts`, `/v1/history` and `/v1/changes`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -9,6 +9,7 @@ from forecast_service.access import Reader
 from forecast_service.forecasts import schemas, service
 from forecast_service.formats import (
     FILE_CONTENT,
+    NOT_MODIFIED,
     Format,
     Shape,
     cache_headers,
@@ -33,10 +34,6 @@ router = APIRouter(prefix="/v1", tags=["forecasts"])
 
 From = Annotated[Day | None, Query(alias="from", description="First day.")]
 To = Annotated[Day | None, Query(alias="to", description="Last day.")]
-#: How OpenAPI describes an answer that the client has already.
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing changed since the answer with that ETag."}
-}
 
 
 @router.get("/stores", response_model=schemas.StorePage, responses=NOT_MODIFIED)

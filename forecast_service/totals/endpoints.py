@@ -6,10 +6,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from forecast_service.access import Reader
-from forecast_service.forecasts.endpoints import NOT_MODIFIED, From, To
+from forecast_service.forecasts.endpoints import From, To
 from forecast_service.forecasts.service import forecasts_etag, ordered_days
 from forecast_service.formats import (
     FILE_CONTENT,
+    NOT_MODIFIED,
     Format,
     cache_headers,
     etag_of,

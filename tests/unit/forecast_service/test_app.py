@@ -113,6 +113,7 @@ def test_without_a_database_answers_are_503_and_say_when_to_try_again(client: Te
         "/v1/traces?store=1",
         "/v1/adjustments",
         "/v1/totals",
+        "/v1/worklist",
     ):
         answer = client.get(path)
         problem(answer, 503)
