@@ -14,7 +14,8 @@ from forecast_service.database import Database
 from forecast_service.forecasts.endpoints import router as forecasts
 from forecast_service.limits import Limits
 from forecast_service.newest import Newest
-from forecast_service.page import charts, home, sign_in, store, stores
+from forecast_service.page import chain, charts, sign_in, store, stores
+from forecast_service.page import worklist as worklist_page
 from forecast_service.page.rendering import STATIC, Static
 from forecast_service.problems import Problem, Unexpected, add_handlers
 from forecast_service.runs.compatibility import router as compatibility
@@ -86,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (
         *(worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
         *(compatibility, health.router),
-        *(sign_in.router, home.router, stores.router, store.router, charts.router),
+        *(sign_in.router, worklist_page.router, chain.router, stores.router),
+        *(store.router, charts.router),
     ):
         app.include_router(router)
     app.mount("/static", Static(directory=STATIC), name="static")

@@ -17,22 +17,47 @@ from warehouse import forecaster, lineage, models
 from warehouse.connection import Transaction
 from warehouse.errors import NotFoundError
 
-_TWO_ISSUES = """
-WITH issues AS (
-    SELECT f.store, f.origin, f.refresh_id, f.model_version, f.written_at
-    FROM sales.forecasts_issued f
-    WHERE f.store = ANY($1::int4[]) AND f.horizon = 1
-        AND NOT sales.is_void(f.store, f.origin, f.written_at)
-), current AS (
-    SELECT DISTINCT ON (store) * FROM issues ORDER BY store, origin DESC, written_at DESC
-), earlier AS (
-    SELECT DISTINCT ON (i.store) i.* FROM issues i JOIN current c USING (store)
-    WHERE i.origin <= c.origin - $2::int4
-    ORDER BY i.store, i.origin DESC, i.written_at DESC
+# Each store's issues are looked up newest first: there is one for every day that it has been known.
+_PAIRS = """
+pairs AS MATERIALIZED (
+    SELECT s.store, c.origin, c.refresh_id, c.model_version, e.origin AS earlier_origin,
+        e.refresh_id AS earlier_refresh_id, e.model_version AS earlier_version
+    FROM unnest($1::int4[]) AS s (store)
+    CROSS JOIN LATERAL (
+        SELECT f.origin, f.refresh_id, f.model_version FROM sales.forecasts_issued f
+        WHERE f.store = s.store AND f.horizon = 1
+            AND NOT sales.is_void(f.store, f.origin, f.written_at)
+        ORDER BY f.origin DESC, f.written_at DESC LIMIT 1
+    ) AS c
+    CROSS JOIN LATERAL (
+        SELECT f.origin, f.refresh_id, f.model_version FROM sales.forecasts_issued f
+        WHERE f.store = s.store AND f.horizon = 1 AND f.origin <= c.origin - $2::int4
+            AND NOT sales.is_void(f.store, f.origin, f.written_at)
+        ORDER BY f.origin DESC, f.written_at DESC LIMIT 1
+    ) AS e
 )
-SELECT c.store, c.origin, c.refresh_id, c.model_version, e.origin AS earlier_origin,
-    e.refresh_id AS earlier_refresh_id, e.model_version AS earlier_version
-FROM current c JOIN earlier e USING (store) ORDER BY c.store
+"""
+
+_TWO_ISSUES = f"WITH {_PAIRS} SELECT * FROM pairs ORDER BY store"
+
+_SUM = """
+    SELECT sum(f.mean) AS mean FROM sales.forecasts_issued f
+    WHERE f.store = p.store AND f.origin = p.{origin} AND f.refresh_id = p.{refresh_id}
+        AND f.horizon > p.origin - f.origin AND f.horizon <= p.earlier_origin + $4::int4 - f.origin
+"""
+
+# Days are compared by horizon: a span of dates would be read by the index on dates, of all origins.
+_LARGEST = f"""
+WITH {_PAIRS}
+SELECT p.store, p.origin, p.earlier_origin, p.earlier_origin + $4::int4 AS last_day,
+    before.mean AS before, after.mean AS after, after.mean - before.mean AS change
+FROM pairs p
+CROSS JOIN LATERAL ({_SUM.format(origin="origin", refresh_id="refresh_id")}) AS after
+CROSS JOIN LATERAL (
+    {_SUM.format(origin="earlier_origin", refresh_id="earlier_refresh_id")}
+) AS before
+WHERE after.mean IS NOT NULL AND before.mean IS NOT NULL
+ORDER BY abs(after.mean - before.mean) DESC, p.store LIMIT $3::int8
 """
 
 _BOTH = """
@@ -87,14 +112,34 @@ def changes(
         )
     columns = ("store", "origin", "refresh_id", "earlier_origin", "earlier_refresh_id")
     both = transaction.frame(_BOTH, [[pair[name] for pair in pairs] for name in columns])
+    by_store = dict(iter(both.groupby("store")))
     result = []
     for pair in pairs:
-        days = both[both["store"] == pair["store"]].drop(columns="store")
-        if days.empty:
+        if pair["store"] not in by_store:
             continue
+        days = by_store[pair["store"]].drop(columns="store")
         causes = _causes(transaction, pair, days, split) if split else None
         result.append(_summary(pair, days, causes))
     return sorted(result, key=lambda row: -abs(row["change"]))
+
+
+def largest(
+    transaction: Transaction, stores: Sequence[int], min_days: int, limit: int, horizon: int
+) -> list[dict[str, Any]]:
+    """Return the largest changes of expected sales; cheap for a whole chain.
+
+    Args:
+        transaction: The open transaction of a role that may read.
+        stores: The stores; one without an earlier forecast is left out.
+        min_days: How many days the earlier origin lies before the current one, at least.
+        limit: Most stores.
+        horizon: Days ahead that forecasts reach.
+
+    Returns:
+        One row per store, the largest change first: store, origin, earlier_origin, last_day, and
+        before, after and change (sums of `mean` over the days that both cover).
+    """
+    return transaction.rows(_LARGEST, (list(stores), min_days, limit, horizon))
 
 
 def _causes(

@@ -88,7 +88,7 @@ def plans(transaction: Transaction, newest: date, max_open_minutes: float) -> Pl
         max_open_minutes: How long a change may wait for its refresh.
     """
     return Plans(
-        _one_each(transaction.rows(statements.AHEAD, (newest,))),
+        _one_each(transaction.rows(statements.AHEAD)),
         _some_each(transaction.rows(statements.UNSEEN, (newest,))),
         _some_each(transaction.rows(statements.ADJUSTMENTS, (newest,))),
         _one_each(changes.overdue(transaction, max_open_minutes)),

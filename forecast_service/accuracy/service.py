@@ -6,7 +6,13 @@ from datetime import date, timedelta
 from typing import Any
 
 from forecast_service.state import State
-from forecasting.evaluation.accuracy import Accuracy
+from forecasting.evaluation.accuracy import (
+    COVERAGE_80_TOLERANCE,
+    COVERAGE_95_TOLERANCE,
+    MIN_DAYS,
+    RECENT_DAYS,
+    Accuracy,
+)
 from warehouse.errors import NotFoundError
 from warehouse.service import accuracy as statements
 
@@ -45,6 +51,40 @@ async def by_lead(state: State, stores: Sequence[int], days: int) -> dict[str, A
         "first_day": first,
         "last_day": last,
         "items": [_measures(row, naive.get(row["lead_week"])) for row in rows],
+    }
+
+
+async def coverage(state: State) -> dict[str, Any]:
+    """Return whether the ranges of single stores' days held what they promise, lately.
+
+    Returns:
+        kind, first_day, last_day, days (distinct), shares (80 and 95 -> share of days inside, None
+        if nothing was sold) and kept (the same -> whether that is usual; None for too few days).
+
+    Raises:
+        NotFoundError: No forecast has met its day.
+    """
+    newest = await state.database.row(statements.NEWEST, (None,))
+    if newest is None:
+        raise NotFoundError("no forecast has met its day yet")
+    last = newest["last_day"]
+    first = last - timedelta(days=RECENT_DAYS - 1)
+    rows = await state.database.rows(statements.BY_LEAD, (newest["kind"], None, first, last))
+    measured, days = Accuracy.of(rows), max(row["days"] for row in rows)
+    shares = {80: _finite(measured.coverage_80), 95: _finite(measured.coverage_95)}
+    bounds = {80: COVERAGE_80_TOLERANCE, 95: COVERAGE_95_TOLERANCE}
+    return {
+        "kind": newest["kind"],
+        "first_day": first,
+        "last_day": last,
+        "days": days,
+        "shares": shares,
+        "kept": {
+            level: None
+            if share is None or days < MIN_DAYS
+            else abs(share - level / 100) <= bounds[level]
+            for level, share in shares.items()
+        },
     }
 
 

@@ -172,6 +172,16 @@ async def changes(state: State, stores: Sequence[int], days: int) -> list[dict[s
     )
 
 
+async def largest_changes(state: State, days: int, limit: int) -> list[dict[str, Any]]:
+    """Return the stores whose expected sales changed most since an origin some days ago."""
+    known = await known_stores(state, ())
+    return await state.database.compute(
+        lambda transaction: forecast_changes.largest(
+            transaction, known, days, limit, state.settings.horizon
+        )
+    )
+
+
 def _forecast_statement(selection: Selection, stores: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
     parameters = _page_parameters(selection, stores)
     if selection.as_of is None:

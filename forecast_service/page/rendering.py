@@ -39,7 +39,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 #: Address and name of the pages that the navigation lists.
-PAGES = (("/stores", "Stores"),)
+PAGES = (("/", "Worklist"), ("/chain", "Chain"), ("/stores", "Stores"))
 _TITLES = {
     401: "Not signed in",
     403: "Not allowed",

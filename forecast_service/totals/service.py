@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from forecast_service.formats import Format, file_bytes
@@ -10,11 +10,15 @@ from forecast_service.pages import FIRST_DAY, MAX_FILE_ROWS, MAX_STORE, encode_k
 from forecast_service.problems import invalid
 from forecast_service.state import State
 from forecast_service.totals.schemas import Grain, Level
+from warehouse import accuracy
+from warehouse import totals as against
 from warehouse.connection import Transaction
 from warehouse.errors import NotFoundError, NotYetError
 from warehouse.in_force import NOTHING_YET
 from warehouse.service import totals as statements
 
+#: Newest days whose totals are held against sales.
+COVERAGE_DAYS = 28
 _LISTED = 5
 
 
@@ -75,6 +79,34 @@ async def totals_file(state: State, selection: TotalSelection, kind: Format) -> 
         return file_bytes(table, kind)
 
     return await state.database.compute(work)
+
+
+async def coverage(state: State) -> list[dict[str, Any]]:
+    """Return how many recent totals of the chain and its groups lay inside their ranges.
+
+    Returns:
+        Rows with grain, totals, last_days (distinct), inside_80 and inside_95; none until sales
+        have come.
+    """
+
+    def work(transaction: Transaction) -> list[dict[str, Any]]:
+        newest = accuracy.newest_day(transaction)
+        if newest is None:
+            return []
+        since = newest - timedelta(days=COVERAGE_DAYS - 1)
+        return against.against_sales(transaction, since)
+
+    rows = [row for row in await state.database.compute(work) if row["level"] != Level.STORE]
+    sums = ("totals", "inside_80", "inside_95")
+    return [
+        {
+            "grain": grain.value,
+            "last_days": max(row["last_days"] for row in some),
+            **{name: sum(row[name] for row in some) for name in sums},
+        }
+        for grain in Grain
+        if (some := [row for row in rows if row["grain"] == grain])
+    ]
 
 
 async def _statement(state: State, selection: TotalSelection) -> tuple[str, tuple[Any, ...]]:

@@ -21,13 +21,10 @@ _NAIVE_DAYS = 56
 #: Days within which nearly every kind of day has been seen, so that few are looked up further back.
 _SEEN_DAYS = 70
 
-#: Days back to the oldest origin that is looked for among the newest ones first.
-_NEAR_DAYS = 62
-
 _ISSUE = """
     SELECT f.origin, f.refresh_id FROM sales.forecasts_issued f
     WHERE f.store = {store} AND f.horizon = 1
-        AND NOT sales.is_void(f.store, f.origin, f.written_at){also}
+        AND NOT sales.is_void(f.store, f.origin, f.written_at)
     ORDER BY f.origin DESC, f.written_at DESC LIMIT 1
 """
 
@@ -49,28 +46,17 @@ SELECT (SELECT max(finished_at) FROM sales.refreshes) AS finished_at,
     extract(epoch FROM now())::int8 / 300 AS minutes
 """
 
-# Forecasts are stored by month of origin. Only a store that has fallen silent long ago is looked
-# for in all months.
 _IN_FORCE = f"""
 newest AS MATERIALIZED (
-    SELECT s.store, coalesce(near.origin, far.origin) AS origin,
-        coalesce(near.refresh_id, far.refresh_id) AS refresh_id
-    FROM sales.stores s
-    LEFT JOIN LATERAL ({
-    _ISSUE.format(store="s.store", also=f" AND f.origin > $1::date - {_NEAR_DAYS}")
-}) AS near ON true
-    LEFT JOIN LATERAL ({
-    _ISSUE.format(store="s.store", also=" AND near.origin IS NULL")
-}) AS far ON true
+    SELECT s.store, n.origin, n.refresh_id
+    FROM sales.stores s CROSS JOIN LATERAL ({_ISSUE.format(store="s.store")}) AS n
     WHERE s.store NOT IN (SELECT r.store FROM sales.retired_stores r)
-        AND coalesce(near.origin, far.origin) IS NOT NULL
 ), today AS MATERIALIZED (
     SELECT max(origin) AS day FROM newest
 )
 """
 
-#: The forecasts of the next days by store, and how many of them rest on a guessed plan. Parameter:
-#: a newest origin.
+#: The forecasts of the next days by store, and how many of them rest on a guessed plan.
 AHEAD = f"""
 WITH {_IN_FORCE}
 SELECT n.store, n.origin, (SELECT day FROM today) AS today,
@@ -78,11 +64,13 @@ SELECT n.store, n.origin, (SELECT day FROM today) AS today,
     count(*) FILTER (WHERE f.plan_assumed) AS assumed_days,
     min(f.date) FILTER (WHERE f.plan_assumed) AS first_assumed,
     coalesce(sum((f.q0_9 - f.q0_1) / 2) FILTER (WHERE f.plan_assumed), 0) AS assumed_half_width
-FROM newest n CROSS JOIN LATERAL (
+FROM newest n LEFT JOIN LATERAL (
     SELECT i.date, i.mean, i.plan_assumed, i.q0_1, i.q0_9 FROM sales.forecasts_issued i
     WHERE i.store = n.store AND i.origin = n.origin AND i.refresh_id = n.refresh_id
-        AND i.date > (SELECT day FROM today) AND i.date <= (SELECT day FROM today) + {AHEAD_DAYS}
-) AS f
+        -- A span of dates would be read by the index on dates, of all origins.
+        AND i.horizon > (SELECT day FROM today) - i.origin
+        AND i.horizon <= (SELECT day FROM today) - i.origin + {AHEAD_DAYS}
+) AS f ON true
 GROUP BY n.store, n.origin ORDER BY n.store
 """
 
@@ -111,9 +99,7 @@ WITH planned AS MATERIALIZED (
 SELECT p.store, p.date, p.promo, p.state_holiday, p.school_holiday,
     (f.q0_9 - f.q0_1) / 2 AS half_width
 FROM unseen u JOIN planned p USING ({_KIND})
-CROSS JOIN LATERAL ({
-    _ISSUE.format(store="p.store", also=f" AND f.origin > $1::date - {_NEAR_DAYS}")
-}) AS n
+CROSS JOIN LATERAL ({_ISSUE.format(store="p.store")}) AS n
 CROSS JOIN LATERAL (
     SELECT i.q0_1, i.q0_9 FROM sales.forecasts_issued i
     WHERE i.store = p.store AND i.origin = n.origin AND i.refresh_id = n.refresh_id
@@ -218,9 +204,7 @@ SELECT a.store, a.first_day, a.last_day, a.value, a.percent, a.reason, a.author,
     a.expires_at <= now() AS is_expired,
     sum(abs(coalesce(a.value, f.point * (1 + a.percent / 100)) - f.point)) AS difference
 FROM sales.adjustments a
-CROSS JOIN LATERAL ({
-    _ISSUE.format(store="a.store", also=f" AND f.origin > $1::date - {_NEAR_DAYS}")
-}) AS n
+CROSS JOIN LATERAL ({_ISSUE.format(store="a.store")}) AS n
 CROSS JOIN LATERAL (
     SELECT i.point FROM sales.forecasts_issued i
     WHERE i.store = a.store AND i.origin = n.origin AND i.refresh_id = n.refresh_id

@@ -1,0 +1,116 @@
+// @ts-check
+// A chart of expected sales with their 80 and 95 % ranges. Its cursor moves by keyboard as well, and
+// says what it points at.
+
+import { day, number } from './locale.js';
+
+const HEIGHT = 240;
+
+/**
+ * @typedef {object} Period
+ * @property {string} first First day.
+ * @property {string} last Last day; the first for a single day.
+ * @property {number} mean
+ * @property {number} low80
+ * @property {number} high80
+ * @property {number} low95
+ * @property {number} high95
+ */
+
+/** @param {string} name A custom property of the style sheet. */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** @param {string} iso */
+const seconds = (iso) => Date.parse(`${iso}T00:00:00Z`) / 1000;
+
+/** @param {number} time Seconds since 1970. */
+const dayAt = (time) => day(new Date(time * 1000).toISOString().slice(0, 10));
+
+/** @param {Period} period */
+function words(period) {
+  const when = period.first === period.last ? day(period.first) : `${day(period.first)} – ${day(period.last)}`;
+  return (
+    `${when}: expected ${number(period.mean)}, 80 % range ${number(period.low80)} to ${number(period.high80)}, ` +
+    `95 % range ${number(period.low95)} to ${number(period.high95)}`
+  );
+}
+
+/**
+ * Draw the chart, again whenever the colours or the width change.
+ * @param {HTMLElement} box
+ * @param {HTMLElement} readout Says the period under the cursor.
+ * @param {Period[]} periods In their order.
+ */
+export function drawRanges(box, readout, periods) {
+  const UPlot = /** @type {any} */ (window).uPlot;
+  if (!UPlot) {
+    readout.textContent = 'The chart’s library is not there; the table below has every number.';
+    return;
+  }
+  let index = 0;
+  /** @type {any} */
+  let plot = null;
+  const data = [
+    periods.map((period) => seconds(period.first)),
+    ...(/** @type {const} */ (['low95', 'high95', 'low80', 'high80', 'mean'])).map((name) =>
+      periods.map((period) => period[name]),
+    ),
+  ];
+
+  /** @param {number} at */
+  function say(at) {
+    index = at;
+    const text = words(periods[at]);
+    if (readout.textContent !== text) readout.textContent = text;
+  }
+
+  function draw() {
+    plot?.destroy();
+    const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+    const edge = { stroke: 'transparent', width: 0, points: { show: false } };
+    plot = new UPlot(
+      {
+        width: box.clientWidth,
+        height: HEIGHT,
+        legend: { show: false },
+        cursor: { drag: { x: false, y: false } },
+        tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
+        axes: [
+          { ...axis, space: 90, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt) },
+          { ...axis, size: 84, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
+        ],
+        scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },
+        series: [
+          {}, edge, edge, edge, edge,
+          { stroke: colour('--series'), width: 2, points: { show: true, size: 6, fill: colour('--series') } },
+        ],
+        bands: [
+          { series: [2, 1], fill: colour('--band-95') },
+          { series: [4, 3], fill: colour('--band-80') },
+        ],
+        hooks: { setCursor: [(/** @type {any} */ made) => made.cursor.idx != null && say(made.cursor.idx)] },
+      },
+      data,
+      box,
+    );
+  }
+
+  /** @param {number} at */
+  function show(at) {
+    plot.setCursor({ left: plot.valToPos(seconds(periods[at].first), 'x'), top: plot.over.clientHeight / 2 });
+    say(at);
+  }
+
+  box.hidden = false;
+  draw();
+  box.addEventListener('focus', () => show(index));
+  box.addEventListener('keydown', (event) => {
+    const last = periods.length - 1;
+    const to = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    show(Math.min(last, Math.max(0, to)));
+  });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);
+}
