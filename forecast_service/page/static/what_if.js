@@ -6,7 +6,7 @@ import { element, newKey, post } from './api.js';
 import { change, day, number } from './locale.js';
 
 /** Milliseconds to wait for a further change before asking. */
-const PAUSE = 120;
+const PAUSE = 40;
 
 export class WhatIf {
   /**
