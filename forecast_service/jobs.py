@@ -2,10 +2,13 @@
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header
 from pydantic import BaseModel, Field
+
+from forecast_service.state import State
+from warehouse.service import runs as statements
 
 IdempotencyKey = Annotated[
     str | None,
@@ -65,3 +68,16 @@ class Job(BaseModel):
     link: str | None = Field(None, description="The run's page in Dagster.")
     before: StoreForecast | None = Field(None, description="What was in force before it.")
     after: StoreForecast | None = Field(None, description="What is in force after it.")
+
+
+async def forecast_at(state: State, store: int, time: datetime) -> dict[str, Any] | None:
+    """Return a store's forecast as it was in force at a time; None if it had none."""
+    rows = await state.database.rows(statements.FORECAST_AT, (store, time))
+    if not rows:
+        return None
+    names = ("origin", "model_version", "refresh_id", "written_at")
+    days = ("date", "point", "mean", "q0_1", "q0_9")
+    return {
+        **{name: rows[0][name] for name in names},
+        "days": [{name: row[name] for name in days} for row in rows],
+    }

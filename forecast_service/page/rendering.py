@@ -18,7 +18,7 @@ from starlette.types import Scope as AsgiScope
 from forecast_service.page.notices import notices
 from forecast_service.problems import DATABASE_AWAY, ServiceError
 from forecast_service.state import state_of
-from warehouse.errors import ModelError, NotFoundError
+from warehouse.errors import ModelError, NotFoundError, NotYetError
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -130,7 +130,8 @@ class PageRoute(APIRoute):
                 status, detail = _explain(error)
                 if status == 401:
                     return to_sign_in(request)
-                return await _error_page(request, status, detail)
+                title = "Not yet" if isinstance(error, NotYetError) else _TITLES.get(status)
+                return await _error_page(request, status, title, detail)
 
         return handle_page
 
@@ -174,8 +175,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     )
 
 
-async def _error_page(request: Request, status: int, detail: str) -> Response:
-    title = _TITLES.get(status, "Something is wrong")
+async def _error_page(request: Request, status: int, title: str | None, detail: str) -> Response:
+    title = title or "Something is wrong"
     response = await render(request, "error.html", status, title=title, detail=detail)
     if status == 503:
         response.headers["Retry-After"] = "5"

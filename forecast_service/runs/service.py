@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from forecast_service.dagster import IN_PROGRESS, WAITING, Run
-from forecast_service.jobs import JobStatus
+from forecast_service.jobs import JobStatus, forecast_at
 from forecast_service.problems import ServiceError
 from forecast_service.state import State
 from warehouse.errors import NotFoundError
@@ -136,7 +136,7 @@ async def _described(state: State, run: Run, store: int | None) -> dict[str, Any
     detail = _DETAILS[status]
     before = after = None
     if store is not None:
-        before = await _forecast_at(state, store, run.created)
+        before = await forecast_at(state, store, run.created)
         if status is JobStatus.SUCCEEDED:
             waiting = await state.database.row(statements.WAITING, (store,))
             if waiting and waiting["changes"]:
@@ -145,7 +145,7 @@ async def _described(state: State, run: Run, store: int | None) -> dict[str, Any
                 if waiting["error"]:
                     detail += "; its last refresh failed and is tried again"
         if status in ENDS:
-            after = await _forecast_at(state, store, datetime.now(UTC))
+            after = await forecast_at(state, store, datetime.now(UTC))
     return {
         "job_id": run.run_id,
         "action": next(action for action, job in JOBS.items() if job == run.job),
@@ -168,15 +168,3 @@ def status_of(run: Run, now: datetime) -> JobStatus:
         return known
     since = run.started or run.created
     return JobStatus.LOST if now - since > LOST_AFTER else JobStatus.RUNNING
-
-
-async def _forecast_at(state: State, store: int, time: datetime) -> dict[str, Any] | None:
-    rows = await state.database.rows(statements.FORECAST_AT, (store, time))
-    if not rows:
-        return None
-    names = ("origin", "model_version", "refresh_id", "written_at")
-    days = ("date", "point", "mean", "q0_1", "q0_9")
-    return {
-        **{name: rows[0][name] for name in names},
-        "days": [{name: row[name] for name in days} for row in rows],
-    }

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from forecast_service.database import in_thread
-from forecast_service.jobs import JobStatus
+from forecast_service.jobs import JobStatus, forecast_at
 from forecast_service.problems import ServiceError, unavailable
 from forecast_service.scenarios.schemas import PlanRequest
 from forecast_service.scenarios.service import plan_of
@@ -82,14 +82,22 @@ async def follow(state: State, job_id: str) -> dict[str, Any]:
         )
         assert row is not None  # noqa: S101 - the statement has no FROM
         status, detail = progress(row, job["days"], datetime.now(UTC), job["sent_at"])
+    done = status in (JobStatus.SUCCEEDED, JobStatus.FAILED)
+    store = job["stores"][0] if len(job["stores"]) == 1 else None
+    before = after = None
+    if store is not None:
+        before = await forecast_at(state, store, job["sent_at"])
+        after = await forecast_at(state, store, datetime.now(UTC)) if done else None
     return {
         "job_id": job_id,
         "action": "plan",
         "status": status.value,
-        "done": status in (JobStatus.SUCCEEDED, JobStatus.FAILED),
+        "done": done,
         "detail": detail,
-        "store": job["stores"][0] if len(job["stores"]) == 1 else None,
+        "store": store,
         "created_at": job["sent_at"],
+        "before": before,
+        "after": after,
     }
 
 

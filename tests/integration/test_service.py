@@ -202,9 +202,12 @@ def test_a_plan_is_sent_once_and_followed(service: Service) -> None:
         assert events["Open"].tolist() == [0, 0]
         job = client.get(first.headers["location"]).raise_for_status().json()
         assert (job["status"], job["done"]) == ("queued", False)
+        assert len(job["before"]["days"]) == 42
+        assert job["after"] is None
         nothing = {"changes": [{"store": 4, "first_day": "2015-06-16", "school_holiday": 0}]}
         done = client.post("/v1/plans", json=nothing).raise_for_status().json()
         assert (done["status"], done["done"]) == ("succeeded", True)
+        assert done["after"] == done["before"]
     assert len(service.sent) == 1
 
 

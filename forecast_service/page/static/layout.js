@@ -29,12 +29,19 @@ function tell(box, said) {
   }
 }
 
+/** When the newest refresh had ended as this page was loaded. */
+let known = '';
+
 /** @param {HTMLElement} box */
 async function watch(box) {
   const said = [];
   try {
     const answer = await fetch(/** @type {string} */ (box.dataset.health));
-    const { checks } = await answer.json();
+    const { checks, refreshed_at: refreshed = '' } = await answer.json();
+    known ||= refreshed;
+    if (refreshed && refreshed !== known) {
+      said.push('Forecasts have been refreshed since this page was loaded. Load it again to see them.');
+    }
     for (const [name, words] of Object.entries(SERVERS)) {
       const state = checks[name];
       if (state !== 'ok' && state !== 'not configured') said.push(`${words} ${state}.`);
