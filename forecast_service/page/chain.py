@@ -84,15 +84,17 @@ def days_sentence(held: dict[str, Any]) -> tuple[str, bool | None]:
     known = "Backtests" if held["kind"] == "backtest" else "Forecasts"
     inside = (
         f"{known} of stores’ days: {shares[80]:.1%} of sales lay in the 80 % range and "
-        f"{shares[95]:.1%} in the 95 % range over {held['days']} days"
+        f"{shares[95]:.1%} in the 95 % range over {held['days']} "
+        f"{'day' if held['days'] == 1 else 'days'}"
     )
     if None in kept.values():
         return f"{inside}, which is too few to judge.", None
-    broken = [f"{level} %" for level in (80, 95) if not kept[level]]
-    if not broken:
-        return f"{inside}: as promised.", True
-    width = "too narrow" if shares[80] + shares[95] < 1.75 else "too wide"
-    return f"{inside}: the {' and the '.join(broken)} range is {width}.", False
+    broken = [
+        f"the {level} % range is too {'narrow' if shares[level] < level / 100 else 'wide'}"
+        for level in (80, 95)
+        if not kept[level]
+    ]
+    return f"{inside}: {' and '.join(broken) or 'as promised'}.", not broken
 
 
 def totals_sentence(row: dict[str, Any]) -> tuple[str, bool | None]:

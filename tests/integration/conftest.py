@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
@@ -17,6 +18,9 @@ from rossmann.sample_data import sample_files
 from tests.support.chain import END, STORES, Chain, chain_on
 from tests.support.databases import TEMPLATE, copied_database
 from tests.support.service import Service, service_on
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="session")
@@ -122,3 +126,21 @@ def service(
             made.refresh()
         with service_on(urls) as running:
             yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A browser for the module."""
+    from tests.support.browser import chromium
+
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: "Browser", service: Service) -> Iterator["Page"]:
+    """The page of somebody signed in who may do everything."""
+    from tests.support.browser import signed_in
+
+    with signed_in(browser, service) as opened:
+        yield opened

@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
-    ConsoleMessage,
     Page,
     expect,
-    sync_playwright,
 )
 
+from tests.support.browser import DESK, PHONE, RULES, signed_in
 from tests.support.service import Service
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-#: What axe checks: WCAG 2.1 AA.
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 STORE = "/stores/2"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None and "CI" not in os.environ:
-        pytest.skip(f"PATH has none of {', '.join(PROGRAMS)}; on Debian: apt-get install chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield started
-        started.close()
-
-
-@contextmanager
-def signed_in(
-    browser: Browser, service: Service, client: str = "everything", **options: object
-) -> Iterator[Page]:
-    """Open a page of somebody signed in; a message of the browser's console is a failure."""
-    context: BrowserContext = browser.new_context(
-        **{"viewport": DESK, "locale": "en-GB", "base_url": service.address} | options  # type: ignore[arg-type]
-    )
-    context.set_default_timeout(20_000)
-    page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(message.text) if _is_wrong(message) else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(f"/sign-in?next=/stores#{service.tokens[client]}")
-    page.wait_for_url("**/stores")
-    yield page
-    context.close()
-    assert said == []
-
-
-def _is_wrong(message: ConsoleMessage) -> bool:
-    """Tell whether a message of the console is a fault; answers with an error status are none."""
-    return message.type in ("error", "warning") and "Failed to load resource" not in message.text
-
-
-@pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
-    with signed_in(browser, service) as opened:
-        yield opened
 
 
 def row(page: Page, day: str):
@@ -263,6 +211,10 @@ def test_a_page_says_when_dagster_is_away(page: Page, service: Service) -> None:
 @pytest.mark.parametrize(
     "path",
     [
+        "/",
+        "/?reason=missing_day",
+        "/chain",
+        "/chain?grain=day&by=assortment",
         "/stores",
         f"{STORE}?plan=2015-06-16.open.0",
         f"{STORE}/why",

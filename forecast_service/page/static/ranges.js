@@ -67,6 +67,10 @@ export function drawRanges(box, readout, periods) {
   function draw() {
     plot?.destroy();
     const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+    const areDays = periods[0].first === periods[0].last;
+    // Weeks have a mark at their Monday, days wherever there is room.
+    const starts = areDays ? {} : { splits: () => data[0] };
+    const every = areDays ? 1 : Math.ceil((periods.length * 90) / box.clientWidth);
     const edge = { stroke: 'transparent', width: 0, points: { show: false } };
     plot = new UPlot(
       {
@@ -76,7 +80,7 @@ export function drawRanges(box, readout, periods) {
         cursor: { drag: { x: false, y: false } },
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
         axes: [
-          { ...axis, space: 90, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt) },
+          { ...axis, space: 90, ...starts, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time, k) => (k % every ? '' : dayAt(time))) },
           { ...axis, size: 84, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
         scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },
