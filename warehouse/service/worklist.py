@@ -67,9 +67,11 @@ SELECT n.store, n.origin, (SELECT day FROM today) AS today,
 FROM newest n LEFT JOIN LATERAL (
     SELECT i.date, i.mean, i.plan_assumed, i.q0_1, i.q0_9 FROM sales.forecasts_issued i
     WHERE i.store = n.store AND i.origin = n.origin AND i.refresh_id = n.refresh_id
-        -- A span of dates would be read by the index on dates, of all origins.
-        AND i.horizon > (SELECT day FROM today) - i.origin
-        AND i.horizon <= (SELECT day FROM today) - i.origin + {AHEAD_DAYS}
+        -- By horizon: a span of dates would be read by the index on dates, of all origins.
+        AND i.horizon > (SELECT day FROM today) - n.origin
+        AND i.horizon <= (SELECT day FROM today) - n.origin + {AHEAD_DAYS}
+    -- Store by store: as a join, all that was ever issued would be read.
+    OFFSET 0
 ) AS f ON true
 GROUP BY n.store, n.origin ORDER BY n.store
 """
