@@ -10,6 +10,10 @@ CAUSES = (
     ("sales", "newer sales"),
     ("model", "a new model"),
 )
+#: What is said of a store before any of its forecasts can be judged.
+NOTHING_JUDGED = (
+    "No forecast of this store has met a day with sales yet, so how good they are is not known."
+)
 #: Sales below which a part of a change is not worth a word, as a share of the forecast.
 _SMALL = 0.0005
 
@@ -27,7 +31,7 @@ def accuracy(report: Mapping[str, Any]) -> str:
     """
     week = report["items"][0] if report["items"] else None
     if week is None or week["wape"] is None:
-        return "No forecast of this store has met a day with sales yet."
+        return NOTHING_JUDGED
     days = f"{day_name(report['first_day'])} to {day_name(report['last_day'])}"
     subject = "forecasts" if report["kind"] == "issued" else "forecasts made afterwards"
     said = (

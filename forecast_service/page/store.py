@@ -120,9 +120,13 @@ async def changes(
     try:
         listed = await forecasts.changes(state_of(request), [store], days)
         change = listed[0] if listed else None
-    except NotFoundError as error:
+    except NotFoundError:
         await forecasts.known_stores(state_of(request), [store])
-        problem = str(error)
+        problem = (
+            f"There is no forecast from {days} days or more before the one in force."
+            if days > 1
+            else "There is no forecast from an earlier day to compare the one in force with."
+        )
     return await render(
         request,
         "changes.html",
@@ -148,5 +152,5 @@ async def _accuracy(state: State, store: int) -> str:
     """Return how good the store's forecasts were, in a sentence."""
     try:
         return sentences.accuracy(await accuracy.by_lead(state, [store], JUDGED_DAYS))
-    except NotFoundError as error:
-        return f"How good the forecasts are is not known yet: {error}."
+    except NotFoundError:
+        return sentences.NOTHING_JUDGED

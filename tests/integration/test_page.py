@@ -102,7 +102,7 @@ def test_why_and_what_changed_add_up(page: Page) -> None:
     shown = row(page, "2015-06-15").locator("strong").get_attribute("data-number")
     assert sum(numbers) == pytest.approx(float(shown or "nan"))
     changes.get_by_role("link", name="Within four weeks").click()
-    expect(changes).to_contain_text("no forecast from an origin 28 days")
+    expect(changes).to_contain_text("no forecast from 28 days or more before the one in force")
 
 
 def test_a_what_if_is_shown_at_once_and_its_link_opens_it_again(page: Page) -> None:
@@ -110,7 +110,7 @@ def test_a_what_if_is_shown_at_once_and_its_link_opens_it_again(page: Page) -> N
     expect(page.get_by_role("button", name="Adopt this plan")).to_be_disabled()
     page.get_by_label("Open, Mon 15 Jun").uncheck()
     said = page.locator("#scenario-said")
-    expect(said).to_contain_text("80 % range")
+    expect(said).to_contain_text("80\u00a0% range")
     expect(row(page, "2015-06-15").locator("[data-what-if]")).to_have_text("closed")
     page.get_by_label("Public holiday, Wed 17 Jun").select_option("c")
     expect(page.locator("#scenario-unseen")).to_contain_text("Wed 17 Jun: this store has never")

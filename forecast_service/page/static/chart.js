@@ -77,7 +77,7 @@ export class Chart {
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
         cursor: { drag: { x: false, y: false } },
         axes: [
-          { ...axis, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time) => day(new Date(time * 1000).toISOString().slice(0, 10))), space: 90 },
+          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time) => day(new Date(time * 1000).toISOString().slice(0, 10))), space: 90 },
           { ...axis, size: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
         scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },

@@ -15,7 +15,9 @@ const PASSING = [0, 429, 502, 503];
 function tell(job) {
   const name = /** @type {Record<string, string>} */ (NAMES)[job.action] ?? 'The job';
   const said = element('#job-said');
-  const text = `${name}: ${job.status}. ${job.detail[0].toUpperCase()}${job.detail.slice(1)}.`;
+  // The service's own words, but for the field of an answer that they name.
+  const detail = job.after && job.status === 'succeeded' ? 'its forecast is in force' : job.detail;
+  const text = `${name}: ${job.status}. ${detail[0].toUpperCase()}${detail.slice(1)}.`;
   if (said.textContent === text) return;
   said.textContent = text;
   said.classList.toggle('bad', job.done && job.status !== 'succeeded');

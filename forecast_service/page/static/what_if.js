@@ -125,7 +125,7 @@ export class WhatIf {
     const range = `${change(total.difference_q0_1)} to ${change(total.difference_q0_9)}`;
     this.said.textContent =
       `Under this plan, the next ${answer.days.length} days are expected to sell ${number(total.scenario)} ` +
-      `instead of ${number(total.current)}: ${change(total.difference)} (80 % range ${range}).`;
+      `instead of ${number(total.current)}: ${change(total.difference)} (80\u00a0% range ${range}).`;
     const meaning = document.createElement('span');
     meaning.className = 'hint';
     meaning.textContent = ` ${answer.meaning}`;
