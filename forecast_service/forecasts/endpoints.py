@@ -24,6 +24,7 @@ from forecast_service.pages import (
     Cursor,
     Day,
     Limit,
+    Store,
     Stores,
     decode_day,
     decode_store,
@@ -31,6 +32,9 @@ from forecast_service.pages import (
 from forecast_service.state import state_of
 
 router = APIRouter(prefix="/v1", tags=["forecasts"])
+
+#: Most stores whose past forecasts one request may name: each has a row for every day.
+MAX_PAST_STORES = 20
 
 From = Annotated[Day | None, Query(alias="from", description="First day.")]
 To = Annotated[Day | None, Query(alias="to", description="Last day.")]
@@ -85,6 +89,23 @@ async def forecasts(
     body = await service.forecasts_file(state, selection, shape, format)
     headers = cache_headers(etag or etag_of(body))
     return file_response(body, format, "forecasts", headers)
+
+
+@router.get("/forecasts/past", response_model=schemas.PastForecasts, responses=NOT_MODIFIED)
+async def past_forecasts(
+    request: Request,
+    client: Reader,
+    store: Annotated[
+        list[Store], Query(min_length=1, max_length=MAX_PAST_STORES, description="Stores.")
+    ],
+    first: From = None,
+    last: To = None,
+    lead: Annotated[int, Query(ge=1, le=366, description="Days ahead, at least.")] = 7,
+) -> Response:
+    """Return what was forecast for days, to lay it over what they sold."""
+    stores, days = sorted(set(store)), service.ordered_days(first, last)
+    rows = await service.past_forecasts(state_of(request), stores, *days, lead)
+    return hashed_json(request, {"items": rows})
 
 
 @router.get(

@@ -69,6 +69,29 @@ class ForecastPage(BaseModel):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
+class PastForecast(BaseModel):
+    """What was forecast for a day before it came."""
+
+    store: int
+    date: date
+    origin: date = Field(description="The last day whose sales it saw.")
+    horizon: int = Field(description="Days from origin to date.")
+    kind: str = Field(description="`issued`: what planners saw; `backtest`: computed later.")
+    open: int
+    point: float
+    mean: float
+    q0_025: float
+    q0_1: float
+    q0_9: float
+    q0_975: float
+
+
+class PastForecasts(BaseModel):
+    """What was forecast for days, by store and date."""
+
+    items: list[PastForecast]
+
+
 class HistoryDay(BaseModel):
     """What a store sold on a day."""
 

@@ -161,6 +161,18 @@ async def history_file(state: State, selection: Selection, kind: Format) -> byte
     return await state.database.compute(work)
 
 
+async def past_forecasts(
+    state: State, stores: Sequence[int], first: date, last: date, lead: int
+) -> list[dict[str, Any]]:
+    """Return what was forecast for days, at least some days ahead.
+
+    Raises:
+        NotFoundError: There is no such store.
+    """
+    known = await known_stores(state, stores)
+    return await state.database.rows(reading.PAST_FORECASTS, (known, first, last, lead))
+
+
 async def changes(state: State, stores: Sequence[int], days: int) -> list[dict[str, Any]]:
     """Return what changed in stores' forecasts since an earlier origin."""
     known = await known_stores(state, stores)

@@ -30,8 +30,11 @@ from warehouse.errors import NotFoundError
 router = APIRouter(prefix="/stores/{store}", route_class=PageRoute, include_in_schema=False)
 
 Weeks = Annotated[int, Query(ge=1, le=104, description="Weeks of history.")]
+Lead = Annotated[int, Query(ge=1, le=366, description="Days ahead of past forecasts.")]
 StorePath = Annotated[Store, Path()]
 WEEKS = 8
+#: Days ahead of which past forecasts can be laid over the sales by a link.
+LEADS = (1, 7, 14, 28)
 #: Days of which the accuracy's sentence speaks.
 JUDGED_DAYS = 28
 #: Most adjustments and comments to show.
@@ -40,7 +43,7 @@ MAX_NOTES = 200
 
 @router.get("")
 async def store_page(
-    request: Request, client: Reader, store: StorePath, weeks: Weeks = WEEKS
+    request: Request, client: Reader, store: StorePath, weeks: Weeks = WEEKS, lead: Lead = LEADS[1]
 ) -> Response:
     """Show a store."""
     state = state_of(request)
@@ -59,20 +62,23 @@ async def store_page(
     first = origin - timedelta(days=7 * weeks - 1)
     noted = ([store], (first, LAST_DAY))
     past = forecasts.Selection([store], first, origin, limit=MAX_PAGE_ROWS)
-    history, adjusted, listed, comments = await asyncio.gather(
+    history, expected, adjusted, listed, comments = await asyncio.gather(
         forecasts.history_page(state, past),
+        forecasts.past_forecasts(state, [store], first, origin, lead),
         adjustments.adjusted_days(state, *noted),
         adjustments.listed(state, *noted, only_in_force=False, limit=MAX_NOTES),
         adjustments.comments(state, *noted, limit=MAX_NOTES),
     )
     future = future_days(rows, plan, adjusted, comments)
-    past_rows = past_days(history["items"], comments)
+    past_rows = past_days(history["items"], expected, comments)
     week = [day.forecast["mean"] for day in future[:7] if day.forecast]
     return await render(
         request,
         "store.html",
         store=attributes,
         weeks=weeks,
+        lead=lead,
+        leads=LEADS,
         origin=origin,
         model_version=rows[0]["model_version"],
         past=past_rows,
@@ -84,6 +90,7 @@ async def store_page(
         reasons=[reason.value for reason in Reason],
         data={
             "store": store,
+            "lead": lead,
             "origin": origin.isoformat(),
             "past": [day.charted() for day in past_rows],
             "future": [day.charted() for day in future],

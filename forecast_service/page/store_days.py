@@ -23,7 +23,8 @@ class Day:
         school_holiday: Whether schools are closed.
         state_holiday: A key of `HOLIDAYS`.
         plan_assumed: Whether nobody has planned the day, and it got the usual plan.
-        forecast: The row of `/v1/forecasts`; None for a past day.
+        forecast: The row of `/v1/forecasts`, or of `/v1/forecasts/past` for a past day; None if
+            nothing was forecast for it.
         adjusted: The planner's number, its reason and author; None without one.
         comments: What was written about it, the newest first.
     """
@@ -65,18 +66,26 @@ class Day:
 
 
 def past_days(
-    history: Sequence[Mapping[str, Any]], comments: Sequence[Mapping[str, Any]]
+    history: Sequence[Mapping[str, Any]],
+    forecasts: Sequence[Mapping[str, Any]],
+    comments: Sequence[Mapping[str, Any]],
 ) -> list[Day]:
-    """Return the days that have been, with what was written about them.
+    """Return the days that have been, with what was forecast for them and written about them.
 
     Args:
         history: Rows of `/v1/history`.
+        forecasts: Rows of `/v1/forecasts/past`.
         comments: Rows of `/v1/comments`.
     """
-    by_day = _by_day(comments)
+    by_day, expected = _by_day(comments), {row["date"]: row for row in forecasts}
     names = ("date", "sales", "open", "promo", "school_holiday", "state_holiday")
     return [
-        Day(**{name: row[name] for name in names}, comments=by_day[row["date"]]) for row in history
+        Day(
+            **{name: row[name] for name in names},
+            forecast=expected.get(row["date"]),
+            comments=by_day[row["date"]],
+        )
+        for row in history
     ]
 
 

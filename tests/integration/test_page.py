@@ -82,6 +82,21 @@ def test_the_table_and_the_chart_show_the_forecast_in_force(page: Page, service:
     expect(page.get_by_role("main")).to_contain_text("off by")
 
 
+def test_past_forecasts_are_laid_over_what_was_sold(page: Page, service: Service) -> None:
+    stored = service.frame(
+        "SELECT point FROM sales.forecasts_issued WHERE store = 2 AND date = '2015-06-13' "
+        "AND origin = '2015-06-12' ORDER BY written_at DESC LIMIT 1"
+    )
+    page.goto(f"{STORE}?weeks=2&lead=1")
+    page.get_by_text("Show 14 days of sales").click()
+    newest = page.get_by_role("region", name="Sales by day").locator("tbody tr").first
+    expect(newest.locator("th")).to_have_text("Sat 13 Jun")
+    expect(newest.locator("td").nth(1)).to_have_text(f"{round(stored['point'][0]):,}")
+    page.get_by_role("link", name="28 days before").click()
+    page.get_by_text("Show 14 days of sales").click()
+    expect(newest.locator("td").nth(1)).to_have_text("")
+
+
 def test_numbers_follow_the_browsers_locale(browser: Browser, service: Service) -> None:
     with signed_in(browser, service, locale="de-DE") as page:
         page.goto(STORE)

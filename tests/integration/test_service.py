@@ -68,6 +68,27 @@ def test_forecasts_in_force_page_by_page_and_in_every_format(service: Service) -
         assert {row["origin"] for row in then["items"]} == {"2015-06-12"}
 
 
+def test_what_was_forecast_for_a_day_before_it_came(service: Service) -> None:
+    stored = service.frame(
+        "SELECT store, point FROM sales.forecasts_issued WHERE date = '2015-06-13' "
+        "AND origin = '2015-06-12' AND refresh_id = (SELECT refresh_id FROM "
+        "sales.forecasts_issued WHERE origin = '2015-06-12' ORDER BY written_at DESC LIMIT 1) "
+        "AND store < 3 ORDER BY store"
+    )
+    day: dict[str, Any] = {"store": [1, 2], "from": "2015-06-13", "to": "2015-06-13"}
+    with service.client() as client:
+        rows = client.get("/v1/forecasts/past", params=day | {"lead": 1}).json()["items"]
+        none = client.get("/v1/forecasts/past", params=day | {"lead": 2}).json()["items"]
+        assert client.get("/v1/forecasts/past").status_code == 422
+    assert [(row["store"], row["point"]) for row in rows] == list(
+        stored.itertuples(index=False, name=None)
+    )
+    assert {(row["origin"], row["horizon"], row["kind"]) for row in rows} == {
+        ("2015-06-12", 1, "issued")
+    }
+    assert none == []
+
+
 def test_an_unchanged_answer_is_304_until_a_refresh(service: Service) -> None:
     with service.client() as client:
         first = client.get("/v1/forecasts?store=1")

@@ -5,6 +5,7 @@ one has read. Python's own reads of forecasts are in `warehouse/in_force.py`.
 """
 
 from forecasting.columns import QUANTILE_COLUMNS
+from warehouse.accuracy import LONGEST_HORIZON_DAYS
 
 FORECAST_COLUMNS = (
     *("store", "origin", "date", "horizon", "kind", "open", "plan_assumed", "point", "mean"),
@@ -79,6 +80,19 @@ SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts f
     ON f.store = n.store AND f.kind = n.kind AND f.origin = n.origin
     AND f.refresh_id = n.refresh_id
 {_PAGE}
+"""
+
+#: What was forecast for days before they came: of each day the newest forecast from an origin that
+#: lies far enough back, an issued one rather than a backtest. Parameters: stores, first day, last
+#: day, days that the origin lies back at least.
+PAST_FORECASTS = f"""
+SELECT DISTINCT ON (f.store, f.date) f.store, f.date, f.origin, f.horizon, f.kind, f.open,
+    f.point, f.mean, f.q0_025, f.q0_1, f.q0_9, f.q0_975
+FROM sales.forecasts f
+WHERE f.store = ANY($1::int4[]) AND f.date BETWEEN $2::date AND $3::date
+    AND f.horizon >= $4::int4 AND f.origin >= $2::date - {LONGEST_HORIZON_DAYS}
+    AND NOT (f.kind = 'issued' AND sales.is_void(f.store, f.origin, f.written_at))
+ORDER BY f.store, f.date, f.kind = 'issued' DESC, f.origin DESC, f.written_at DESC
 """
 
 #: Sales that count. Parameters as those of `FORECASTS`.

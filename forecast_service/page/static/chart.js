@@ -18,14 +18,17 @@ export class Chart {
    * @param {HTMLElement} box
    * @param {HTMLElement} readout Says the day under the cursor.
    * @param {any[]} days Past and future days, in their order.
+   * @param {number} first Where the cursor begins.
+   * @param {number} lead Days ahead of the forecasts that are laid over past days.
    */
-  constructor(box, readout, days) {
+  constructor(box, readout, days, first, lead) {
     this.box = box;
     this.readout = readout;
     this.days = days;
     /** @type {Map<string, any>} Day -> its forecast under the changed plan. */
     this.scenario = new Map();
-    this.index = days.findIndex((row) => row.point !== null);
+    this.index = first;
+    this.lead = lead;
     /** @type {any} */
     this.plot = null;
     this.draw();
@@ -146,8 +149,10 @@ export class Chart {
     const said = [];
     const what = this.scenario.get(row.date);
     if (!row.open) said.push('closed');
-    else if (row.point === null) said.push(`sales ${number(row.sales)}`);
-    else said.push(`forecast ${number(row.point)}, 80 % range ${number(row.q0_1)} to ${number(row.q0_9)}`);
+    else if (row.sales !== null) {
+      said.push(`sales ${number(row.sales)}`);
+      if (row.point !== null) said.push(`forecast ${this.lead} days before or earlier ${number(row.point)}`);
+    } else said.push(`forecast ${number(row.point)}, 80 % range ${number(row.q0_1)} to ${number(row.q0_9)}`);
     if (what && (what.point !== row.point || what.open !== row.open)) {
       said.push(what.open ? `what if ${number(what.point)}` : 'what if closed');
     }

@@ -49,7 +49,13 @@ function start(action) {
   });
 }
 
-const chart = new Chart(element('#chart'), element('#readout'), [...data.past, ...data.future]);
+const chart = new Chart(
+  element('#chart'),
+  element('#readout'),
+  [...data.past, ...data.future],
+  data.past.length,
+  data.lead,
+);
 new WhatIf(data.store, data.future, chart, follow);
 takeNotes(data.store);
 start('refresh');

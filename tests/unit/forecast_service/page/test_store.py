@@ -44,9 +44,11 @@ def test_a_future_day_has_its_forecast_plan_adjustment_and_comments() -> None:
 def test_a_past_day_has_its_sales() -> None:
     row = {"date": DAY, "sales": 90, "open": 1, "promo": 0, "school_holiday": 1,
            "state_holiday": "0"}  # fmt: skip
-    (day,) = past_days([row], [])
+    (day,) = past_days([row], [], [])
     assert day.charted()["sales"] == 90
     assert day.charted()["point"] is None
+    (judged,) = past_days([row], [forecast(DAY)], [])
+    assert judged.charted()["point"] == 100.0
 
 
 def test_the_steps_lead_from_the_usual_day_to_the_forecast() -> None:
