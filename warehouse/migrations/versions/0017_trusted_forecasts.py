@@ -88,8 +88,8 @@ CREATE TABLE sales.forecast_totals (
     written_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (origin < first_day AND first_day <= last_day)
 );
-CREATE INDEX forecast_totals_by_member ON sales.forecast_totals (level, member, written_at DESC);
-CREATE INDEX forecast_totals_by_refresh ON sales.forecast_totals (level, member, refresh_id);
+CREATE INDEX forecast_totals_by_member ON sales.forecast_totals (level, member, origin DESC);
+CREATE INDEX forecast_totals_written ON sales.forecast_totals (level, member, written_at DESC);
 CREATE INDEX forecast_totals_by_last_day ON sales.forecast_totals (last_day);
 COMMENT ON TABLE sales.forecast_totals IS
     'What a store, a group of stores or the chain sells in a week or on a day, with quantiles from '
@@ -102,12 +102,14 @@ WITH members AS (
     UNION ALL SELECT DISTINCT 'assortment', assortment FROM sales.stores
     UNION ALL SELECT 'store', store::text FROM sales.stores
 ), newest AS (
-    SELECT m.level, m.member, f.refresh_id FROM members m CROSS JOIN LATERAL (
-        SELECT t.refresh_id FROM sales.forecast_totals t
+    SELECT m.level, m.member, f.origin, f.refresh_id FROM members m CROSS JOIN LATERAL (
+        SELECT t.origin, t.refresh_id FROM sales.forecast_totals t
         WHERE t.level = m.level AND t.member = m.member ORDER BY t.written_at DESC LIMIT 1
     ) AS f
 )
-SELECT t.* FROM sales.forecast_totals t JOIN newest USING (level, member, refresh_id);
+SELECT t.* FROM sales.forecast_totals t JOIN newest n
+    ON t.level = n.level AND t.member = n.member AND t.origin = n.origin
+    AND t.refresh_id = n.refresh_id;
 COMMENT ON VIEW sales.current_totals IS
     'The totals in force: of each store, group and the chain those that were written last.';
 {_REMOVE_OLD_ORIGINS.format(totals=_REMOVE_OLD_TOTALS)}

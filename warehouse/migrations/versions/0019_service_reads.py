@@ -1,15 +1,13 @@
-"""Indexes for what the service reads often: newest totals, recent scores, totals by origin."""
+"""Indexes for what the service reads often: recent scores, and totals by origin."""
 
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
 UPGRADE = """
--- The totals in force of all stores, without reading those of every origin.
-CREATE INDEX forecast_totals_written ON sales.forecast_totals (level, member, written_at DESC);
 -- All stores' totals from some origins. Rows lie in the order of their origins, so this is tiny.
 CREATE INDEX forecast_totals_origins ON sales.forecast_totals
     USING brin (origin) WITH (pages_per_range = 16);
@@ -20,8 +18,7 @@ CREATE INDEX forecast_accuracy_nearest ON sales.forecast_accuracy (date, store)
 """
 
 DOWNGRADE = """
-DROP INDEX sales.forecast_accuracy_nearest, sales.forecast_totals_origins,
-    sales.forecast_totals_written;
+DROP INDEX sales.forecast_accuracy_nearest, sales.forecast_totals_origins;
 """
 
 
