@@ -73,8 +73,8 @@ class PastForecast(BaseModel):
     """What was forecast for a day before it came."""
 
     store: int
-    date: date
     origin: date = Field(description="The last day whose sales it saw.")
+    date: date
     horizon: int = Field(description="Days from origin to date.")
     kind: str = Field(description="`issued`: what planners saw; `backtest`: computed later.")
     open: int

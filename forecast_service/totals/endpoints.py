@@ -19,11 +19,14 @@ from forecast_service.formats import (
     json_response,
     not_modified,
 )
-from forecast_service.pages import MAX_STORES, PAGE_ROWS, Cursor, Day, Limit, Line, decode_member
+from forecast_service.pages import PAGE_ROWS, Cursor, Day, Limit, Line, decode_member
 from forecast_service.state import state_of
 from forecast_service.totals import schemas, service
 
 router = APIRouter(prefix="/v1", tags=["forecasts"])
+
+#: Most members that one request may name: an address of more than 64 kB is refused unread.
+MAX_MEMBERS = 200
 
 
 @router.get(
@@ -38,7 +41,7 @@ async def totals(
     member: Annotated[
         list[Line],
         Query(
-            max_length=MAX_STORES,
+            max_length=MAX_MEMBERS,
             description="A store's number, store type or assortment; may be given again. By "
             "default all of the level.",
         ),
