@@ -9,6 +9,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from warehouse.health_bounds import MIN_TOTAL_DAYS, USUAL_TOTALS_80
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,13 +19,9 @@ if TYPE_CHECKING:
 
 #: Newest days whose totals are judged.
 JUDGED_DAYS = 28
-#: Distinct last days that a kind of total needs before it is judged. Totals of one day err
-#: together, so few days tell little however many stores there are.
-MIN_LAST_DAYS = {"day": 14, "week": 4}
-#: Shares that the 80 % and the 95 % interval may hold. Chain totals of a month are some twenty
-#: correlated trials, so only gross faults are told.
-USUAL_80, USUAL_95 = (0.55, 0.97), (0.8, 1.0)
-#: The same for weeks of single stores, of which there are many.
+#: Share of the chain's and groups' totals that the 95 % interval may hold.
+USUAL_95 = (0.8, 1.0)
+#: Shares for weeks of single stores, of which there are many: the 80 % and the 95 % interval.
 USUAL_STORE_80, USUAL_STORE_95 = (0.7, 0.9), (0.88, 0.995)
 
 
@@ -95,10 +93,10 @@ def judge_totals(rows: list[dict[str, Any]]) -> tuple[bool, str, str]:
         lines.append(
             f"| {name} | {row['totals']:,} | {row['last_days']} | {share_80:.1%} | {share_95:.1%} |"
         )
-        if row["last_days"] < MIN_LAST_DAYS[row["grain"]]:
+        if row["last_days"] < MIN_TOTAL_DAYS[row["grain"]]:
             continue
         judged += 1
-        usual = (USUAL_80, USUAL_95)
+        usual = (USUAL_TOTALS_80, USUAL_95)
         if row["level"] == "store":
             usual = (USUAL_STORE_80, USUAL_STORE_95)
         for level, share, (low, high) in zip((80, 95), (share_80, share_95), usual, strict=True):

@@ -18,16 +18,13 @@ from forecast_service.state import State, state_of
 from forecast_service.totals import service as totals
 from forecast_service.totals.schemas import Grain, Level
 from warehouse.errors import NotFoundError
+from warehouse.health_bounds import MIN_TOTAL_DAYS, USUAL_TOTALS_80
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 T = TypeVar("T")
 #: Days back to the forecasts that changes are told from, and how many stores are listed.
 CHANGE_DAYS, CHANGED_STORES = 7, 10
-#: Distinct last days that totals need before their ranges are judged; they err together.
-MIN_LAST_DAYS = {Grain.DAY: 14, Grain.WEEK: 4}
-#: Share of totals inside the 80 % range that is usual, as `forecast_assets/steps/totals.py` says.
-USUAL_80 = (0.55, 0.97)
 
 
 class By(StrEnum):
@@ -108,11 +105,11 @@ def totals_sentence(row: dict[str, Any]) -> tuple[str, bool | None]:
         f"Totals of {grain}s of the chain and its groups: {row['inside_80']} of {number:,} "
         f"({share:.0%}) lay in the 80 % range"
     )
-    if row["last_days"] < MIN_LAST_DAYS[Grain(grain)]:
+    if row["last_days"] < MIN_TOTAL_DAYS[grain]:
         return f"{inside}, which is too few to judge.", None
-    if USUAL_80[0] <= share <= USUAL_80[1]:
+    if USUAL_TOTALS_80[0] <= share <= USUAL_TOTALS_80[1]:
         return f"{inside}: as promised.", True
-    return f"{inside}: too {'narrow' if share < USUAL_80[0] else 'wide'}.", False
+    return f"{inside}: too {'narrow' if share < USUAL_TOTALS_80[0] else 'wide'}.", False
 
 
 async def _totals(state: State, level: Level, grain: Grain) -> list[dict[str, Any]]:

@@ -227,8 +227,9 @@ def _failed(facts: StoreFacts, today: date) -> Iterator[Reason]:
     behind = max((today - origin).days, 1)
     yield Reason(
         Code.FAILED,
-        f"The refresh of this store fails since {facts.overdue['made_at']:%Y-%m-%d %H:%M} UTC: its "
-        f"forecast knows sales to {day_name(origin)} only. Dagster shows the failed run.",
+        "The refresh of this store has failed since "
+        f"{facts.overdue['made_at']:%Y-%m-%d %H:%M} UTC: its forecast knows sales up to "
+        f"{day_name(origin)} only. Dagster shows the failed run.",
         behind * _usual_day(facts),
     )
 

@@ -92,7 +92,7 @@ def test_a_store_like_always_needs_nobody() -> None:
         ),
         (
             {"overdue": {"error": "boom", "made_at": datetime(2015, 6, 19, 8, tzinfo=UTC)}},
-            Code.FAILED, 5_000, "fails since 2015-06-19 08:00 UTC",
+            Code.FAILED, 5_000, "has failed since 2015-06-19 08:00 UTC",
         ),
     ],
 )  # fmt: skip
