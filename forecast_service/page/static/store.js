@@ -1,6 +1,7 @@
 // @ts-check
 // The page of a store: chart, what if, reasons, changes, notes and jobs.
 
+import { addressWith, readPlan } from './address.js';
 import { element, newKey, post } from './api.js';
 import { Chart } from './chart.js';
 import { follow } from './jobs.js';
@@ -66,6 +67,8 @@ const why = element('#why');
 const changes = element('#changes');
 document.addEventListener('click', async (event) => {
   const link = /** @type {HTMLElement} */ (event.target).closest('a');
+  // The same page with another history keeps the plan that is being tried.
+  if (link?.pathname === location.pathname) link.href = addressWith(link.href, { plan: readPlan(location.search) });
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const section = link.matches('.why') ? why : changes.contains(link) ? changes : null;
   if (!section || new URL(link.href).origin !== location.origin) return;
