@@ -17,7 +17,7 @@ from local_stack.postgres_data import SUPERUSER
 from local_stack.postgres_roles import SALES, read_access
 from local_stack.processes import Processes
 from local_stack.stack import Stack
-from tests.support.secret_hunt import in_texts, watched_processes
+from tests.support.secret_hunt import in_texts
 
 
 def test_every_role_reaches_its_database(stack: Stack) -> None:
@@ -52,24 +52,33 @@ def test_containers_get_the_same_roles_and_databases(
     try:
         passwords = {role: f"{role}'s own" for role in read_access().connections}
         script = paths.ROLES.with_name("roles.sh")
-        with watched_processes() as command_lines:
-            subprocess.run(
-                ["sh", str(script)],
-                env={
-                    "PATH": f"{server.files.binaries()}:{os.environ['PATH']}",
-                    "ROLES_FILE": str(paths.ROLES),
-                    "CLOSE_FILE": str(paths.CLOSE),
-                    "POSTGRES_USER": SUPERUSER,
-                    "PGHOST": "127.0.0.1",
-                    "PGPORT": str(server.port),
-                    "PGPASSWORD": server.files.credentials.passwords[SUPERUSER],
-                    **{f"{role.upper()}_PASSWORD": value for role, value in passwords.items()},
-                },
-                check=True,
-            )
-        assert any("psql" in line for line in command_lines)
+        # A sample of running processes would miss most: each of these runs for milliseconds.
+        command_lines = tmp_path / "command-lines"
+        psql = tmp_path / "bin" / "psql"
+        psql.parent.mkdir()
+        psql.write_text(
+            f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{command_lines}'\n"
+            f"exec '{server.files.binaries()}/psql' \"$@\"\n"
+        )
+        psql.chmod(0o755)
+        subprocess.run(
+            ["sh", str(script)],
+            env={
+                "PATH": f"{psql.parent}:{os.environ['PATH']}",
+                "ROLES_FILE": str(paths.ROLES),
+                "CLOSE_FILE": str(paths.CLOSE),
+                "POSTGRES_USER": SUPERUSER,
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(server.port),
+                "PGPASSWORD": server.files.credentials.passwords[SUPERUSER],
+                **{f"{role.upper()}_PASSWORD": value for role, value in passwords.items()},
+            },
+            check=True,
+        )
+        seen = command_lines.read_text().splitlines()
+        assert len(seen) > len(passwords)
         secrets = {**passwords, SUPERUSER: server.files.credentials.passwords[SUPERUSER]}
-        assert in_texts(secrets, command_lines) == set()
+        assert in_texts(secrets, seen) == set()
         assert access_of(server) == [
             row
             for row in access_of(stack.postgres)
