@@ -58,8 +58,11 @@ newest AS (
 """
 
 _COLUMNS = ", ".join(f"f.{name}" for name in FORECAST_COLUMNS)
+#: Keeps the days' condition out of the join. There it would be answered by the index on days, which
+#: holds the days of all stores.
+_FENCE = "OFFSET 0"
 _PAGE = """
-    AND f.date BETWEEN $2::date AND $3::date AND (f.store, f.date) > ($4::int4, $5::date)
+WHERE f.date BETWEEN $2::date AND $3::date AND (f.store, f.date) > ($4::int4, $5::date)
 ORDER BY f.store, f.date LIMIT $6::int8
 """
 
@@ -67,8 +70,11 @@ ORDER BY f.store, f.date LIMIT $6::int8
 #: the page before, how many rows.
 FORECASTS = f"""
 WITH {_IN_FORCE}
-SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts_issued f
-    ON f.store = n.store AND f.origin = n.origin AND f.refresh_id = n.refresh_id
+SELECT {_COLUMNS} FROM (
+    SELECT f.* FROM newest n JOIN sales.forecasts_issued f
+        ON f.store = n.store AND f.origin = n.origin AND f.refresh_id = n.refresh_id
+    {_FENCE}
+) AS f
 {_PAGE}
 """
 
@@ -76,9 +82,12 @@ SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts_issued f
 #: origin.
 FORECASTS_AS_OF = f"""
 WITH {_AS_OF}
-SELECT {_COLUMNS} FROM newest n JOIN sales.forecasts f
-    ON f.store = n.store AND f.kind = n.kind AND f.origin = n.origin
-    AND f.refresh_id = n.refresh_id
+SELECT {_COLUMNS} FROM (
+    SELECT f.* FROM newest n JOIN sales.forecasts f
+        ON f.store = n.store AND f.kind = n.kind AND f.origin = n.origin
+        AND f.refresh_id = n.refresh_id
+    {_FENCE}
+) AS f
 {_PAGE}
 """
 
