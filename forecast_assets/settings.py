@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forecast_assets.planning.calendar import Calendar, Grain
-from warehouse.environment import is_postgresql_address
+from warehouse.environment import DOTENV_FILES, refuse_other_addresses
 
 #: Environment variables for every Dagster process: webserver, daemon, code server, command line.
 #: A run over many partitions spends its time writing events; with these it writes them in batches
@@ -32,10 +32,6 @@ REGISTERED_NAME = "sales-forecast"
 
 #: The most partitions per asset that Dagster's documentation recommends.
 MAX_PARTITIONS = 100_000
-
-
-#: The stack's own file, then the user's, whose values win. `make up` never writes the second.
-DOTENV_FILES = (".env", ".env.local")
 
 
 class SettingsError(Exception):
@@ -212,12 +208,8 @@ class Settings(BaseSettings):
     @field_validator("database_url", "reader_database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not is_postgresql_address(value.get_secret_value()):
-            # PostgreSQL's own message would quote the address, password included.
-            raise ValueError(
-                "is not like postgresql://user:password@host:port/database; write signs such as "
-                "@, /, % and [ in the password as %40, %2F, %25 and %5B"
-            )
+        if value is not None:
+            refuse_other_addresses(value.get_secret_value())
         return value
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ import psycopg
 import typer
 from dotenv import dotenv_values
 
-from forecast_service.settings import DOTENV_FILES, SettingsError, load_settings
+from forecast_service.settings import SettingsError, load_settings
+from warehouse.environment import DOTENV_FILES
 from warehouse.service import tokens as statements
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The API over the forecasts.")

@@ -6,10 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from warehouse.environment import is_postgresql_address
-
-#: The stack's own file, then the user's, whose values win. `make up` never writes the second.
-DOTENV_FILES = (".env", ".env.local")
+from warehouse.environment import DOTENV_FILES, refuse_other_addresses
 
 
 class SettingsError(Exception):
@@ -138,12 +135,8 @@ class Settings(BaseSettings):
     @field_validator("reader_url", "planner_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not is_postgresql_address(value.get_secret_value()):
-            # PostgreSQL's own message would quote the address, password included.
-            raise ValueError(
-                "is not like postgresql://user:password@host:port/database; write signs such as "
-                "@, /, % and [ in the password as %40, %2F, %25 and %5B"
-            )
+        if value is not None:
+            refuse_other_addresses(value.get_secret_value())
         return value
 
 

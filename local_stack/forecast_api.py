@@ -1,11 +1,11 @@
 """The forecasting service as a process of the stack, and the token that the stack makes for it."""
 
-import hashlib
 import sys
 from collections.abc import Mapping
 
 import psycopg
 
+from forecast_service.tokens import SCOPES, digest_of
 from local_stack import network
 from local_stack.environment import component_environment
 from local_stack.http import answers
@@ -17,9 +17,8 @@ NAME = "service"
 MODULE = "forecast_service"
 URL_VARIABLE = "FORECAST_SERVICE_URL"
 TOKEN_VARIABLE = "FORECAST_SERVICE_TOKEN"  # noqa: S105 - a name
-#: The name of the stack's own token in the database, and what it allows.
+#: The name of the stack's own token in the database; it has every scope.
 TOKEN_NAME = "local-stack"  # noqa: S105 - a name
-SCOPES = ["read", "plan", "train"]
 USUAL_PORT = 8080
 START_SECONDS = 120.0
 
@@ -93,8 +92,8 @@ class ForecastService:
         return record
 
     def _allow_token(self, owner_url: str) -> None:
-        digest = hashlib.sha256(self.token.encode()).digest()
+        digest = digest_of(self.token)
         with psycopg.connect(
             owner_url, connect_timeout=5, cursor_factory=psycopg.RawCursor
         ) as connection:
-            connection.execute(tokens.CREATE, (TOKEN_NAME, digest, SCOPES))
+            connection.execute(tokens.CREATE, (TOKEN_NAME, digest, list(SCOPES)))

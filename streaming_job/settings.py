@@ -74,7 +74,7 @@ class StreamSettings(SparkSettings):
 def _is_postgresql_address(text: str) -> bool:
     """Tell whether an address is one that PostgreSQL's clients read as it was meant.
 
-    `forecast_assets.settings` has the same rule.
+    `warehouse.environment` has the same rule, which the stream may not import.
     """
     import psycopg
 

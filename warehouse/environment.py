@@ -1,4 +1,4 @@
-"""Variables of the shell that the clients of PostgreSQL and of HTTP servers read.
+"""Variables of the shell that clients of PostgreSQL and HTTP servers read, and settings' addresses.
 
 Every address of a database here is complete: what a shell exports for another one (PGOPTIONS,
 PGSSLMODE, PGSERVICE …) must not change what a statement does. A proxy is the way to the network
@@ -15,6 +15,9 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 NO_PROXY = ("no_proxy", "NO_PROXY")
 #: Addresses that no proxy can reach.
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+#: Files with settings: the stack's own, then the user's, whose values win. `make up` never writes
+#: the second.
+DOTENV_FILES = (".env", ".env.local")
 _LIBPQ = re.compile(r"PG[A-Z]+")
 
 
@@ -61,3 +64,16 @@ def is_postgresql_address(text: str) -> bool:
     except psycopg.Error:
         return False
     return True
+
+
+def refuse_other_addresses(address: str) -> None:
+    """Refuse a setting that is no address of PostgreSQL.
+
+    Raises:
+        ValueError: It is none. PostgreSQL's own message would quote it, password included.
+    """
+    if not is_postgresql_address(address):
+        raise ValueError(
+            "is not like postgresql://user:password@host:port/database; write signs such as "
+            "@, /, % and [ in the password as %40, %2F, %25 and %5B"
+        )
