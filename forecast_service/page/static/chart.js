@@ -3,15 +3,10 @@
 // what the tables show, and its cursor moves by keyboard as well.
 
 import { day, number } from './locale.js';
+import { NO_LIBRARY, SCALES, bands, colour, dayAt, seconds } from './plotting.js';
 
 const HEIGHT = 280;
 const STRIP = 4;
-
-/** @param {string} name A custom property of the style sheet. */
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/** @param {string} iso */
-const seconds = (iso) => Date.parse(`${iso}T00:00:00Z`) / 1000;
 
 export class Chart {
   /**
@@ -63,7 +58,7 @@ export class Chart {
   draw() {
     const UPlot = /** @type {any} */ (window).uPlot;
     if (!UPlot) {
-      this.readout.textContent = 'The chart’s library is not there; the table below has every number.';
+      this.readout.textContent = NO_LIBRARY;
       return;
     }
     this.box.hidden = false;
@@ -80,19 +75,16 @@ export class Chart {
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
         cursor: { drag: { x: false, y: false } },
         axes: [
-          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time) => day(new Date(time * 1000).toISOString().slice(0, 10))), space: 90 },
+          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt), space: 90 },
           { ...axis, size: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
-        scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },
+        scales: SCALES,
         series: [
           {}, edge, edge, edge, edge,
           line('--actual'), line('--series'), line('--scenario', { dash: [5, 3] }),
           { stroke: colour('--scenario'), width: 0, paths: () => null, points: { show: true, size: 7, fill: colour('--scenario') } },
         ],
-        bands: [
-          { series: [2, 1], fill: colour('--band-95') },
-          { series: [4, 3], fill: colour('--band-80') },
-        ],
+        bands: bands(),
         hooks: {
           draw: [(/** @type {any} */ plot) => this.promotions(plot)],
           setCursor: [(/** @type {any} */ plot) => plot.cursor.idx != null && this.say(plot.cursor.idx)],

@@ -3,6 +3,7 @@
 // says what it points at.
 
 import { day, number } from './locale.js';
+import { NO_LIBRARY, SCALES, bands, colour, dayAt, seconds } from './plotting.js';
 
 const HEIGHT = 240;
 
@@ -16,15 +17,6 @@ const HEIGHT = 240;
  * @property {number} low95
  * @property {number} high95
  */
-
-/** @param {string} name A custom property of the style sheet. */
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/** @param {string} iso */
-const seconds = (iso) => Date.parse(`${iso}T00:00:00Z`) / 1000;
-
-/** @param {number} time Seconds since 1970. */
-const dayAt = (time) => day(new Date(time * 1000).toISOString().slice(0, 10));
 
 /** @param {Period} period */
 function words(period) {
@@ -44,7 +36,7 @@ function words(period) {
 export function drawRanges(box, readout, periods) {
   const UPlot = /** @type {any} */ (window).uPlot;
   if (!UPlot) {
-    readout.textContent = 'The chart’s library is not there; the table below has every number.';
+    readout.textContent = NO_LIBRARY;
     return;
   }
   let index = 0;
@@ -83,15 +75,12 @@ export function drawRanges(box, readout, periods) {
           { ...axis, space: 90, ...starts, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((time, k) => (k % every ? '' : dayAt(time))) },
           { ...axis, size: 84, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
-        scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, (high || 1) * 1.08] } },
+        scales: SCALES,
         series: [
           {}, edge, edge, edge, edge,
           { stroke: colour('--series'), width: 2, points: { show: true, size: 6, fill: colour('--series') } },
         ],
-        bands: [
-          { series: [2, 1], fill: colour('--band-95') },
-          { series: [4, 3], fill: colour('--band-80') },
-        ],
+        bands: bands(),
         hooks: { setCursor: [(/** @type {any} */ made) => made.cursor.idx != null && say(made.cursor.idx)] },
       },
       data,
