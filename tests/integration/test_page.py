@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     Page,
+    Route,
     expect,
 )
 
@@ -180,6 +181,28 @@ def test_a_planner_adjusts_comments_and_withdraws(page: Page) -> None:
     page.get_by_role("button", name="Withdraw the adjustment").click()
     expect(page.get_by_role("region", name="Every adjustment")).to_contain_text("withdrawn")
     expect(row(page, "2015-06-18")).not_to_contain_text("4,321")
+
+
+def test_nothing_can_be_pressed_before_the_page_listens(page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/static/store.js", hold)
+    page.goto(STORE, wait_until="commit")
+    controls = page.locator("#main").locator("button, input, select")
+    expect(page.get_by_role("button", name="Retrain the model")).to_be_visible()
+    for k in range(controls.count()):
+        expect(controls.nth(k)).to_be_disabled()
+    for waiting in held:
+        waiting.continue_()
+    comment = page.locator("#comment")
+    comment.get_by_label("Day").fill("2015-06-20")
+    comment.get_by_label("Comment").fill("written early")
+    page.keyboard.press("Enter")
+    expect(row(page, "2015-06-20")).to_contain_text("everything: written early")
+    assert page.url.endswith(STORE)
 
 
 @pytest.mark.parametrize("ends", ["SUCCESS", "FAILURE", "CANCELED"])

@@ -61,6 +61,10 @@ new WhatIf(data.store, data.future, chart, follow);
 takeNotes(data.store);
 start('refresh');
 start('retrain');
+// Only now does anything listen: before, a press would be lost, or a form sent to the page's address.
+for (const part of document.querySelectorAll('fieldset.scripted')) {
+  /** @type {HTMLFieldSetElement} */ (part).disabled = false;
+}
 follow(null);
 
 const why = element('#why');
