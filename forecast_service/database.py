@@ -6,6 +6,7 @@ are read-only; adjustments and comments go in as the planner, who can do nothing
 """
 
 import asyncio
+import select
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -183,11 +184,25 @@ def _pool(
         max_size=size,
         timeout=wait_seconds,
         max_idle=IDLE_SECONDS,
-        # A connection that a restart of PostgreSQL has closed must not reach a request.
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         reconnect_timeout=5.0,
         open=False,
     )
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Refuse a connection that PostgreSQL has closed, so that no request meets it.
+
+    Whatever an idle connection has to read is most often its end. One with nothing to read is open,
+    and looking costs a system call where asking the server costs a tenth of a request.
+
+    Raises:
+        psycopg.OperationalError: The connection is closed.
+    """
+    readable = select.poll()
+    readable.register(connection.pgconn.socket, select.POLLIN)
+    if readable.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _with_options(address: str, options: str) -> str:

@@ -1,6 +1,7 @@
-"""Answers as JSON, CSV, Parquet or Arrow, and ETags.
+"""Answers as JSON, CSV, Excel, Parquet or Arrow, and ETags.
 
-JSON rows come from psycopg; tables in Arrow come from ADBC and are written by Arrow's own writers.
+JSON rows come from psycopg; tables in Arrow come from ADBC and are written by Arrow's own writers,
+workbooks by XlsxWriter.
 """
 
 import hashlib
@@ -14,9 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
+import xlsxwriter
 from fastapi import Request
 from pydantic_core import to_json
 from starlette.responses import Response
+
+from forecast_service.problems import ServiceError
 
 #: Signs with which a spreadsheet begins a formula.
 _FORMULA = r"^[=+\-@\t\r]"
@@ -31,6 +35,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     ARROW = "arrow"
+    EXCEL = "xlsx"
 
 
 class Shape(StrEnum):
@@ -45,13 +50,14 @@ MEDIA_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.PARQUET: "application/vnd.apache.parquet",
     Format.ARROW: "application/vnd.apache.arrow.stream",
+    Format.EXCEL: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 #: How OpenAPI describes the answers that aren't JSON.
 FILE_CONTENT: dict[str, Any] = {
     "text/csv": {"schema": {"type": "string"}},
     **{
         MEDIA_TYPES[kind]: {"schema": {"type": "string", "format": "binary"}}
-        for kind in (Format.PARQUET, Format.ARROW)
+        for kind in (Format.PARQUET, Format.ARROW, Format.EXCEL)
     },
 }
 
@@ -59,6 +65,13 @@ FILE_CONTENT: dict[str, Any] = {
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing changed since the answer with that ETag."}
 }
+
+#: Most rows of a workbook: writing them takes some seconds of a core.
+MAX_WORKBOOK_ROWS = 100_000
+#: Width of a workbook's columns, in characters: a date fits, and most names.
+_COLUMN_WIDTH = 13
+#: Rows that become Python objects at a time while a workbook is written.
+_WORKBOOK_BATCH = 5_000
 
 #: Own column -> the name that users of Nixtla's libraries expect.
 NIXTLA_COLUMNS = {
@@ -132,6 +145,8 @@ def file_bytes(table: pa.Table, kind: Format) -> bytes:
         pyarrow.csv.write_csv(_without_formulas(table), sink)
     elif kind is Format.PARQUET:
         pyarrow.parquet.write_table(table, sink, compression="snappy")
+    elif kind is Format.EXCEL:
+        _write_workbook(table, sink)
     else:
         with pyarrow.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -147,6 +162,41 @@ def file_response(body: bytes, kind: Format, name: str, headers: Mapping[str, st
         {**headers, "Content-Disposition": f'attachment; filename="{name}.{extension}"'},
         MEDIA_TYPES[kind],
     )
+
+
+def _write_workbook(table: pa.Table, sink: io.BytesIO) -> None:
+    """Write a table as the only sheet of a workbook: dates as dates, text never as a formula.
+
+    Raises:
+        ServiceError: There are too many rows for the time that a request may take.
+    """
+    if table.num_rows > MAX_WORKBOOK_ROWS:
+        raise ServiceError(
+            422,
+            f"{table.num_rows:,} rows are too many for Excel, {MAX_WORKBOOK_ROWS:,} the most: ask "
+            "for fewer stores or days, or for CSV or Parquet",
+        )
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+        "nan_inf_to_errors": True,
+        "remove_timezone": True,
+        "default_date_format": "yyyy-mm-dd",
+    }
+    with xlsxwriter.Workbook(sink, options) as workbook:
+        sheet = workbook.add_worksheet()
+        sheet.set_column(0, table.num_columns - 1, _COLUMN_WIDTH)
+        sheet.write_row(0, 0, table.column_names, workbook.add_format({"bold": True}))
+        sheet.freeze_panes(1, 0)
+        number = 1
+        for batch in table.to_batches(_WORKBOOK_BATCH):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                sheet.write_row(number, 0, row)
+                number += 1
+        if number > 1:
+            sheet.autofilter(0, 0, number - 1, table.num_columns - 1)
 
 
 def _without_formulas(table: pa.Table) -> pa.Table:

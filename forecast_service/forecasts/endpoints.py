@@ -75,16 +75,19 @@ async def forecasts(
     """Return forecasts: point, mean, quantiles, plan, and the model that made them."""
     state = state_of(request)
     days = service.ordered_days(first, last)
-    etag = None
-    if as_of is None:
+    query, etag = request.url.query, None
+    is_file = format is not Format.JSON
+    if as_of is None and (is_file or "if-none-match" in request.headers):
         # Before the rows: rows that are newer than their ETag are fetched again, not kept.
-        etag = await service.forecasts_etag(state, request.url.query)
+        etag = await service.forecasts_etag(state, query)
         if (unchanged := not_modified(request, etag)) is not None:
             return unchanged
-    if format is Format.JSON:
+    if not is_file:
         selection = service.Selection(store, *days, decode_day(cursor), limit, as_of)
-        page = await service.forecasts_page(state, selection, shape)
-        return json_response(page, cache_headers(etag)) if etag else hashed_json(request, page)
+        page, version = await service.versioned_forecasts_page(state, selection, shape)
+        if version is None:
+            return hashed_json(request, page)
+        return json_response(page, cache_headers(service.etag_of_version(version, query)))
     selection = service.Selection(store, *days, as_of=as_of)
     body = await service.forecasts_file(state, selection, shape, format)
     headers = cache_headers(etag or etag_of(body))

@@ -59,8 +59,13 @@ def ordered_days(first: date | None, last: date | None) -> tuple[date, date]:
 
 
 async def forecasts_etag(state: State, query: str) -> str:
-    """Return the ETag of an answer made from the forecasts in force."""
-    version = await state.database.row(reading.VERSION)
+    """Return the ETag of an answer made from the forecasts in force now."""
+    row = await state.database.row(reading.VERSION)
+    return etag_of_version(row["version"] if row else None, query)
+
+
+def etag_of_version(version: str | None, query: str) -> str:
+    """Return the ETag of an answer made from a version of the forecasts in force."""
     return etag_of("forecasts", version, query)
 
 
@@ -97,18 +102,36 @@ async def forecasts_page(state: State, selection: Selection, shape: Shape) -> di
     Raises:
         NotFoundError: There is no such store or forecast.
     """
+    page, _ = await versioned_forecasts_page(state, selection, shape)
+    return page
+
+
+async def versioned_forecasts_page(
+    state: State, selection: Selection, shape: Shape
+) -> tuple[dict[str, Any], str | None]:
+    """Return a page of forecasts in force, and their version unless the page is empty.
+
+    Forecasts of an earlier origin have no version.
+
+    Raises:
+        NotFoundError: There is no such store or forecast.
+    """
     stores = selection.stores or await known_stores(state, ())
     statement, parameters = _forecast_statement(selection, stores)
+    if selection.as_of is None:
+        statement = reading.FORECASTS_AND_VERSION
     rows = await state.database.rows(statement, parameters)
+    versions = [row.pop("version", None) for row in rows]
     more, rows = len(rows) > selection.limit, rows[: selection.limit]
     if not more and selection.after[0] == 0 and selection.stores:
         await _explain_missing(state, selection, {row["store"] for row in rows})
     elif not rows and selection.after[0] == 0:
         raise NotYetError(NOTHING_YET)
-    return {
+    page = {
         "items": nixtla_rows(rows) if shape is Shape.NIXTLA else rows,
         "next": encode_cursor(rows[-1]["store"], rows[-1]["date"]) if more else None,
     }
+    return page, versions[0] if versions else None
 
 
 async def forecasts_file(state: State, selection: Selection, shape: Shape, kind: Format) -> bytes:

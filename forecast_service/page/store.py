@@ -37,6 +37,8 @@ WEEKS = 8
 LEADS = (1, 7, 14, 28)
 #: Days of which the accuracy's sentence speaks.
 JUDGED_DAYS = 28
+#: The errors that bars compare.
+_ERRORS = ("wape", "naive_wape")
 #: Most adjustments and comments to show.
 MAX_NOTES = 200
 
@@ -72,6 +74,7 @@ async def store_page(
     future = future_days(rows, plan, adjusted, comments)
     past_rows = past_days(history["items"], expected, comments)
     week = [day.forecast["mean"] for day in future[:7] if day.forecast]
+    leads = judged["items"] if judged else []
     return await render(
         request,
         "store.html",
@@ -84,7 +87,9 @@ async def store_page(
         past=past_rows,
         future=future,
         week_total=sum(week),
-        accuracy=judged,
+        accuracy=sentences.accuracy(judged) if judged else sentences.NOTHING_JUDGED,
+        judged=leads,
+        largest_error=max((row[name] or 0 for row in leads for name in _ERRORS), default=0) or 1,
         adjustments=[row for row in listed if row["state"] != "withdrawal"],
         holidays=HOLIDAYS,
         reasons=[reason.value for reason in Reason],
@@ -155,9 +160,9 @@ async def _attributes(state: State, store: int) -> list[dict[str, Any]]:
     return rows
 
 
-async def _accuracy(state: State, store: int) -> str:
-    """Return how good the store's forecasts were, in a sentence."""
+async def _accuracy(state: State, store: int) -> dict[str, Any] | None:
+    """Return how good the store's forecasts were; None if none has met its day."""
     try:
-        return sentences.accuracy(await accuracy.by_lead(state, [store], JUDGED_DAYS))
+        return await accuracy.by_lead(state, [store], JUDGED_DAYS)
     except NotFoundError:
-        return sentences.NOTHING_JUDGED
+        return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 
+import openpyxl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
@@ -181,6 +183,30 @@ def test_a_planner_adjusts_comments_and_withdraws(page: Page) -> None:
     page.get_by_role("button", name="Withdraw the adjustment").click()
     expect(page.get_by_role("region", name="Every adjustment")).to_contain_text("withdrawn")
     expect(row(page, "2015-06-18")).not_to_contain_text("4,321")
+
+
+def test_the_page_says_how_good_its_forecasts_have_been(page: Page, service: Service) -> None:
+    with service.client() as client:
+        weeks = client.get("/v1/accuracy?store=2").raise_for_status().json()["items"]
+    page.goto(STORE)
+    rows = page.locator("#judged tbody tr")
+    expect(rows).to_have_count(len(weeks))
+    assert weeks
+    for k, week in enumerate(weeks):
+        expect(rows.nth(k)).to_contain_text(f"up to {7 * week['lead_week']} days ahead")
+        expect(rows.nth(k).locator("td").nth(1)).to_have_text(f"{100 * week['wape']:.1f} %")
+        widths = rows.nth(k).locator("rect")
+        assert widths.count() == 2 - (week["naive_wape"] is None)
+
+
+def test_a_workbook_can_be_downloaded(page: Page) -> None:
+    page.goto(STORE)
+    with page.expect_download() as started:
+        page.locator("section", has=page.locator("#days")).get_by_role("link", name="Excel").click()
+    sheet = openpyxl.load_workbook(io.BytesIO(started.value.path().read_bytes())).active
+    days = page.locator("#days tbody tr").count()
+    assert sheet.max_row == 1 + days
+    assert sheet["A2"].value == 2
 
 
 def test_nothing_can_be_pressed_before_the_page_listens(page: Page) -> None:

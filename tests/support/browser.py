@@ -8,13 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.support.service import Service
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: What axe checks: WCAG 2.1 AA.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+#: Milliseconds that a page may take for what it does; other tests share the machine.
+TIMEOUT = 20_000
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
@@ -39,7 +48,8 @@ def signed_in(
     context: BrowserContext = browser.new_context(
         **{"viewport": DESK, "locale": "en-GB", "base_url": service.address} | options  # type: ignore[arg-type]
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(TIMEOUT)
+    expect.set_options(timeout=TIMEOUT)
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(message.text) if _is_wrong(message) else None)
     page.on("pageerror", lambda error: said.append(str(error)))

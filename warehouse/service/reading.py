@@ -18,10 +18,10 @@ HISTORY_COLUMNS = (
 
 #: What decides whether the forecasts in force are still the same.
 VERSION = """
-SELECT (
+SELECT concat_ws(' ', (
     SELECT refresh_id FROM sales.refreshes WHERE finished_at IS NOT NULL
     ORDER BY finished_at DESC NULLS LAST LIMIT 1
-) AS refresh_id, (SELECT max(withdrawn_at) FROM sales.withdrawals) AS withdrawn_at
+), (SELECT max(withdrawn_at) FROM sales.withdrawals)) AS version
 """
 
 #: Parameters: stores after this one, how many.
@@ -66,17 +66,23 @@ WHERE f.date BETWEEN $2::date AND $3::date AND (f.store, f.date) > ($4::int4, $5
 ORDER BY f.store, f.date LIMIT $6::int8
 """
 
-#: Forecasts in force. Parameters: stores, first day, last day, store and date of the last row of
-#: the page before, how many rows.
-FORECASTS = f"""
-WITH {_IN_FORCE}
-SELECT {_COLUMNS} FROM (
+_ROWS_IN_FORCE = f"""
+FROM (
     SELECT f.* FROM newest n JOIN sales.forecasts_issued f
         ON f.store = n.store AND f.origin = n.origin AND f.refresh_id = n.refresh_id
     {_FENCE}
 ) AS f
 {_PAGE}
 """
+
+#: Forecasts in force. Parameters: stores, first day, last day, store and date of the last row of
+#: the page before, how many rows.
+FORECASTS = f"WITH {_IN_FORCE} SELECT {_COLUMNS} {_ROWS_IN_FORCE}"
+
+#: The same with their `VERSION` in each row: both are of one moment, and cost one way.
+FORECASTS_AND_VERSION = (
+    f"WITH {_IN_FORCE} SELECT {_COLUMNS}, ({VERSION}) AS version {_ROWS_IN_FORCE}"
+)
 
 #: Forecasts that were in force at an earlier origin, and backtests from it. One parameter more: the
 #: origin.

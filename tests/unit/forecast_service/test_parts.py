@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import anyio
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -15,6 +17,7 @@ import pytest
 from forecast_service import formats, pages, tokens
 from forecast_service.dagster import Run
 from forecast_service.jobs import JobStatus
+from forecast_service.problems import ServiceError
 from forecast_service.runs.service import LOST_AFTER, period_of, status_of
 from forecast_service.scenarios import plans
 from streaming_job import strict
@@ -48,6 +51,25 @@ def test_files_hold_the_same_rows() -> None:
     )
     arrow = pa.ipc.open_stream(formats.file_bytes(table, formats.Format.ARROW)).read_all()
     assert parquet == arrow == table
+
+
+def test_a_workbook_has_dates_as_dates_and_runs_no_formula() -> None:
+    table = pa.table(
+        {"date": [date(2015, 6, 19), None], "point": [4321.5, float("nan")], "note": ["=1+2", None]}
+    )
+    body = formats.file_bytes(table, formats.Format.EXCEL)
+    rows = list(openpyxl.load_workbook(io.BytesIO(body)).active.values)
+    assert rows[0] == ("date", "point", "note")
+    assert rows[1] == (datetime(2015, 6, 19), 4321.5, "=1+2")
+    sheet = zipfile.ZipFile(io.BytesIO(body)).read("xl/worksheets/sheet1.xml").decode()
+    assert "<f>=1+2" not in sheet and "<f>1+2" not in sheet
+    assert rows[2][0] is None and rows[2][2] is None
+
+
+def test_a_workbook_that_would_take_too_long_is_refused() -> None:
+    table = pa.table({"store": range(formats.MAX_WORKBOOK_ROWS + 1)})
+    with pytest.raises(ServiceError, match="too many for Excel"):
+        formats.file_bytes(table, formats.Format.EXCEL)
 
 
 def test_an_etag_depends_on_its_parts() -> None:
