@@ -1,7 +1,7 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lock
+	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lint-pages lock
 # The steps of a target depend on each other.
 .NOTPARALLEL:
 
@@ -51,6 +51,9 @@ lint: setup ## Check lint, format, types and import arrows
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
+
+lint-pages: ## Check the types of the planners' pages' scripts (needs npm)
+	npx --yes --package typescript@5.9.3 -- tsc --project forecast_service/page
 
 format: setup ## Format the code and apply safe fixes
 	$(RUN) -m ruff check --fix .
