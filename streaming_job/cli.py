@@ -1,4 +1,4 @@
-"""The command line: `python -m streaming_job run|drain|produce|audit|requeue`.
+"""The command line: `python -m streaming_job run|drain|create-topic|produce|audit|requeue`.
 
 Exit codes: 0 success; 1 the audit found a fault; 2 wrong usage; 3 refused, a person must decide;
 4 PostgreSQL or Kafka does not answer; 5 Spark's Java process died, start again.
@@ -93,9 +93,10 @@ def run(
     with _exit_on_errors():
         settings = load_settings()
         port = settings.stream_metrics_port
-        server = None if port is None else metrics.MetricsServer(port)
+        host = settings.stream_metrics_host
+        server = None if port is None else metrics.MetricsServer(port, host)
         if server is not None:
-            log.info("metrics at http://%s:%d/metrics", metrics.LOOPBACK, server.port)
+            log.info("metrics at http://%s:%d/metrics", host, server.port)
 
         def report(progress: runs.Progress) -> None:
             log.info(progress.summary())
@@ -124,6 +125,29 @@ def drain(accept_recreated_topic: AcceptRecreatedTopic = False) -> None:
     stdout.print(
         f"stored {counts.stored:,}, quarantined {counts.quarantined:,}, "
         f"offsets without an event {counts.gaps:,}, expired unread {counts.expired:,}"
+    )
+
+
+@app.command("create-topic")
+def create_topic(
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Its topic-partitions: the stream's parallelism at most.")
+    ] = 4,
+    replicas: Annotated[int, typer.Option(min=1, help="How many brokers keep a copy of each.")] = 1,
+) -> None:
+    """Create the topic of the sales events; leave one that exists as it is."""
+    from streaming_job import kafka_client
+
+    with _exit_on_errors():
+        settings = load_settings()
+        topic = settings.sales_topic
+        is_new = kafka_client.create_topic(
+            settings.kafka_bootstrap_servers, topic, partitions, replicas
+        )
+    stdout.print(
+        f"created {topic} with {partitions} topic-partitions"
+        if is_new
+        else f"{topic} is there already, and stays as it is"
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, NewTopic
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import (
     AuthorizationError,
@@ -22,6 +22,7 @@ from kafka.errors import (
     RequestTimedOutError,
     RetriableError,
     SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     UnsupportedCodecError,
     UnsupportedSaslMechanismError,
@@ -179,6 +180,33 @@ def describe_topic(bootstrap_servers: str, topic: str, access: BrokerAccess | No
         closing(open_admin(bootstrap_servers, access)) as admin,
     ):
         return describe(admin, topic)
+
+
+def create_topic(bootstrap_servers: str, topic: str, partitions: int, replicas: int) -> bool:
+    """Create a topic; leave one that exists as it is.
+
+    Args:
+        bootstrap_servers: host:port of one or more brokers.
+        topic: The topic.
+        partitions: Its topic-partitions.
+        replicas: How many brokers keep a copy of each.
+
+    Returns:
+        Whether it is new.
+
+    Raises:
+        StreamError: No broker answers, or it refuses.
+    """
+    access = broker_access()
+    with (
+        translate_errors(bootstrap_servers, access),
+        closing(open_admin(bootstrap_servers, access)) as admin,
+    ):
+        try:
+            admin.create_topics([NewTopic(topic, partitions, replicas)], wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            return False
+    return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The stream's progress as Prometheus metrics, served on loopback only.
+"""The stream's progress as Prometheus metrics: counts only, for whoever reaches the address.
 
 The figures come from `run.Progress`.
 """
@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from streaming_job.errors import SettingsError
 from streaming_job.run import Progress
 
-LOOPBACK = "127.0.0.1"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -64,16 +63,17 @@ def _header(name: str, kind: str, text: str) -> list[str]:
 
 
 class MetricsServer:
-    """An HTTP server that publishes the newest metrics at http://127.0.0.1:<port>/metrics."""
+    """An HTTP server that publishes the newest metrics under /metrics."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str) -> None:
         """Bind the port and serve from a thread.
 
         Args:
             port: The port; 0 selects a free one.
+            host: The address to listen on.
 
         Raises:
-            SettingsError: The server cannot bind the port.
+            SettingsError: The server cannot bind the address.
         """
         self._text = exposition(None, 0)
         metrics = self
@@ -92,11 +92,12 @@ class MetricsServer:
                 """Log nothing: a scrape is not worth a line."""
 
         try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+            self._server = ThreadingHTTPServer((host, port), Handler)
         except OSError as error:
             raise SettingsError(
-                f"cannot serve metrics on port {port} ({error.strerror}): set STREAM_METRICS_PORT "
-                "to a free port, or leave it empty to serve none"
+                f"cannot serve metrics on {host}:{port} ({error.strerror}): set "
+                "STREAM_METRICS_PORT to a free port and STREAM_METRICS_HOST to an address of this "
+                "machine, or leave the port empty to serve none"
             ) from error
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
+import time
 from pathlib import Path
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from streaming_job.environment import forget_foreign_variables
-from streaming_job.errors import SettingsError
+from streaming_job.errors import SettingsError, UnavailableError
 from streaming_job.settings import SparkSettings, StreamSettings
 
 APP_NAME = "sales-stream"
@@ -25,6 +27,14 @@ ARROW_BYTES_PER_BATCH = "64m"
 #: Measured for Spark and Kafka together: 0.11 cores at 100 ms, 0.06 at 500 ms; an event waits half
 #: of it on average.
 IDLE_POLL = "500ms"
+LOOPBACK = "127.0.0.1"
+#: Where Spark's processes look for a cluster's secret first (`SecurityManager.ENV_AUTH_SECRET`).
+SECRET_VARIABLE = "_SPARK_AUTH_SECRET"  # noqa: S105 - a name
+#: Seconds that a cluster's first executor may take to reach the driver: a start takes about ten.
+EXECUTOR_SECONDS = 45.0
+EXECUTOR_POLL_SECONDS = 0.2
+#: Seconds that a master may take to accept a connection.
+MASTER_SECONDS = 5.0
 
 
 def spark_config(settings: StreamSettings) -> dict[str, str]:
@@ -49,27 +59,89 @@ def spark_config(settings: StreamSettings) -> dict[str, str]:
         "spark.sql.shuffle.partitions": "2",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
         # The sink's options contain the database's password.
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|credential",
         "spark.sql.streaming.stopTimeout": "30s",
         "spark.sql.streaming.pollingDelay": IDLE_POLL,
     }
-    config |= authentication(settings.spark_master)
+    config |= cluster_config(settings.spark_master, settings)
     if settings.spark_driver_java_options:
         config["spark.driver.extraJavaOptions"] = settings.spark_driver_java_options
     return config
 
 
-def authentication(master: str) -> dict[str, str]:
-    """Return the settings by which a driver in one process answers nobody but itself.
+def cluster_config(master: str, settings: SparkSettings) -> dict[str, str]:
+    """Return where the driver is reached, and what it asks for.
 
-    Its two ports are open to every user of the machine. Spark makes the secret itself; a cluster
-    needs one that its workers know, `spark.authenticate.secret` in spark-defaults.conf.
+    Its two ports are open to every user of the machine, or of the network. For a driver in one
+    process Spark makes the secret itself; a cluster needs one that its workers know.
     """
-    is_local = re.fullmatch(r"local(\[[^]]*\])?", master)
-    return {"spark.authenticate": "true"} if is_local else {}
+    config = {
+        "spark.driver.host": settings.spark_driver_host,
+        "spark.driver.bindAddress": settings.spark_driver_bind_address,
+    }
+    if _is_one_process(master):
+        # Executors are in the same process: whatever is set for a cluster does not matter.
+        config = dict.fromkeys(config, LOOPBACK) | {"spark.authenticate": "true"}
+    elif settings.spark_authenticate_secret is not None:
+        # Spark wants to find one here, and prefers the one of its environment. PySpark passes this
+        # one on as an argument, which `ps` shows to everybody.
+        config |= {
+            "spark.authenticate": "true",
+            "spark.authenticate.secret": f"see {SECRET_VARIABLE}",
+        }
+    return config
+
+
+def _is_one_process(master: str) -> bool:
+    return re.fullmatch(r"local(\[[^]]*\])?", master) is not None
+
+
+def await_executor(spark: SparkSession, seconds: float = EXECUTOR_SECONDS) -> None:
+    """Wait until a cluster's first executor has reached the driver; without a cluster, return.
+
+    Without the wait, a query on executors that cannot reach the driver hangs without a word: the
+    cluster starts one after the other, and each of them ends.
+
+    Raises:
+        UnavailableError: None has come; the message says what to look at.
+    """
+    context = spark.sparkContext
+    if _is_one_process(context.master):
+        return
+    deadline = time.monotonic() + seconds
+    # The driver itself is in the list.
+    while len(context._jsc.sc().statusTracker().getExecutorInfos()) < 2:
+        if time.monotonic() > deadline:
+            host = context.getConf().get("spark.driver.host")
+            raise UnavailableError(
+                f"no executor of {context.master} has reached the driver at {host} within "
+                f"{seconds:.0f} s: set SPARK_DRIVER_HOST to a name by which the workers reach this "
+                "process and SPARK_DRIVER_BIND_ADDRESS to 0.0.0.0, give master, workers and driver "
+                "the same SPARK_AUTHENTICATE_SECRET, and see whether a worker has cores and memory "
+                "to spare"
+            )
+        time.sleep(EXECUTOR_POLL_SECONDS)
+
+
+def check_master(master: str) -> None:
+    """Refuse a standalone cluster that does not answer; Spark itself would take a minute.
+
+    Raises:
+        UnavailableError: None of its masters accepts a connection.
+    """
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), MASTER_SECONDS):
+                return
+        except (OSError, ValueError):
+            continue
+    raise UnavailableError(
+        f"Spark's master does not answer at {master}: start it, or set SPARK_MASTER to where it is"
+    )
 
 
 def prepare_environment() -> None:
@@ -83,6 +155,8 @@ def prepare_environment() -> None:
         os.environ["JAVA_HOME"] = str(settings.java_home)
     if settings.spark_defaults_dir is not None:
         os.environ["SPARK_CONF_DIR"] = str(settings.spark_defaults_dir.resolve())
+    if settings.spark_authenticate_secret is not None:
+        os.environ[SECRET_VARIABLE] = settings.spark_authenticate_secret.get_secret_value()
     # Otherwise Java finds no file whose name has other letters than English.
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -95,8 +169,10 @@ def build_session(settings: StreamSettings) -> SparkSession:
 
     Raises:
         SettingsError: The jars are missing, or Spark does not start.
+        UnavailableError: The cluster does not answer, or its executors do not reach the driver.
     """
     prepare_environment()
+    check_master(settings.spark_master)
     builder = SparkSession.builder.master(settings.spark_master).appName(APP_NAME)
     for name, value in spark_config(settings).items():
         builder = builder.config(name, value)
@@ -108,4 +184,9 @@ def build_session(settings: StreamSettings) -> SparkSession:
             "JAVA_HOME or PATH"
         ) from error
     spark.sparkContext.setLogLevel("ERROR")
+    try:
+        await_executor(spark)
+    except UnavailableError:
+        spark.stop()
+        raise
     return spark

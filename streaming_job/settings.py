@@ -26,6 +26,15 @@ class SparkSettings(BaseSettings):
     spark_defaults_dir: Path | None = Field(
         default=None, description="folder of a spark-defaults.conf; by default none is read"
     )
+    spark_driver_host: str = Field(
+        default="127.0.0.1", description="name or address by which executors reach the driver"
+    )
+    spark_driver_bind_address: str = Field(
+        default="127.0.0.1", description="address on which the driver listens for executors"
+    )
+    spark_authenticate_secret: SecretStr | None = Field(
+        default=None, description="what a cluster's processes ask each other for"
+    )
 
 
 class StreamSettings(SparkSettings):
@@ -51,7 +60,10 @@ class StreamSettings(SparkSettings):
         default=60, gt=0, description="how long PostgreSQL keeps a hung task's transaction open"
     )
     stream_metrics_port: int | None = Field(
-        default=None, description="loopback port for Prometheus; empty: no metrics"
+        default=None, description="port for Prometheus; empty: no metrics"
+    )
+    stream_metrics_host: str = Field(
+        default="127.0.0.1", description="address on which Prometheus finds them"
     )
 
     @field_validator("stream_database_url")

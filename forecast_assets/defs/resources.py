@@ -127,7 +127,12 @@ class SparkResource(dg.ConfigurableResource):
     def computing(self) -> SparkSession:
         """Return the run's session for computing; it starts on the first call."""
         if self._computing is None:
-            self._computing = _lazy_spark(computing_config(settings().spark_master))
+            from streaming_job.session import await_executor, check_master
+
+            master = settings().spark_master
+            check_master(master)
+            self._computing = _lazy_spark(computing_config(master))
+            await_executor(self._computing.spark_session)
         session: SparkSession = self._computing.spark_session
         return session
 
@@ -142,9 +147,10 @@ def computing_config(master: str) -> dict[str, str]:
 
     A `spark-defaults.conf` in the folder SPARK_DEFAULTS_DIR sets the rest.
     """
-    from streaming_job.session import authentication
+    from streaming_job.session import cluster_config
+    from streaming_job.settings import SparkSettings
 
-    config = authentication(master) | {
+    return cluster_config(master, SparkSettings()) | {
         "spark.master": master,
         "spark.app.name": "forecast_assets",
         "spark.ui.enabled": "false",
@@ -156,9 +162,6 @@ def computing_config(master: str) -> dict[str, str]:
         # Several executors share one machine's cores.
         f"spark.executorEnv.{BLAS_VARIABLE}": BLAS_THREADS,
     }
-    if master.startswith("local"):
-        config |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    return config
 
 
 def _lazy_spark(config: dict[str, str]) -> LazyPySparkResource:

@@ -5,11 +5,16 @@ when the process or its machine is gone, so a lock that nobody holds means a dea
 itself cannot tell for runs that no launcher started (`dagster asset materialize`) nor for runs of a
 host that no longer exists (a recreated container).
 
+The same connection brings the wish to end a run to its process, from a webserver that runs on
+another machine or in another container and can send it no signal.
+
 `storage.py` takes the locks, `run_launcher.py` asks for them.
 """
 
 import hashlib
 import logging
+import os
+import signal
 import threading
 
 from dagster_postgres.utils import create_pg_engine
@@ -21,7 +26,11 @@ from sqlalchemy.pool import NullPool
 #: First key of the advisory locks, so that no other use of such locks meets them ("runs").
 LOCK_CLASS = int.from_bytes(b"runs")
 
-#: Seconds after which a lost connection is noticed and the lock is taken again.
+#: Run tag: somebody elsewhere wants the run to end. The UI hides tags with this prefix.
+END_TAG = ".dagster/end_asked"
+
+#: Seconds after which a lost connection is noticed and the lock is taken again, and after which a
+#: run learns that it shall end.
 RENEW_SECONDS = 3.0
 
 _TAKE = text("SELECT pg_try_advisory_lock(:lock_class, :run)")
@@ -30,6 +39,7 @@ _IS_HELD = text(
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
     "AND classid = CAST(:lock_class AS bigint)::oid AND objid = CAST(:run AS bigint)::oid"
 )
+_IS_END_ASKED = text("SELECT count(*) FROM run_tags WHERE run_id = :run_id AND key = :tag")
 
 
 def lock_key(run_id: str) -> int:
@@ -84,10 +94,19 @@ def _take(engine: Engine, run_id: str) -> Connection:
 
 
 def _keep(engine: Engine, connection: Connection, run_id: str, ended: threading.Event) -> None:
-    """Hold a lock until its run has ended; take it again when PostgreSQL was restarted."""
+    """Hold a lock until its run has ended; take it again when PostgreSQL was restarted.
+
+    If somebody asks for the run's end meanwhile, the process gets the signal that a launcher on its
+    own machine would send, once: a second one would interrupt what the first one began.
+    """
+    asked: dict[str, object] = {"run_id": run_id, "tag": END_TAG}
+    is_signalled = False
     while not ended.wait(RENEW_SECONDS):
         try:
-            connection.execute(text("SELECT 1"))
+            is_asked = bool(connection.execute(_IS_END_ASKED, asked).scalar_one())
+            if is_asked and not is_signalled and not ended.is_set():
+                is_signalled = True
+                os.kill(os.getpid(), signal.SIGTERM)
         except SQLAlchemyError as error:
             connection.invalidate()
             connection.close()

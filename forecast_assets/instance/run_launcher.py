@@ -27,7 +27,7 @@ from dagster._core.launcher.base import (
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from forecast_assets.instance.liveness import RENEW_SECONDS
+from forecast_assets.instance.liveness import END_TAG, RENEW_SECONDS
 from forecast_assets.instance.storage import RunLockingEventLog
 
 #: Run tag: how much the run's process gives way to others on the same processors (`nice`, 1 to 19).
@@ -111,13 +111,24 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: place})
 
     def terminate(self, run_id: str) -> bool:
-        """Ask a run's process to end; return whether it was on this machine."""
+        """Ask a run's process to end; return whether there is one that can be asked.
+
+        A process elsewhere (the webserver and the daemon have containers of their own) reads the
+        wish within `RENEW_SECONDS`, with the connection that holds its lock.
+        """
         run = self._instance.get_run_by_id(run_id)
-        process = _process_of(run) if run is not None and not run.is_finished else None
-        if run is None or process is None:
+        if run is None or run.is_finished:
+            return False
+        process = _process_of(run)
+        if process is not None:
+            self._instance.report_run_canceling(run)
+            process.send_signal(signal.SIGTERM)
+            return True
+        event_log = self._instance.event_log_storage
+        if not isinstance(event_log, RunLockingEventLog) or not event_log.run_locks.is_held(run_id):
             return False
         self._instance.report_run_canceling(run)
-        process.send_signal(signal.SIGTERM)
+        self._instance.add_run_tags(run_id, {END_TAG: "yes"})
         return True
 
     @property

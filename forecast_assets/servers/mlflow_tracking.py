@@ -50,6 +50,15 @@ def serve(
 
 def _prepare(database: str, artifacts: Path, hosts: list[str]) -> None:
     """Set what MLflow's application reads at import, and bring its tables up to date."""
+    # Before anything of MLflow's server is imported: it makes its list of hosts then.
+    os.environ |= {
+        # MLflow checks Host and Origin as well, by a list of its own.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        # Its assistant runs commands on the server's machine: never for a client elsewhere.
+        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
+        # Its job queue (for judging language models) costs five processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     from mlflow.server import constants
 
     os.environ |= {
@@ -58,12 +67,6 @@ def _prepare(database: str, artifacts: Path, hosts: list[str]) -> None:
         constants.ARTIFACT_ROOT_ENV_VAR: ARTIFACT_ROOT,
         constants.ARTIFACTS_DESTINATION_ENV_VAR: str(artifacts),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        # MLflow checks Host and Origin as well, by a list of its own.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
-        # Its assistant runs commands on the server's machine: never for a client elsewhere.
-        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
-        # Its job queue (for judging language models) costs five processes.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     from mlflow.server.handlers import initialize_backend_stores
 

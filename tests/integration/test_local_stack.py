@@ -17,6 +17,8 @@ from local_stack.postgres_data import SUPERUSER
 from local_stack.postgres_roles import SALES, read_access
 from local_stack.processes import Processes
 from local_stack.stack import Stack
+from streaming_job import kafka_client
+from streaming_job.errors import StreamError
 from tests.support.secret_hunt import in_texts
 
 
@@ -186,6 +188,20 @@ def test_stale_pid_files_do_not_stop_the_start(tmp_path: Path) -> None:
     with Stack.start(tmp_path, {"postgres"}) as own:
         assert own.is_running("postgres")
     own.remove_data()
+
+
+def test_a_topic_is_created_once_and_then_stays_as_it_is(stack: Stack) -> None:
+    broker, topic = stack.kafka.bootstrap_servers, "created-by-command"
+    try:
+        assert kafka_client.create_topic(broker, topic, 3, 1)
+        created = kafka_client.describe_topic(broker, topic)
+        assert created.partitions == (0, 1, 2)
+        assert not kafka_client.create_topic(broker, topic, 5, 1)
+        assert kafka_client.describe_topic(broker, topic) == created
+        with pytest.raises(StreamError, match="replication"):
+            kafka_client.create_topic(broker, "too-many-copies", 1, 2)
+    finally:
+        stack.kafka.delete_topic(topic)
 
 
 def test_topic_keeps_its_events_over_a_kill(stack: Stack, fresh_topic: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs whose process is gone are found dead, whoever started them and whatever their host was."""
+"""Runs are found dead, and end when asked, whoever started them and whatever their host was."""
 
 import os
 import signal
@@ -98,6 +98,37 @@ def test_a_killed_run_is_found_dead(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until(lambda: status(instance, run_id) is WorkerStatus.NOT_FOUND)
+
+
+@pytest.mark.parametrize("host", [None, "another-container"])
+def test_a_run_that_lives_elsewhere_ends_when_asked(
+    instance: dg.DagsterInstance,
+    run_of_a_command_line: tuple[subprocess.Popen[bytes], str],
+    host: str | None,
+) -> None:
+    process, run_id = run_of_a_command_line
+    if host is not None:
+        # Number 1 is somebody else's process here: it must get no signal.
+        instance.add_run_tags(run_id, {PROCESS_TAG: f"{host} 1 {time.time():.0f}"})
+    assert instance.run_launcher.terminate(run_id)
+    process.wait(SECONDS)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert not instance.run_launcher.terminate(run_id), "it has ended"
+
+
+def test_a_run_whose_process_is_gone_cannot_be_asked(
+    instance: dg.DagsterInstance, run_of_a_command_line: tuple[subprocess.Popen[bytes], str]
+) -> None:
+    process, run_id = run_of_a_command_line
+    process.kill()
+    process.wait()
+    wait_until(lambda: not instance.event_log_storage.run_locks.is_held(run_id))
+    assert not instance.run_launcher.terminate(run_id)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.STARTED
 
 
 def test_a_living_run_takes_its_lock_again_after_a_restart_of_the_database(

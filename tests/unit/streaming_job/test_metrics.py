@@ -31,13 +31,18 @@ def test_every_sample_has_a_type_and_the_value_given() -> None:
     assert typed == {name.split("{")[0] for name in samples}
 
 
-def test_served_on_loopback_and_a_taken_port_is_named() -> None:
-    server = MetricsServer(0)
+def test_served_where_asked_and_a_taken_port_is_named() -> None:
+    server = MetricsServer(0, "127.0.0.1")
     try:
         server.update(PROGRESS, starts=1)
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
             assert b"stream_stored_total 10" in answer.read()
         with pytest.raises(SettingsError, match="STREAM_METRICS_PORT"):
-            MetricsServer(server.port)
+            MetricsServer(server.port, "127.0.0.1")
+        # Another address of loopback: the port is free there.
+        other = MetricsServer(server.port, "127.0.0.2")
+        other.close()
+        with pytest.raises(SettingsError, match="STREAM_METRICS_HOST"):
+            MetricsServer(0, "192.0.2.1")
     finally:
         server.close()

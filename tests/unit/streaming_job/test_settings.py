@@ -1,14 +1,16 @@
 """Settings, the sink's options, and refusals that need neither broker nor database."""
 
+import socket
 from datetime import date
+from unittest.mock import Mock
 
 import pytest
 
 from streaming_job import source
 from streaming_job.audit import PartitionAudit
-from streaming_job.errors import RefusedError, SettingsError
-from streaming_job.session import authentication, spark_config
-from streaming_job.settings import load_settings
+from streaming_job.errors import RefusedError, SettingsError, UnavailableError
+from streaming_job.session import await_executor, check_master, cluster_config, spark_config
+from streaming_job.settings import SparkSettings, load_settings
 from streaming_job.sink import SinkOptions
 from streaming_job.transform import Calendar
 
@@ -77,7 +79,57 @@ def test_jars_in_any_folder_are_named_so_that_spark_finds_them(tmp_path) -> None
     ],
 )
 def test_a_driver_in_one_process_asks_for_a_secret(master: str, makes_a_secret: bool) -> None:
-    assert ("spark.authenticate" in authentication(master)) == makes_a_secret
+    assert ("spark.authenticate" in cluster_config(master, SparkSettings())) == makes_a_secret
+
+
+def test_a_cluster_gets_the_drivers_address_and_the_secret() -> None:
+    settings = SparkSettings(
+        spark_driver_host="stream",
+        spark_driver_bind_address="0.0.0.0",  # noqa: S104
+        spark_authenticate_secret="s3cret",  # type: ignore[arg-type]
+    )
+    assert cluster_config("spark://master:7077", settings) == {
+        "spark.driver.host": "stream",
+        "spark.driver.bindAddress": "0.0.0.0",  # noqa: S104
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": "see _SPARK_AUTH_SECRET",
+    }, "its value would be an argument of a process"
+    alone = cluster_config("local[2,4]", settings)
+    assert alone == {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.authenticate": "true",
+    }
+
+
+def _session_with(master: str, executors: int) -> Mock:
+    spark = Mock()
+    spark.sparkContext.master = master
+    spark.sparkContext.getConf().get.return_value = "127.0.0.1"
+    tracker = spark.sparkContext._jsc.sc().statusTracker()
+    tracker.getExecutorInfos.return_value = [object()] * (1 + executors)
+    return spark
+
+
+def test_executors_that_do_not_reach_the_driver_are_one_line_that_names_the_settings() -> None:
+    with pytest.raises(UnavailableError, match="SPARK_DRIVER_HOST") as refused:
+        await_executor(_session_with("spark://master:7077", 0), seconds=0.3)
+    assert "\n" not in str(refused.value)
+    await_executor(_session_with("spark://master:7077", 1), seconds=0.3)
+    await_executor(_session_with("local[2,4]", 0), seconds=0.3)
+
+
+def test_a_master_that_does_not_answer_is_named() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}"):
+            check_master(f"spark://127.0.0.1:{port}")
+        listening.listen()
+        check_master(f"spark://127.0.0.1:{port}")
+        # Of several masters, one is enough.
+        check_master(f"spark://127.0.0.1:1,127.0.0.1:{port}")
+    check_master("local[2,4]")
 
 
 def test_missing_jars_say_what_to_do(tmp_path) -> None:  # type: ignore[no-untyped-def]

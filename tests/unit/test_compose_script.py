@@ -1,0 +1,103 @@
+"""`make compose-up` and its like, with a Docker that only notes what it is asked."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local_stack import paths
+
+SCRIPT = "deploy/docker/compose.sh"
+ARGUMENTS = "--env-file deploy/docker/.env"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of what the script reads, in a folder with a blank in its name."""
+    made = tmp_path / "a chain"
+    (made / "deploy" / "docker").mkdir(parents=True)
+    for name in (SCRIPT, "deploy/docker/.env.example", ".env.example"):
+        shutil.copy(paths.REPOSITORY / name, made / name)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{tmp_path}/asked'\n"
+        '[ -z "${SALES_TOPIC:-}" ] || echo "the shell\'s SALES_TOPIC came through"\n'
+    )
+    docker.chmod(0o755)
+    return made
+
+
+def run(folder: Path, word: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = f"{folder.parent / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", SCRIPT, word],
+        cwd=folder,
+        env={"PATH": path, "SALES_TOPIC": "another", "SALES_CALENDAR_END": "1999-01-01"}
+        | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def asked(folder: Path) -> list[str]:
+    return (folder.parent / "asked").read_text().splitlines()
+
+
+def settings(folder: Path) -> dict[str, str]:
+    lines = (folder / "deploy" / "docker" / ".env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_the_first_start_makes_passwords_that_only_its_user_reads(folder: Path) -> None:
+    answer = run(folder, "up")
+    assert answer.returncode == 0, answer.stderr
+    file = folder / "deploy" / "docker" / ".env"
+    assert file.stat().st_mode & 0o777 == 0o600
+    made = settings(folder)
+    secrets = [value for name, value in made.items() if re.search("PASSWORD|TOKEN|SECRET", name)]
+    assert len(secrets) == len(set(secrets)) == 12
+    assert all(re.fullmatch(r"[\w-]{32}", secret) for secret in secrets)
+    assert made["SALES_FILES"] == made["SALES_CALENDAR_END"] == ""
+    assert "came through" not in answer.stdout
+    assert asked(folder)[0] == f"compose {ARGUMENTS} up --build --detach"
+    # What is printed is how to get in; the database's passwords are not.
+    assert made["DAGSTER_WEBSERVER_TOKEN"] in answer.stdout
+    assert made["SALES_OWNER_PASSWORD"] not in answer.stdout + answer.stderr
+
+
+def test_a_later_start_keeps_them(folder: Path) -> None:
+    run(folder, "up")
+    before = settings(folder)
+    assert run(folder, "up").returncode == 0
+    assert settings(folder) == before
+
+
+def test_files_are_named_by_their_whole_path_and_never_mixed(folder: Path) -> None:
+    files = folder / "sales"
+    files.mkdir()
+    answer = run(folder, "up", DATA="sales")
+    assert answer.returncode == 0, answer.stderr
+    assert settings(folder)["SALES_FILES"] == str(files)
+    assert settings(folder)["SALES_CALENDAR_START"] == "2013-01-01"
+    assert settings(folder)["SALES_CALENDAR_END"] == "2016-07-31"
+    assert run(folder, "up").returncode == 0
+    (folder / "other").mkdir()
+    refused = run(folder, "up", DATA="other")
+    assert refused.returncode == 1
+    assert "compose-down DELETE=1" in refused.stderr
+    assert "is not a folder" in run(folder, "up", DATA="missing").stderr
+
+
+def test_an_end_keeps_the_data_unless_told_otherwise(folder: Path) -> None:
+    refused = run(folder, "down")
+    assert (refused.returncode, refused.stderr.startswith("Nothing to end")) == (1, True)
+    run(folder, "up")
+    run(folder, "down")
+    assert asked(folder)[-1] == f"compose {ARGUMENTS} down"
+    run(folder, "down", DELETE="1")
+    assert asked(folder)[-1] == f"compose {ARGUMENTS} down --volumes"
