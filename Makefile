@@ -1,6 +1,6 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
+.PHONY: help setup demo up down status test test-monitoring lint format bench-ingest bench-forecast \
 	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lock
 # The steps of a target depend on each other.
 .NOTPARALLEL:
@@ -58,6 +58,10 @@ format: setup ## Format the code and apply safe fixes
 
 test: lint ## Run the whole suite, as continuous integration does
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --cov --cov-report=term
+
+test-monitoring: setup ## Test the exporter, the alerts and every panel of the dashboards, on a real Prometheus
+	$(RUN) -m pytest tests/unit/monitoring tests/integration/test_exporter.py
+	$(RUN) -m pytest tests/integration/test_end_to_end.py -k "history_becomes or live_day_becomes or panel"
 
 bench-ingest: setup ## Compare the stream with its ceiling and its peers; the last line is JSON
 	$(RUN) -m benchmarks.ingest

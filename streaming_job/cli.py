@@ -93,9 +93,12 @@ def run(
     with _exit_on_errors():
         settings = load_settings()
         port = settings.stream_metrics_port
-        server = None if port is None else metrics.MetricsServer(port)
+        host = settings.stream_metrics_host
+        secret = settings.metrics_token
+        token = None if secret is None else secret.get_secret_value()
+        server = None if port is None else metrics.MetricsServer(port, host, token)
         if server is not None:
-            log.info("metrics at http://%s:%d/metrics", metrics.LOOPBACK, server.port)
+            log.info("metrics at http://%s:%d/metrics", host, server.port)
 
         def report(progress: runs.Progress) -> None:
             log.info(progress.summary())

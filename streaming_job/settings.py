@@ -51,7 +51,13 @@ class StreamSettings(SparkSettings):
         default=60, gt=0, description="how long PostgreSQL keeps a hung task's transaction open"
     )
     stream_metrics_port: int | None = Field(
-        default=None, description="loopback port for Prometheus; empty: no metrics"
+        default=None, description="port for Prometheus; empty: no metrics"
+    )
+    stream_metrics_host: str = Field(
+        default="127.0.0.1", description="address on which Prometheus finds them"
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="what Prometheus sends as bearer token; empty: nothing is asked"
     )
 
     @field_validator("stream_database_url")
