@@ -1,8 +1,8 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint format bench-ingest bench-forecast \
-	bench-freshness bench-idle bench-partitions bench-scale bench-pages bench-service chaos lint-pages lock \
-	compose-up compose-down compose-demo test-compose
+.PHONY: help setup demo up down status test test-monitoring test-compose lint lint-pages format \
+	bench-ingest bench-forecast bench-freshness bench-idle bench-partitions bench-scale bench-pages \
+	bench-service chaos lock compose-up compose-down compose-demo
 # The steps of a target depend on each other.
 .NOTPARALLEL:
 
@@ -75,6 +75,10 @@ test: lint ## Run the whole suite, as continuous integration does
 test-compose: setup ## Rehearse the containers on a Docker engine: start, stream, kills, containment
 	sh tests/compose/base_images/build.sh
 	$(RUN) -m pytest -m compose tests/compose --verbose --log-cli-level INFO
+
+test-monitoring: setup ## Test the exporter, the alerts and every panel of the dashboards, on a real Prometheus
+	$(RUN) -m pytest tests/unit/monitoring tests/integration/test_exporter.py
+	$(RUN) -m pytest tests/integration/test_end_to_end.py -k "history_becomes or live_day_becomes or panel"
 
 bench-ingest: setup ## Compare the stream with its ceiling and its peers; the last line is JSON
 	$(RUN) -m benchmarks.ingest

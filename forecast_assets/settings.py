@@ -279,14 +279,19 @@ def settings() -> Settings:
     """
     try:
         return Settings()  # type: ignore[call-arg]  # the fields come from the environment
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{' or '.join(DOTENV_FILES)} cannot be read: {error}") from error
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            lines.append(f"{name}: {problem['msg']}" if name else problem["msg"])
-        raise SettingsError(
-            "settings: " + "; ".join(lines) + ". Set them in the environment or in .env.local "
-            "(.env.example lists them)."
-        ) from None  # The cause would quote the values, passwords included.
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise explain(error) from None  # The cause would quote the values, passwords included.
+
+
+def explain(error: OSError | UnicodeDecodeError | ValidationError) -> SettingsError:
+    """Return what is wrong with the settings, without their values."""
+    if not isinstance(error, ValidationError):
+        return SettingsError(f"{' or '.join(DOTENV_FILES)} cannot be read: {error}")
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"{name}: {problem['msg']}" if name else problem["msg"])
+    return SettingsError(
+        "settings: " + "; ".join(lines) + ". Set them in the environment or in .env.local "
+        "(.env.example lists them)."
+    )

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from forecast_service.access import Reader
+from forecast_service.access import watcher
 from forecast_service.formats import json_response
 from forecast_service.problems import DATABASE_AWAY
 from forecast_service.state import State, state_of
@@ -94,8 +94,13 @@ async def health(request: Request) -> Response:
     return response
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(request: Request, client: Reader) -> Response:
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+    dependencies=[Depends(watcher)],
+)
+async def metrics(request: Request) -> Response:
     """Return Prometheus metrics."""
     registry = state_of(request).metrics.registry
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     mlflow_token: SecretStr | None = Field(
         None, alias="MLFLOW_TRACKING_TOKEN", description="What MLflow asks for."
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        alias="METRICS_TOKEN",
+        description="What Prometheus sends for /metrics, where no client's token is needed.",
+    )
     kafka_bootstrap_servers: str | None = Field(
         None,
         alias="KAFKA_BOOTSTRAP_SERVERS",

@@ -18,6 +18,7 @@ from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
 from local_stack.data_status import describe_data
 from local_stack.errors import StackError
+from local_stack.exporter import NAME as EXPORTER
 from local_stack.forecast_api import NAME as SERVICE
 from local_stack.kafka import NAME as KAFKA
 from local_stack.mlflow_server import NAME as MLFLOW
@@ -182,6 +183,7 @@ def show_status(console: Console) -> bool:
             CODE_SERVER: stack.code_server.address,
             WEBSERVER: stack.dagster.url,
             SERVICE: stack.service.url,
+            EXPORTER: stack.exporter.url,
         }
         records = stack.processes.records()
         living = {record.name for record in records if stack.is_running(record.name)}

@@ -50,7 +50,7 @@ _DAGSTER = (
 )
 COMPONENTS: dict[str, tuple[str, ...]] = {
     "migrations": ("OWNER_DATABASE_URL",),
-    "stream": _STREAM,
+    "stream": (*_STREAM, "STREAM_METRICS_PORT", "METRICS_TOKEN"),
     "producer": (*_KAFKA, "SALES_TOPIC", *_CALENDAR),
     "dagster": _DAGSTER,
     "loader": ("FORECAST_DATABASE_URL", *_CALENDAR),
@@ -70,6 +70,13 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
         *_KAFKA,
         "SALES_TOPIC",
         "SERVICE_CHARTS_JAR",
+        "METRICS_TOKEN",
+    ),
+    "exporter": (
+        "READER_DATABASE_URL",
+        "DAGSTER_READER_DATABASE_URL",
+        "METRICS_TOKEN",
+        *_CALENDAR,
     ),
     "mlflow": (),
 }
@@ -88,6 +95,9 @@ VARIABLES = tuple(
             # For the service, and for the user's own GraphQL.
             "DAGSTER_WEBSERVER_TOKEN",
             "SERVICE_CHARTS_JAR",
+            # For the exporter, and for whoever asks for metrics.
+            "DAGSTER_READER_DATABASE_URL",
+            "METRICS_TOKEN",
             *_DAGSTER,
         )
     )

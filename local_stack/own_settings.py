@@ -23,6 +23,7 @@ PORTS = (
     "STACK_KAFKA_CONTROLLER_PORT",
     "STACK_MLFLOW_PORT",
     "STACK_SERVICE_PORT",
+    "STACK_EXPORTER_PORT",
 )
 #: The one variable of the contract that the stack takes from its user.
 JAVA_HOME = "JAVA_HOME"
@@ -69,6 +70,8 @@ def settings_of(component: str) -> frozenset[str]:
         "loader": asset_settings() - {WEBHOOK},
         "reader": both - {WEBHOOK},
         "service": service_settings(),
+        # It judges by the checks' own limits.
+        "exporter": asset_settings() - {WEBHOOK},
     }.get(component, frozenset()) | {BLAS_VARIABLE}
 
 

@@ -15,6 +15,7 @@ DOTENV = REPOSITORY / ".env"
 OWN_DOTENV = REPOSITORY / ".env.local"
 ROLES = REPOSITORY / "deploy" / "postgres" / "roles.txt"
 CLOSE = REPOSITORY / "deploy" / "postgres" / "close.sql"
+ALERT_RULES = REPOSITORY / "deploy" / "monitoring" / "alerts.yml"
 ALEMBIC_INI = REPOSITORY / "alembic.ini"
 #: The module whose definitions the code server serves; `workspace.yaml` names it too.
 DEFINITIONS = "forecast_assets.definitions"

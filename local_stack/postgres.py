@@ -13,7 +13,14 @@ from psycopg import sql
 from local_stack import network
 from local_stack.errors import StackError
 from local_stack.postgres_data import SUPERUSER, DataFolder, clean_environment
-from local_stack.postgres_roles import SALES, close, create_database, create_missing, read_access
+from local_stack.postgres_roles import (
+    SALES,
+    close,
+    create_database,
+    create_missing,
+    read_access,
+    run_scripts,
+)
 from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
@@ -103,6 +110,7 @@ class Postgres:
         for name, database in read_access().databases.items():
             with self.admin_connection(name) as connection:
                 close(connection, database)
+                run_scripts(connection, database)
 
     def resume(self) -> None:
         """Take up a server that runs already."""

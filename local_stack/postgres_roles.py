@@ -26,11 +26,13 @@ class Database:
         owner: The role that owns it.
         rights: Other role -> its rights on the database, as GRANT spells them.
         locks: Other roles that may hold the database's advisory locks.
+        scripts: Files beside `roles.txt` -> the role that runs them in the database.
     """
 
     owner: str
     rights: dict[str, str] = field(default_factory=dict)
     locks: list[str] = field(default_factory=list)
+    scripts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,6 +68,8 @@ def read_access() -> Access:
                 access.databases[database].rights[role] = rights
             case ["locks", database, role]:
                 access.databases[database].locks.append(role)
+            case ["script", database, role, file]:
+                access.databases[database].scripts[file] = role
             case _:
                 raise StackError(f"{paths.ROLES} line {number}: {line.strip()!r} is not understood")
     return access
@@ -98,6 +102,9 @@ def create_missing(connection: psycopg.Connection, passwords: Mapping[str, str])
     for name, database in access.databases.items():
         if name not in databases:
             create_database(connection, name, database)
+        else:
+            # Its roles may be newer than it.
+            _grant(connection, name, database)
 
 
 def close(connection: psycopg.Connection, database: Database) -> None:
@@ -118,6 +125,19 @@ def close(connection: psycopg.Connection, database: Database) -> None:
         connection.execute(
             sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), roles)
         )
+
+
+def run_scripts(connection: psycopg.Connection, database: Database) -> None:
+    """Make the functions through which other roles ask a database, anew each time.
+
+    Args:
+        connection: The superuser's, in the database and in autocommit mode.
+        database: Its scripts.
+    """
+    for file, role in database.scripts.items():
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        connection.execute(paths.ROLES.with_name(file).read_text().encode())
+        connection.execute("RESET ROLE")
 
 
 def create_database(
@@ -144,9 +164,13 @@ def create_database(
         statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
     connection.execute(statement)
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(identifier))
+    _grant(connection, name, database)
+
+
+def _grant(connection: psycopg.Connection, name: str, database: Database) -> None:
     for role, rights in database.rights.items():
         connection.execute(
             sql.SQL("GRANT {} ON DATABASE {} TO {}").format(
-                sql.SQL(rights), identifier, sql.Identifier(role)
+                sql.SQL(rights), sql.Identifier(name), sql.Identifier(role)
             )
         )

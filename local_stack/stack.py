@@ -15,13 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forecast_assets.servers.options import MLFLOW_TOKEN_VARIABLE, UI_TOKEN_VARIABLE
+from forecast_assets.servers.options import (
+    METRICS_TOKEN_VARIABLE,
+    MLFLOW_TOKEN_VARIABLE,
+    UI_TOKEN_VARIABLE,
+)
 from local_stack import java, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
 from local_stack.environment import component_environment, repository_settings
 from local_stack.errors import StackError
+from local_stack.exporter import NAME as EXPORTER
+from local_stack.exporter import Exporter
 from local_stack.forecast_api import NAME as SERVICE
 from local_stack.forecast_api import TOKEN_VARIABLE as SERVICE_TOKEN_VARIABLE
 from local_stack.forecast_api import URL_VARIABLE as SERVICE_URL_VARIABLE
@@ -34,23 +40,10 @@ from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres import Postgres
 from local_stack.private import make_private, server_user
 from local_stack.processes import Processes, Watchdog
+from local_stack.services import NEEDS, SERVICES, with_needs
 from local_stack.stream import NAME as STREAM
 from local_stack.stream import start_stream
 
-#: Service -> the services that must be ready before it starts.
-NEEDS: dict[str, frozenset[str]] = {
-    POSTGRES: frozenset(),
-    KAFKA: frozenset(),
-    MLFLOW: frozenset({POSTGRES}),
-    STREAM: frozenset({POSTGRES, KAFKA}),
-    CODE_SERVER: frozenset({POSTGRES}),
-    WEBSERVER: frozenset({POSTGRES, CODE_SERVER}),
-    # Its runs log to MLflow from the start.
-    DAEMON: frozenset({POSTGRES, MLFLOW, CODE_SERVER}),
-    # It sends adopted plans to Kafka and starts runs through the webserver.
-    SERVICE: frozenset({POSTGRES, KAFKA, MLFLOW, WEBSERVER}),
-}
-SERVICES = frozenset(NEEDS)
 TOPIC = "sales"
 #: Two cores, up to four attempts per task: `local[2]` alone never retries.
 SPARK_MASTER = "local[2,4]"
@@ -82,6 +75,7 @@ class Stack:
         self.code_server = CodeServer(self.processes)
         self.dagster = Dagster(self.processes)
         self.service = ForecastService(self.processes)
+        self.exporter = Exporter(self.processes)
         self._watchdog: Watchdog | None = None
 
     @classmethod
@@ -151,6 +145,7 @@ class Stack:
             (CODE_SERVER, stack.code_server),
             (WEBSERVER, stack.dagster),
             (SERVICE, stack.service),
+            (EXPORTER, stack.exporter),
         ):
             if stack.processes.find(name) is not None:
                 service.resume()
@@ -198,9 +193,11 @@ class Stack:
             StackError: A service did not start.
         """
         self.close_folders()
-        wanted = _with_needs(services)
+        wanted = with_needs(services)
         waiting = {name for name in wanted if not self.is_running(name)}
         ready = wanted - waiting
+        # Stream and service ask for the same token.
+        self.exporter.prepare()
         if MLFLOW in waiting:
             self.mlflow.choose_port()
         running: dict[Future[None], str] = {}
@@ -229,6 +226,8 @@ class Stack:
                 raise
         if failure is not None:
             raise failure
+        if self.exporter.port is not None:
+            self.exporter.write_config(self.service.port)
 
     def close_folders(self) -> None:
         """Make the stack's folder, closed to other users but for PostgreSQL's way to its data."""
@@ -304,6 +303,7 @@ class Stack:
         if self.postgres.port is not None:
             values |= self.database_urls("sales")
             values["DAGSTER_POSTGRES_URL"] = self.postgres.url("dagster", "dagster")
+            values["DAGSTER_READER_DATABASE_URL"] = self.postgres.url("dagster_reader", "dagster")
         if self.kafka.port is not None:
             values["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
             values |= self.kafka.access.environment()
@@ -316,6 +316,8 @@ class Stack:
         if self.service.port is not None:
             values[SERVICE_URL_VARIABLE] = self.service.url
             values[SERVICE_TOKEN_VARIABLE] = self.service.token
+        if self.exporter.folder.exists():
+            values[METRICS_TOKEN_VARIABLE] = self.exporter.token
         try:
             values["JAVA_HOME"] = str(java.java_home())
         except StackError:
@@ -372,7 +374,8 @@ class Stack:
         elif name == MLFLOW:
             self.mlflow.start(self.postgres.url("mlflow", "mlflow"))
         elif name == STREAM:
-            start_stream(self.processes, self.environment)
+            port = str(self.exporter.stream_port())
+            start_stream(self.processes, self.environment | {"STREAM_METRICS_PORT": port})
         elif name == CODE_SERVER:
             # Its process may still live while the code behind it is gone.
             self.processes.stop(CODE_SERVER)
@@ -383,23 +386,9 @@ class Stack:
             self.dagster.start_daemon(self.environment, self.code_server.workspace)
         elif name == SERVICE:
             self.service.start(self.environment)
+        elif name == EXPORTER:
+            self.exporter.start(self.environment)
         else:
             raise StackError(
                 f"{name} is no service; the services are {', '.join(sorted(SERVICES))}."
             )
-
-
-def _with_needs(services: Collection[str]) -> set[str]:
-    """Return services together with those they need, directly or indirectly."""
-    unknown = set(services) - SERVICES
-    if unknown:
-        raise StackError(
-            f"{', '.join(sorted(unknown))} is no service; the services are "
-            f"{', '.join(sorted(SERVICES))}."
-        )
-    wanted = set(services)
-    while True:
-        needed = {need for name in wanted for need in NEEDS[name]} - wanted
-        if not needed:
-            return wanted
-        wanted |= needed

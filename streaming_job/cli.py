@@ -94,7 +94,9 @@ def run(
         settings = load_settings()
         port = settings.stream_metrics_port
         host = settings.stream_metrics_host
-        server = None if port is None else metrics.MetricsServer(port, host)
+        secret = settings.metrics_token
+        token = None if secret is None else secret.get_secret_value()
+        server = None if port is None else metrics.MetricsServer(port, host, token)
         if server is not None:
             log.info("metrics at http://%s:%d/metrics", host, server.port)
 

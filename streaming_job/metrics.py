@@ -1,10 +1,11 @@
-"""The stream's progress as Prometheus metrics: counts only, for whoever reaches the address.
+"""The stream's progress as Prometheus metrics: counts only, for whoever brings the token.
 
 The figures come from `run.Progress`.
 """
 
 from __future__ import annotations
 
+import hmac
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -45,6 +46,10 @@ def exposition(progress: Progress | None, starts: int) -> str:
         ),
     ):
         lines += [*_header(name, kind, text), f"{name} {value}"]
+    if progress.batch_seconds is not None:
+        text = "Seconds that the newest batch with events took."
+        lines += _header("stream_batch_seconds", "gauge", text)
+        lines.append(f"stream_batch_seconds {progress.batch_seconds}")
     lines += _header("stream_quarantined", "gauge", "Events in quarantine, by reason.")
     lines += [
         f'stream_quarantined{{reason="{reason}"}} {count}'
@@ -65,12 +70,13 @@ def _header(name: str, kind: str, text: str) -> list[str]:
 class MetricsServer:
     """An HTTP server that publishes the newest metrics under /metrics."""
 
-    def __init__(self, port: int, host: str) -> None:
+    def __init__(self, port: int, host: str, token: str | None = None) -> None:
         """Bind the port and serve from a thread.
 
         Args:
             port: The port; 0 selects a free one.
             host: The address to listen on.
+            token: What a scrape must bring as bearer token; without one, nothing is asked.
 
         Raises:
             SettingsError: The server cannot bind the address.
@@ -80,13 +86,19 @@ class MetricsServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                is_known = self.path in ("/", "/metrics")
-                body = metrics._text.encode() if is_known else b""
-                self.send_response(200 if is_known else 404)
+                status = 200 if self.path in ("/", "/metrics") else 404
+                if token is not None and not self._brings(token):
+                    status = 401
+                body = metrics._text.encode() if status == 200 else b""
+                self.send_response(status)
                 self.send_header("Content-Type", CONTENT_TYPE)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def _brings(self, token: str) -> bool:
+                given = self.headers.get("Authorization", "").encode("latin-1", "replace")
+                return hmac.compare_digest(given, f"Bearer {token}".encode())
 
             def log_message(self, *_: object) -> None:
                 """Log nothing: a scrape is not worth a line."""

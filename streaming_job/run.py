@@ -59,6 +59,7 @@ class Progress:
         quarantined_by_reason: Events in quarantine.
         last_commit: Unix seconds at which a topic-partition last advanced.
         outdated_corrections: Corrections that arrived late and lost by their time.
+        batch_seconds: How long the newest batch with events took; None before the first.
     """
 
     counts: Counts
@@ -67,6 +68,7 @@ class Progress:
     quarantined_by_reason: dict[str, int]
     last_commit: float
     outdated_corrections: int = 0
+    batch_seconds: float | None = None
 
     def summary(self) -> str:
         """Return one line for the log."""
@@ -117,6 +119,7 @@ class Supervisor:
     _last_report: tuple[float, int] | None = None
     # Next offset of each topic-partition when the ledger was last read.
     _known_offsets: dict[int, int] = field(default_factory=dict)
+    _batch_seconds: float | None = None
     # Whether the last query met an event that Spark cannot read.
     _is_unreadable: bool = False
     _heartbeat: Heartbeat = field(init=False)
@@ -246,9 +249,16 @@ class Supervisor:
             now = time.monotonic()
             if now - reported >= self.progress_seconds:
                 reported = now
+                self._note_batch(running)
                 self._report(start)
             if self.settings.sales_calendar_end is None and now - began > TABLES_EVERY_SECONDS:
                 return
+
+    def _note_batch(self, running: StreamingQuery) -> None:
+        """Remember how long the newest batch took, unless it had no events."""
+        newest = running.lastProgress
+        if newest is not None and newest.numInputRows:
+            self._batch_seconds = newest.batchDuration / 1000
 
     def _report(self, start: source.Start) -> None:
         known = dict(self._known_offsets)
@@ -290,7 +300,7 @@ class Supervisor:
         if self._last_report is not None and now > self._last_report[0]:
             rate = (handled - self._last_report[1]) / (now - self._last_report[0])
         self._last_report = (now, handled)
-        return Progress(counts, rate, waiting, reasons, last_commit, outdated)
+        return Progress(counts, rate, waiting, reasons, last_commit, outdated, self._batch_seconds)
 
     def _check_ledger(self, offsets: dict[int, int]) -> None:
         """Notice a database that was restored from a backup; without new events no task would.

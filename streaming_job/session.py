@@ -107,7 +107,8 @@ def await_executor(spark: SparkSession, seconds: float = EXECUTOR_SECONDS) -> No
         UnavailableError: None has come; the message says what to look at.
     """
     context = spark.sparkContext
-    if _is_one_process(context.master):
+    master = str(context.master)
+    if _is_one_process(master):
         return
     deadline = time.monotonic() + seconds
     # The driver itself is in the list.
@@ -115,7 +116,7 @@ def await_executor(spark: SparkSession, seconds: float = EXECUTOR_SECONDS) -> No
         if time.monotonic() > deadline:
             host = context.getConf().get("spark.driver.host")
             raise UnavailableError(
-                f"no executor of {context.master} has reached the driver at {host} within "
+                f"no executor of {master} has reached the driver at {host} within "
                 f"{seconds:.0f} s: set SPARK_DRIVER_HOST to a name by which the workers reach this "
                 "process and SPARK_DRIVER_BIND_ADDRESS to 0.0.0.0, give master, workers and driver "
                 "the same SPARK_AUTHENTICATE_SECRET, and see whether a worker has cores and memory "

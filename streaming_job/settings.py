@@ -65,6 +65,9 @@ class StreamSettings(SparkSettings):
     stream_metrics_host: str = Field(
         default="127.0.0.1", description="address on which Prometheus finds them"
     )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="what Prometheus sends as bearer token; empty: nothing is asked"
+    )
 
     @field_validator("stream_database_url")
     @classmethod

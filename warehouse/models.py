@@ -6,7 +6,7 @@ Models are fitted in `forecasting/models`. Stored models forecast in `forecaster
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
@@ -36,11 +36,13 @@ class Champion:
     Attributes:
         version: The model's version.
         recipe: The model's recipe.
+        created_at: When it was stored.
         metrics: The model's accuracy on past origins, by name.
     """
 
     version: str
     recipe: str
+    created_at: datetime
     metrics: dict[str, float]
 
 
@@ -106,11 +108,12 @@ def champion(transaction: Transaction) -> Champion | None:
 
     The model itself, several megabytes with trees, is not read.
     """
-    columns = "version, recipe, metrics::text AS metrics"
+    columns = "version, recipe, created_at, metrics::text AS metrics"
     rows = transaction.rows(_NEWEST.format(columns=columns), (date.max, MODEL_FORMAT))
     if not rows:
         return None
-    return Champion(rows[0]["version"], rows[0]["recipe"], json.loads(rows[0]["metrics"]))
+    row = rows[0]
+    return Champion(row["version"], row["recipe"], row["created_at"], json.loads(row["metrics"]))
 
 
 def count_pooled(transaction: Transaction) -> int:

@@ -3,6 +3,9 @@
 # variable named after the role: SALES_OWNER_PASSWORD for sales_owner.
 set -eu
 
+# Not the folder whose files the image runs by itself: it would run these, too, and too early.
+SCRIPTS=${SCRIPTS_FOLDER:-/usr/local/share/roles}
+
 run() {
     psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres "$@"
 }
@@ -42,8 +45,15 @@ SQL
 GRANT :rights ON DATABASE :"name" TO :"role";
 SQL
             ;;
+        script)
+            run --dbname "$name" --set role="$value" --set file="$SCRIPTS/$rights" <<'SQL'
+SET ROLE :"role";
+\i :file
+SQL
+            ;;
         *)
-            echo "roles.txt: '$kind' is unknown; role, database, grant or locks expected" >&2
+            echo "roles.txt: '$kind' is unknown;" \
+                "role, database, grant, locks or script expected" >&2
             exit 1
             ;;
     esac

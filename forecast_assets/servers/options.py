@@ -1,4 +1,4 @@
-"""The options that both servers take, and the token from the environment."""
+"""The options that the servers take, and the token from the environment."""
 
 import os
 from typing import Annotated
@@ -10,6 +10,8 @@ from forecast_assets.servers.gate import TOKEN_CHARACTERS
 #: The variables with the tokens that let in; MLflow's clients read theirs, too.
 UI_TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name
 MLFLOW_TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a name
+#: The variable with the token that Prometheus sends, for metrics alone.
+METRICS_TOKEN_VARIABLE = "METRICS_TOKEN"  # noqa: S105 - a name
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")]

@@ -69,6 +69,7 @@ def test_containers_get_the_same_roles_and_databases(
                 "PATH": f"{psql.parent}:{os.environ['PATH']}",
                 "ROLES_FILE": str(paths.ROLES),
                 "CLOSE_FILE": str(paths.CLOSE),
+                "SCRIPTS_FOLDER": str(paths.ROLES.parent),
                 "POSTGRES_USER": SUPERUSER,
                 "PGHOST": "127.0.0.1",
                 "PGPORT": str(server.port),
@@ -86,6 +87,12 @@ def test_containers_get_the_same_roles_and_databases(
             for row in access_of(stack.postgres)
             if not str(row[0]).startswith("sales_") or row[0] in passwords
         ]
+        with server.admin_connection("dagster") as connection:
+            callable_by_reader = connection.execute(
+                "SELECT count(*) FROM pg_proc WHERE pronamespace = 'monitoring'::regnamespace "
+                "AND has_function_privilege('dagster_reader', oid, 'EXECUTE')"
+            ).fetchone()
+        assert callable_by_reader == (7,)
         with server.admin_connection(SALES) as connection:
             allowed = connection.execute(
                 "SELECT rolname, has_function_privilege(rolname, 'lo_create(oid)', 'EXECUTE'), "
@@ -100,11 +107,14 @@ def test_containers_get_the_same_roles_and_databases(
             ("sales_stream", False, False),
         ]
         for role, password in passwords.items():
-            database = read_access().databases.get(role)
+            own = next(
+                name
+                for name, database in read_access().databases.items()
+                if role == database.owner or role in database.rights
+            )
             with psycopg.connect(
-                host="127.0.0.1", port=server.port, user=role, password=password,
-                dbname=SALES if database is None else role,
-            ) as connection:  # fmt: skip
+                host="127.0.0.1", port=server.port, user=role, password=password, dbname=own
+            ) as connection:
                 assert connection.execute("SELECT current_user").fetchone() == (role,)
     finally:
         server.processes.stop_all()

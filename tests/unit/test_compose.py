@@ -52,7 +52,15 @@ def test_only_what_asks_for_a_token_is_published_and_only_on_loopback(
         "dagster-webserver": ["127.0.0.1:${STACK_UI_PORT:-3000}:3000"],
         "mlflow": ["127.0.0.1:${STACK_MLFLOW_PORT:-5000}:5000"],
         "forecast-service": ["127.0.0.1:${STACK_SERVICE_PORT:-8080}:8080"],
+        # It asks for its user's password.
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3001}:3000"],
     }
+
+
+def _always_read(service: dict[str, Any]) -> dict[str, str]:
+    """Return a service's environment but for what counts with a cluster alone."""
+    environment = service.get("environment", {})
+    return {k: v for k, v in environment.items() if k != "SPARK_DRIVER_BIND_ADDRESS"}
 
 
 def test_nothing_else_listens_on_a_port_of_its_container(
@@ -62,16 +70,20 @@ def test_nothing_else_listens_on_a_port_of_its_container(
     listening = {
         name
         for name, service in services.items()
-        if everywhere in str((service.get("command"), service.get("environment")))
+        if everywhere in str((service.get("command"), _always_read(service)))
     }
-    # The stream's door has its metrics behind it: counts only.
-    assert listening == {"dagster-webserver", "mlflow", "forecast-service", "stream"}
+    # The stream and the exporter ask for Prometheus's token.
+    assert listening == {
+        *("dagster-webserver", "mlflow", "forecast-service", "stream", "exporter"),
+    }
     assert services["stream"]["environment"]["STREAM_METRICS_HOST"] == everywhere
 
 
 #: What the image, the command or the file itself decides, and no user does.
 OF_THE_CONTAINERS = {
-    *("JAVA_HOME", "SPARK_DEFAULTS_DIR", "STREAM_METRICS_PORT", "STREAM_METRICS_HOST"),
+    *("JAVA_HOME", "SPARK_DEFAULTS_DIR"),
+    # Only the standing stream serves metrics.
+    *("STREAM_METRICS_PORT", "STREAM_METRICS_HOST", "METRICS_TOKEN"),
     *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_CHARTS_JAR"),
     # The broker's only listener is the file's own.
     *("KAFKA_SASL_MECHANISM", "KAFKA_SSL_CA_FILE"),
@@ -146,7 +158,7 @@ def test_every_secret_of_the_containers_is_in_the_example_and_empty() -> None:
         if line and not line.startswith("#")
     )
     assert {name: example.get(name) for name in required} == dict.fromkeys(required, "")
-    assert len(required) == 12
+    assert len(required) == 14
 
 
 def _filled_settings() -> str:
@@ -289,3 +301,54 @@ def test_the_image_brings_the_jars_where_the_settings_expect_them(
     for name in jars.JAR_SETS.keys() - {"kafka"}:
         assert f"/app/.jars/{name} /app/.jars/{name}" in recipe
     assert services["stream"]["environment"]["SPARK_JARS_DIR"] == "/app/.jars/spark"
+
+
+def test_the_exporter_judges_as_the_checks_do(services: dict[str, Any]) -> None:
+    """It gets the limits of the rules that the code server gets, with the same values."""
+    limits = {
+        field.alias
+        for name, field in AssetSettings.model_fields.items()
+        if name.startswith(("max_", "calendar_")) or name in JUDGED
+    }
+    of_the_checks = services["code-server"]["environment"]
+    own = services["exporter"]["environment"]
+    assert {name: own[name] for name in limits} == {name: of_the_checks[name] for name in limits}
+
+
+#: Further settings that `limits_of` and `read_facts` look at.
+JUDGED = {"stream_silence_minutes", "events_grace_hours", "unusual_factor"}
+
+
+def test_prometheus_finds_every_target_and_brings_the_token(services: dict[str, Any]) -> None:
+    folder = paths.REPOSITORY / "deploy" / "monitoring"
+    scrapes = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    for scrape in scrapes:
+        ((target,),) = [config["targets"] for config in scrape["static_configs"]]
+        host, port = target.split(":")
+        if scrape["job_name"] in ("exporter", "service", "stream"):
+            assert scrape["authorization"] == {"credentials_file": "/run/secrets/metrics_token"}
+            environment = services[host]["environment"]
+            assert environment["METRICS_TOKEN"].startswith("${METRICS_TOKEN:?")
+            listens = str(services[host]["command"]) + str(environment)
+            assert f"--port={port}" in listens or f"'STREAM_METRICS_PORT': {port}" in listens
+    assert "--allowed-host=exporter:9880" in services["exporter"]["command"]
+
+
+def test_watching_is_optional_pinned_and_without_a_known_password() -> None:
+    text = (paths.REPOSITORY / "docker-compose.yml").read_text()
+    composed = yaml.safe_load(text)
+    watchers = {
+        name: service
+        for name, service in composed["services"].items()
+        if service.get("profiles") == ["monitoring"]
+    }
+    assert set(watchers) == {"prometheus", "alertmanager", "grafana"}
+    for service in watchers.values():
+        assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+        # Optional secrets are not variables, which a start without the profile would ask for.
+        assert not re.search(r"PASSWORD:\s|TOKEN:\s", yaml.safe_dump(service))
+        for source, _, _ in (str(v).partition(":") for v in service["volumes"]):
+            if source.startswith("./"):
+                assert (paths.REPOSITORY / source).exists()
+    used = {secret for service in watchers.values() for secret in service.get("secrets", ())}
+    assert used == set(composed["secrets"])

@@ -60,7 +60,7 @@ def test_the_first_start_makes_passwords_that_only_its_user_reads(folder: Path) 
     assert file.stat().st_mode & 0o777 == 0o600
     made = settings(folder)
     secrets = [value for name, value in made.items() if re.search("PASSWORD|TOKEN|SECRET", name)]
-    assert len(secrets) == len(set(secrets)) == 12
+    assert len(secrets) == len(set(secrets)) == 15
     assert all(re.fullmatch(r"[\w-]{32}", secret) for secret in secrets)
     assert made["SALES_FILES"] == made["SALES_CALENDAR_END"] == ""
     assert "came through" not in answer.stdout

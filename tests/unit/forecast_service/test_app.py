@@ -8,8 +8,11 @@ import logging
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
+from forecast_service.app import create_app
 from forecast_service.telemetry import JsonLines
+from tests.unit.forecast_service.conftest import settings
 
 AS_PLANNER = {"Authorization": "Bearer planner"}
 
@@ -198,6 +201,20 @@ def test_requests_are_named_logged_and_counted_by_route(
     assert 'route="/v1/stores/{store}/retrain",status="403"' in text
     assert "/17/" not in text
     assert "nothing" not in text
+
+
+def test_prometheus_needs_its_own_token_and_no_database() -> None:
+    token = "token-of-prometheus"
+    # Its look-up of clients' tokens fails, as without a database.
+    with TestClient(
+        create_app(settings(metrics_token=token)), raise_server_exceptions=False
+    ) as own:
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert own.get("/metrics", headers=bearer).status_code == 200
+        assert own.get("/metrics", headers={"Authorization": "Bearer another"}).status_code == 503
+        assert own.get("/v1/stores", headers=bearer).status_code == 503
+    with pytest.raises(ValidationError, match="METRICS_TOKEN"):
+        settings(metrics_token="short")
 
 
 def test_docs_load_nothing_from_elsewhere(client: TestClient) -> None:

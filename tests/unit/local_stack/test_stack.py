@@ -12,14 +12,14 @@ from local_stack.stack import NEEDS, Stack
 
 
 def test_what_is_needed_comes_along() -> None:
-    assert stacks._with_needs({"stream"}) == {"stream", "postgres", "kafka"}
-    assert stacks._with_needs({"postgres"}) == {"postgres"}
-    assert stacks._with_needs(stacks.SERVICES) == set(NEEDS)
+    assert stacks.with_needs({"stream"}) == {"stream", "postgres", "kafka"}
+    assert stacks.with_needs({"postgres"}) == {"postgres"}
+    assert stacks.with_needs(stacks.SERVICES) == set(NEEDS)
 
 
 def test_an_unknown_service_is_named() -> None:
     with pytest.raises(StackError, match="zookeeper is no service"):
-        stacks._with_needs({"zookeeper"})
+        stacks.with_needs({"zookeeper"})
 
 
 class Recorded(Stack):
