@@ -72,6 +72,8 @@ def test_nothing_else_listens_on_a_port_of_its_container(
 #: What the image, the command or the file itself decides, and no user does.
 OF_THE_CONTAINERS = {
     *("JAVA_HOME", "SPARK_DEFAULTS_DIR", "STREAM_METRICS_PORT", "STREAM_METRICS_HOST"),
+    # A container's name is its address.
+    *("SPARK_DRIVER_HOST", "SPARK_DRIVER_BIND_ADDRESS"),
     *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_CHARTS_JAR"),
     # The broker's only listener is the file's own.
     *("KAFKA_SASL_MECHANISM", "KAFKA_SSL_CA_FILE"),
