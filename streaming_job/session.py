@@ -76,13 +76,17 @@ def cluster_config(master: str, settings: SparkSettings) -> dict[str, str]:
     Its two ports are open to every user of the machine, or of the network. For a driver in one
     process Spark makes the secret itself; a cluster needs one that its workers know.
     """
-    config = {
-        "spark.driver.host": settings.spark_driver_host,
-        "spark.driver.bindAddress": settings.spark_driver_bind_address,
-    }
+    config: dict[str, str] = {}
+    if master.startswith("local"):
+        # Its executors are on this machine, whatever is set for a cluster.
+        config |= dict.fromkeys(("spark.driver.host", "spark.driver.bindAddress"), LOOPBACK)
+    else:
+        if settings.spark_driver_host is not None:
+            config["spark.driver.host"] = settings.spark_driver_host
+        if settings.spark_driver_bind_address is not None:
+            config["spark.driver.bindAddress"] = settings.spark_driver_bind_address
     if _is_one_process(master):
-        # Executors are in the same process: whatever is set for a cluster does not matter.
-        config = dict.fromkeys(config, LOOPBACK) | {"spark.authenticate": "true"}
+        config["spark.authenticate"] = "true"
     elif settings.spark_authenticate_secret is not None:
         # Spark wants to find one here, and prefers the one of its environment. PySpark passes this
         # one on as an argument, which `ps` shows to everybody.
@@ -118,9 +122,8 @@ def await_executor(spark: SparkSession, seconds: float = EXECUTOR_SECONDS) -> No
             raise UnavailableError(
                 f"no executor of {master} has reached the driver at {host} within "
                 f"{seconds:.0f} s: set SPARK_DRIVER_HOST to a name by which the workers reach this "
-                "process and SPARK_DRIVER_BIND_ADDRESS to 0.0.0.0, give master, workers and driver "
-                "the same SPARK_AUTHENTICATE_SECRET, and see whether a worker has cores and memory "
-                "to spare"
+                "process, give master, workers and driver the same SPARK_AUTHENTICATE_SECRET, and "
+                "see whether a worker has cores and memory to spare"
             )
         time.sleep(EXECUTOR_POLL_SECONDS)
 

@@ -26,11 +26,13 @@ class SparkSettings(BaseSettings):
     spark_defaults_dir: Path | None = Field(
         default=None, description="folder of a spark-defaults.conf; by default none is read"
     )
-    spark_driver_host: str = Field(
-        default="127.0.0.1", description="name or address by which executors reach the driver"
+    spark_driver_host: str | None = Field(
+        default=None,
+        description="name by which a cluster's executors reach the driver; by default this host's",
     )
-    spark_driver_bind_address: str = Field(
-        default="127.0.0.1", description="address on which the driver listens for executors"
+    spark_driver_bind_address: str | None = Field(
+        default=None,
+        description="address on which it listens for them; by default the one of that name",
     )
     spark_authenticate_secret: SecretStr | None = Field(
         default=None, description="what a cluster's processes ask each other for"

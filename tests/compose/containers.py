@@ -71,15 +71,17 @@ class Containers:
         Raises:
             AssertionError: It failed.
         """
+        return _run(*self._command(*arguments), check=check)
+
+    def _command(self, *arguments: str) -> list[str]:
         files = [part for name in ("docker-compose.yml", *self.files) for part in ("-f", name)]
-        return _run(
+        return [
             paths.script("docker-compose"),
             *files,
             f"--project-name={PROJECT}",
             f"--env-file={self.settings}",
             *arguments,
-            check=check,
-        )
+        ]
 
     def start(self, *services: str) -> None:
         """Start services, or all, and those that they need."""
@@ -90,6 +92,10 @@ class Containers:
         for service in services:
             _run("docker", "rm", "--force", self.name(service))
         self.compose("up", "--detach", "--no-build", "--no-deps", *services)
+
+    def kill(self, service: str, number: int = 1) -> None:
+        """Kill one container of a service; it stays down."""
+        _run("docker", "kill", self.name(service, number))
 
     def crash(self, service: str) -> None:
         """Kill a service's first process from outside, as a lack of memory does."""
@@ -188,13 +194,32 @@ class Containers:
 
     def produce_last_day(self) -> int:
         """Send the last day's made-up sales as events; return how many."""
-        volume = f"{PROJECT}_made-up:{MADE_UP}:ro"
         last = self.value("sales", "SELECT max(date) FROM sales.raw_sales")
-        said = self.compose(
-            "run", "--rm", "--no-deps", "-T", f"--volume={volume}", "stream",
-            "python", "-m", "streaming_job", "produce", f"--data={MADE_UP}", f"--date={last}",
-        )  # fmt: skip
+        return self.produce(str(last), str(last))
+
+    def produce(self, first: str, last: str) -> int:
+        """Send the made-up sales of some days as events; return how many."""
+        sending = self.run_stream(
+            "produce", f"--data={MADE_UP}", f"--date={first}", f"--until={last}"
+        )
+        said, _ = sending.communicate()
+        assert sending.returncode == 0, said
         return int(re.findall(r"sent ([\d,]+) events", said)[0].replace(",", ""))
+
+    def run_stream(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command of the stream in a container of its own."""
+        return subprocess.Popen(
+            self._command(
+                "run", "--rm", "--no-deps", "-T",
+                *(f"--env={name}={value}" for name, value in variables.items()),
+                f"--volume={PROJECT}_made-up:{MADE_UP}:ro",
+                "stream", "python", "-m", "streaming_job", *command,
+            ),
+            cwd=paths.REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
 
     def wait(self, done: Callable[[], object], seconds: float, what: str) -> float:
         """Wait for a condition; return the seconds that it took.

@@ -39,7 +39,7 @@ DOORS = {
 TEMPORARY = "/tmp"  # noqa: S108 - in the container
 #: Service -> what it may write to besides kernel file systems and /tmp.
 WRITABLE = {
-    "postgres": {"/var/lib/postgresql/data", "/var/run/postgresql"},
+    "postgres": {"/var/lib/postgresql/data", "/run/postgresql"},
     "mlflow": {"/var/lib/app"},
     "stream": {"/var/lib/app/checkpoints"},
     "code-server": {"/var/lib/code-server", "/var/lib/dagster"},
@@ -159,7 +159,8 @@ def test_the_network_reads_the_streams_metrics(containers: Containers) -> None:
 
 
 def test_a_run_is_ended_from_the_webserver_and_its_logs_are_there(containers: Containers) -> None:
-    run_id = containers.launch("train")
+    month = containers.value("sales", "SELECT date_trunc('month', max(date)) FROM sales.raw_sales")
+    run_id = containers.launch("train", {"dagster/partition": f"{month:%Y-%m-01}"})
     containers.wait(
         lambda: containers.run_status(run_id) == "STARTED", REFRESH_SECONDS, "the training"
     )

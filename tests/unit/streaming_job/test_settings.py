@@ -94,6 +94,7 @@ def test_a_cluster_gets_the_drivers_address_and_the_secret() -> None:
         "spark.authenticate": "true",
         "spark.authenticate.secret": "see _SPARK_AUTH_SECRET",
     }, "its value would be an argument of a process"
+    assert cluster_config("spark://master:7077", SparkSettings()) == {}, "Spark's own choice"
     alone = cluster_config("local[2,4]", settings)
     assert alone == {
         "spark.driver.host": "127.0.0.1",
