@@ -35,6 +35,7 @@ DOORS = {
     "dagster-webserver": {3000},
     "dagster-daemon": set[int](),
     "forecast-service": {8080},
+    "exporter": {9880},
 }
 TEMPORARY = "/tmp"  # noqa: S108 - in the container
 #: Service -> what it may write to besides kernel file systems and /tmp.
@@ -152,8 +153,9 @@ def test_the_uis_ask_for_their_tokens_through_the_published_ports(containers: Co
 
 def test_the_network_reads_the_streams_metrics(containers: Containers) -> None:
     code = (
-        "import urllib.request; "
-        "log.info(urllib.request.urlopen('http://stream:9464/metrics').read().decode())"
+        "import os, urllib.request as r; "
+        "token = {'Authorization': 'Bearer ' + os.environ['METRICS_TOKEN']}; "
+        "print(r.urlopen(r.Request('http://stream:9464/metrics', headers=token)).read().decode())"
     )
     assert "stream_stored_total" in containers.inside("forecast-service", "python", "-c", code)
 
