@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ import httpx
 import pandas as pd
 import psutil
 import pytest
+from kafka import KafkaProducer
 from rich.console import Console
 
 from forecast_assets.settings import DAGSTER_BATCHING
@@ -39,6 +40,8 @@ from local_stack.stack import SERVICES, TOPIC, Stack
 from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 from tests.support.backfill import Backfill
+from tests.support.panels import empty_panels
+from tests.support.prometheus import watching
 from tests.support.secret_hunt import in_files, in_tables, in_texts, watched_processes
 
 pytestmark = pytest.mark.timeout(900)
@@ -488,6 +491,40 @@ def test_live_days_were_held_against_their_forecasts(running: Running) -> None:
     assert 0 < float(str(row["wape"])) < 0.5
 
 
+def test_every_panel_shows_data(running: Running, tmp_path: Path) -> None:
+    """A real Prometheus watches a day with an adjustment and an unusable event."""
+    stack, day = running.stack, running.plan.live_days[5]
+    stack.start_services({"stream"})
+    headers = {"Authorization": f"Bearer {stack.service.token}"}
+    with httpx.Client(base_url=stack.service.url, headers=headers, trust_env=False) as client:
+        row = {"store": 1, "first_day": str(day), "percent": 5, "reason": "event"}
+        client.post("/v1/adjustments", json=row).raise_for_status()
+        servers, access = stack.kafka.bootstrap_servers, stack.kafka.access.client_options()
+        with closing(KafkaProducer(bootstrap_servers=servers, **access)) as producer:
+            producer.send(TOPIC, b"no event").get(30)
+        running.produced += 1
+        running.send(running.plan.rows_of(day))
+        wait(lambda: running.report.stores_with_origin(day) == STORES, f"forecasts from {day}")
+        scored = "SELECT count(*) AS days FROM sales.forecast_value_added"
+        wait(lambda: running.report._row(scored)["days"] > 0, "the adjustment to be scored")
+        stack.exporter.write_config(stack.service.port, scrape_seconds=1)
+        with watching(stack.exporter.config, tmp_path) as prometheus:
+            # Nobody else asks the service: its panels are about the last minutes.
+            for _ in range(3):
+                client.get("/v1/stores").raise_for_status()
+                time.sleep(1.5)
+            assert empty_panels(prometheus, seconds=90) == {}
+            targets = prometheus.ask("targets")["activeTargets"]
+            assert {target["labels"]["job"]: target["health"] for target in targets} == {
+                "exporter": "up", "service": "up", "stream": "up",
+            }  # fmt: skip
+            rules = [r for group in prometheus.ask("rules")["groups"] for r in group["rules"]]
+            failing = {rule["name"]: rule["lastError"] for rule in rules if rule.get("lastError")}
+            assert failing == {}
+            (stream,) = prometheus.query('forecast_problem{rule="stream"}')
+            assert stream["value"][1] == "0"
+
+
 _LOGS = """
 { runsOrError(filter: {pipelineName: "refresh", statuses: [SUCCESS]}) { ... on Runs { results {
     tags { key value }
@@ -559,6 +596,7 @@ def test_pages_of_others_and_other_users_get_in_nowhere(running: Running) -> Non
     doors = {
         f"{running.stack.dagster.url}/graphql": running.stack.dagster.token,
         f"{running.stack.mlflow.url}/api/2.0/mlflow/experiments/search": running.stack.mlflow.token,
+        f"{running.stack.exporter.url}/metrics": running.stack.exporter.token,
     }
     for url, token in doors.items():
         signed_in = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -597,6 +635,7 @@ def test_no_secret_leaves_its_place(running: Running) -> None:
         "token of Dagster": stack.dagster.token,
         "token of MLflow": stack.mlflow.token,
         "token of the service": stack.service.token,
+        "token of Prometheus": stack.exporter.token,
         "path of the webhook": PLANTED,
     }  # fmt: skip
     assert any("streaming_job run" in line for line in running.command_lines)
