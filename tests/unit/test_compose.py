@@ -234,7 +234,7 @@ def test_health_checks_start_no_java_and_import_nothing(composed: dict[str, Any]
     assert checks.keys() >= {"postgres", "kafka", "mlflow", "code-server", "forecast-service"}
     for name, check in checks.items():
         program = Path(check[1]).name
-        assert program in ("pg_isready", "bash", "python"), (name, check)
+        assert program in ("pg_isready", "bash", "grep", "python"), (name, check)
         # -I and -S: neither the environment nor site-packages, so only the standard library.
         assert program != "python" or check[2] == "-IS", (name, check)
 
