@@ -25,6 +25,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 from dagster_postgres import DagsterPostgresStorage
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,7 +35,7 @@ from forecast_assets.monitoring.sales_metrics import SalesSource
 from forecast_assets.monitoring.sources import StackCollector
 from forecast_assets.settings import settings
 from forecast_assets.steps.health import find_problems
-from local_stack.postgres_roles import create_database, read_access, run_scripts
+from local_stack.postgres_roles import close, create_database, read_access, run_scripts
 from local_stack.stack import Stack
 from tests.support.chain import STORES, Chain
 
@@ -52,8 +53,8 @@ def scrape(registry: CollectorRegistry) -> Samples:
     }
 
 
-def value(samples: Samples, name: str, **labels: str) -> float | None:
-    return samples.get((name, frozenset(labels.items())))
+def value(samples: Samples, sample: str, /, **labels: str) -> float | None:
+    return samples.get((sample, frozenset(labels.items())))
 
 
 def names(samples: Samples) -> set[str]:
@@ -68,6 +69,8 @@ def dagster_database(stack: Stack) -> Iterator[str]:
     with stack.postgres.admin_connection() as connection:
         create_database(connection, name, access)
     with stack.postgres.admin_connection(name) as connection:
+        # As the stack does at its start.
+        close(connection, access)
         run_scripts(connection, access)
     yield name
     stack.postgres.drop_database(name)
@@ -193,11 +196,12 @@ def test_dagster_is_read_from_its_own_tables(
         origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()
     )
     dagster_storage.schedule_storage.add_instigator_state(state)
-    for status, ago in ((TickStatus.FAILURE, 60), (TickStatus.SKIPPED, 30)):
+    error = SerializableErrorInfo("the webhook does not answer", [], None)
+    for status, ago, why in ((TickStatus.FAILURE, 60, error), (TickStatus.SKIPPED, 30, None)):
         dagster_storage.schedule_storage.create_tick(
             TickData(
                 origin.get_id(), "alerts", InstigatorType.SENSOR, status, now - ago,
-                selector_id=state.selector_id,
+                error=why, selector_id=state.selector_id,
             )
         )  # fmt: skip
     source = DagsterSource(stack.postgres.url("dagster_reader", dagster_database))
