@@ -38,7 +38,7 @@ def problem(answer, status: int) -> dict:
         ("store=1&from=0001-01-01", "query.from", {"ge": "1990-01-01"}),
         ("store=1&limit=10001", "query.limit", {"le": 10000}),
         ("store=1&from=2015-06-19&to=2015-06-18", "query.to", {"ge": "2015-06-19"}),
-        ("store=1&format=xlsx", "query.format", {}),
+        ("store=1&format=docx", "query.format", {}),
         ("store=1&cursor=WyJ4Il0", "query.cursor", {}),
         ("store=1&cursor=%21", "query.cursor", {}),
     ],

@@ -79,7 +79,7 @@ def test_every_role_gets_a_password_of_its_own() -> None:
 def test_all_roles_together_stay_below_the_servers_connections() -> None:
     superusers = 3
     connections = read_access().connections
-    assert len(connections) == 7
+    assert len(connections) == 8
     assert sum(connections.values()) <= postgres.MAX_CONNECTIONS - superusers
     composed = (paths.REPOSITORY / "docker-compose.yml").read_text()
     assert f"max_connections={postgres.MAX_CONNECTIONS}" in composed
