@@ -44,20 +44,8 @@ class Dagster(Gated):
         Args:
             processes: The processes of the stack.
         """
-        self.processes = processes
-        self.home = processes.folder / "dagster_home"
-        self._port_file = self.home / "port"
-        self._token_file = self.home / "token"
-        self.port: int | None = None
-
-    def resume(self) -> None:
-        """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
-
-    @property
-    def url(self) -> str:
-        """Address of the UI."""
-        return f"http://{network.LOOPBACK}:{self.port}"
+        super().__init__(processes, "dagster_home")
+        self.home = self.folder
 
     def prepare(self) -> None:
         """Make the instance folder, with a link to the repository's `dagster.yaml`."""
@@ -81,10 +69,7 @@ class Dagster(Gated):
                 does not load.
         """
         self.prepare()
-        self.port = network.choose_port(
-            "STACK_UI_PORT", network.remembered_port(self._port_file), USUAL_PORT
-        )
-        self._port_file.write_text(str(self.port))
+        self._take_port("STACK_UI_PORT", USUAL_PORT)
         record = self.processes.start(
             Command(
                 name=WEBSERVER,

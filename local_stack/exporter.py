@@ -42,22 +42,9 @@ class Exporter(Gated):
         Args:
             processes: The processes of the stack.
         """
-        self.processes = processes
-        self.folder = processes.folder / NAME
+        super().__init__(processes, NAME)
         self.config = self.folder / "prometheus.yml"
-        self._port_file = self.folder / "port"
         self._stream_port_file = self.folder / "stream-port"
-        self._token_file = self.folder / "token"
-        self.port: int | None = None
-
-    def resume(self) -> None:
-        """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
-
-    @property
-    def url(self) -> str:
-        """The exporter's address."""
-        return f"http://{network.LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
         """Make the folder of the token, which stream and service ask for as well."""
@@ -84,11 +71,7 @@ class Exporter(Gated):
         Raises:
             StackError: A requested port is in use, or the exporter does not come up.
         """
-        self.prepare()
-        self.port = network.choose_port(
-            "STACK_EXPORTER_PORT", network.remembered_port(self._port_file)
-        )
-        self._port_file.write_text(str(self.port))
+        self._take_port("STACK_EXPORTER_PORT")
         record = self.processes.start(
             Command(
                 name=NAME,

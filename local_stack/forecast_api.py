@@ -8,8 +8,8 @@ import psycopg
 from forecast_service.tokens import SCOPES, digest_of
 from local_stack import network
 from local_stack.environment import component_environment
+from local_stack.gated import WebServer
 from local_stack.http import answers
-from local_stack.private import kept_secret, make_private
 from local_stack.processes import Command, Processes, Record
 from warehouse.service import tokens
 
@@ -23,7 +23,7 @@ USUAL_PORT = 8080
 START_SECONDS = 120.0
 
 
-class ForecastService:
+class ForecastService(WebServer):
     """The embedded service of one stack folder."""
 
     def __init__(self, processes: Processes) -> None:
@@ -32,20 +32,7 @@ class ForecastService:
         Args:
             processes: The processes of the stack.
         """
-        self.processes = processes
-        self.folder = processes.folder / NAME
-        self._port_file = self.folder / "port"
-        self._token_file = self.folder / "token"
-        self.port: int | None = None
-
-    def resume(self) -> None:
-        """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
-
-    @property
-    def url(self) -> str:
-        """The service's address."""
-        return f"http://{network.LOOPBACK}:{self.port}"
+        super().__init__(processes, NAME)
 
     @property
     def sign_in_link(self) -> str:
@@ -54,11 +41,6 @@ class ForecastService:
         Browsers keep what is behind the `#` to themselves: no server and no log sees the token.
         """
         return f"{self.url}/sign-in#{self.token}"
-
-    @property
-    def token(self) -> str:
-        """The secret that lets in with every scope, made once for a stack folder."""
-        return kept_secret(self._token_file)
 
     def start(self, values: Mapping[str, str]) -> Record:
         """Make the token valid, start the service and wait until it answers.
@@ -69,11 +51,7 @@ class ForecastService:
         Raises:
             StackError: A requested port is in use, or the service does not come up.
         """
-        make_private(self.folder)
-        self.port = network.choose_port(
-            "STACK_SERVICE_PORT", network.remembered_port(self._port_file), USUAL_PORT
-        )
-        self._port_file.write_text(str(self.port))
+        self._take_port("STACK_SERVICE_PORT", USUAL_PORT)
         self._allow_token(values["OWNER_DATABASE_URL"])
         record = self.processes.start(
             Command(

@@ -9,7 +9,6 @@ from local_stack import network
 from local_stack.environment import component_environment
 from local_stack.gated import Gated
 from local_stack.http import answers, with_token
-from local_stack.private import make_private
 from local_stack.processes import Command, Processes, Record
 
 NAME = "mlflow"
@@ -28,20 +27,7 @@ class MlflowServer(Gated):
         Args:
             processes: The processes of the stack.
         """
-        self.processes = processes
-        self.folder = processes.folder / NAME
-        self._port_file = self.folder / "port"
-        self._token_file = self.folder / "token"
-        self.port: int | None = None
-
-    def resume(self) -> None:
-        """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
-
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return f"http://{network.LOOPBACK}:{self.port}"
+        super().__init__(processes, NAME)
 
     def choose_port(self) -> None:
         """Choose the port early: Dagster can then start before the server answers.
@@ -49,12 +35,7 @@ class MlflowServer(Gated):
         Raises:
             StackError: A requested port is in use.
         """
-        make_private(self.folder)
-        self.port = network.choose_port("STACK_MLFLOW_PORT", self._port())
-        self._port_file.write_text(str(self.port))
-
-    def _port(self) -> int | None:
-        return self.port or network.remembered_port(self._port_file)
+        self._take_port("STACK_MLFLOW_PORT")
 
     def start(self, database_url: str) -> Record:
         """Start the server.
