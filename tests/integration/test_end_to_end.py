@@ -547,10 +547,7 @@ def test_a_planner_works_through_a_day(running: Running, browser: Browser, tmp_p
         work.get_by_role("link", name="Store 3").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Store 3")
         expect(page.locator("#chart canvas")).to_be_visible()
-        promoted = adopt_a_promotion(running, page)
-        # `PICTURES=docs/images` makes the README's picture anew.
-        page.locator("#days").scroll_into_view_if_needed()
-        page.screenshot(path=Path(os.environ.get("PICTURES", tmp_path)) / "planners-day.png")
+        promoted = adopt_a_promotion(running, page, tmp_path)
 
         running.send(rows[rows["Store"] == 3])
         wait(lambda: running.report.stores_with_origin(day) == STORES, "the late store's forecast")
@@ -588,7 +585,7 @@ def test_a_planner_works_through_a_day(running: Running, browser: Browser, tmp_p
         assert points[promoted] == pytest.approx(float(number or "nan"))
 
 
-def adopt_a_promotion(running: Running, page: Page) -> str:
+def adopt_a_promotion(running: Running, page: Page, folder: Path) -> str:
     """Try a promotion on the page, adopt it, and see what was promised come into force."""
     candidates = page.locator(
         "#days tr:has([data-field=open]:checked):has([data-field=promo]:not(:checked))"
@@ -602,6 +599,11 @@ def adopt_a_promotion(running: Running, page: Page) -> str:
     expect(page.locator("#scenario-said")).to_contain_text("80\u00a0% range")
     promised = line.locator("[data-what-if]").inner_text()
     assert promised != before
+    # `PICTURES=docs/images` makes the README's picture anew.
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(
+        path=Path(os.environ.get("PICTURES", folder)) / "store-page.png", full_page=False
+    )
     running.plans += 1
     page.get_by_role("button", name="Adopt this plan").click()
     expect(page.locator("#job-said")).to_have_text(
