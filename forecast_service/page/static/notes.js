@@ -3,7 +3,7 @@
 // again; it then says what was done. What cannot be stored stays in the form.
 
 import { newKey, post, tellProblem } from './api.js';
-import { number } from './locale.js';
+import { day, number } from './locale.js';
 
 /** Where the message waits while the page is loaded again. */
 const DONE = 'notes-done';
@@ -12,6 +12,8 @@ const DONE = 'notes-done';
 const FIELDS = /** @type {Record<string, string>} */ ({
   value: 'number', percent: 'number', expires_at: 'expires', body: 'last_day',
 });
+
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
  * Name a field by its label, and say what it may hold.
@@ -26,7 +28,10 @@ function inWords(form, { field, message, bounds = {} }) {
   const unit = last === 'percent' ? '\u00a0%' : '';
   /** @type {string} */
   let expected;
-  if (bounds.ge !== undefined && typeof bounds.ge === 'number') expected = `must be ${number(bounds.ge)}${unit} or more`;
+  const [earliest, latest] = [bounds.ge, bounds.le].map((bound) => (DAY.test(String(bound)) ? day(bound) : ''));
+  if (earliest) expected = `must be ${earliest} or later`;
+  else if (latest) expected = `must be ${latest} or earlier`;
+  else if (typeof bounds.ge === 'number') expected = `must be ${number(bounds.ge)}${unit} or more`;
   else if (typeof bounds.le === 'number') expected = `must be ${number(bounds.le)}${unit} or less`;
   else if (typeof bounds.lt === 'number') expected = `must be less than ${number(bounds.lt)}${unit}`;
   else if (last === 'expires_at') expected = 'must not be past';

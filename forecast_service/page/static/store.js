@@ -2,7 +2,7 @@
 // The page of a store: chart, what if, reasons, changes, notes and jobs.
 
 import { addressWith, readPlan } from './address.js';
-import { element, newKey, post, Problem, sessionEnded, tellProblem } from './api.js';
+import { Problem, element, post, sessionEnded, tellProblem } from './api.js';
 import { Chart } from './chart.js';
 import { follow } from './jobs.js';
 import { localize } from './locale.js';
@@ -42,7 +42,8 @@ function start(action) {
   button?.addEventListener('click', async () => {
     button.disabled = true;
     try {
-      await follow(await post(`/v1/stores/${data.store}/${action}`, undefined, { key: newKey() }));
+      // Without a key: whoever presses while a training is under way joins it.
+      await follow(await post(`/v1/stores/${data.store}/${action}`));
     } catch (error) {
       element('#job').hidden = false;
       tellProblem(element('#job-said'), error);
