@@ -92,6 +92,8 @@ export function forecastBegins(plot, origin) {
     context.fillStyle = colour('--text');
     context.fillRect(x, box.top, Math.max(1, ratio), box.height);
     context.font = `${11 * ratio}px system-ui, sans-serif`;
+    // The axes leave theirs behind.
+    context.textAlign = 'left';
     context.textBaseline = 'top';
     const gap = 4 * ratio;
     const { width } = context.measureText(BEGINS);
