@@ -22,10 +22,6 @@ from forecasting.models.linear import (
     store_noise,
 )
 
-#: Days before the origin whose mean residual is a store's level.
-LEVEL_DAYS = 28
-#: Days with residual 0 that are added to that mean.
-LEVEL_PRIOR_DAYS = 8.0
 #: Stores that the population is estimated from. More stores have no measurable effect.
 POPULATION_STORES = 300
 #: Prior standard deviation of the pooled coefficients and of the yearly trend (log units).
@@ -182,23 +178,3 @@ def linear_terms(
     for low, high in zip(starts, ends, strict=True):
         out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
     return out
-
-
-def recent_levels(
-    residual: Array, store: npt.NDArray[np.int64], stores: int, prior: float = LEVEL_PRIOR_DAYS
-) -> Array:
-    """Average the residuals of the last `LEVEL_DAYS` days by store, shrunk to zero.
-
-    Args:
-        residual: Log residuals of rows within those days, shape (rows, half-lives).
-        store: Position of each row's store.
-        stores: Number of stores.
-        prior: Days with residual 0 that are added.
-
-    Returns:
-        Shape (stores, half-lives).
-    """
-    total = np.zeros((stores, residual.shape[1]))
-    np.add.at(total, store, residual)
-    count = np.bincount(store, minlength=stores)
-    return total / (count + prior)[:, None]
