@@ -37,7 +37,13 @@ from forecasting.models.linear import Moments, Population
 from forecasting.models.lookback import LookBack, calibrate_on, look_back
 from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
-from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
+from forecasting.models.store_fit import (
+    StoreFit,
+    estimate_populations,
+    fit_arrays,
+    season_covariance,
+    typical_square,
+)
 
 #: Function that computes the trees' corrections of rows of inputs, shape (rows,).
 Correct = Callable[[npt.NDArray[np.float32]], Array]
@@ -225,6 +231,7 @@ def fit_pooled(
         populations=linear.populations,
         typical=linear.typical,
         population_scale=linear.population_scale,
+        season_covariance=season_covariance(linear.moments),
         calibration=calibration,
         dependence=learn_joint(held_out, log_points, calibration, horizon),
         closures=learn_closures(panel, linear.fit, end),
@@ -298,7 +305,8 @@ def _fit_linear(
         )
         typical = typical_square(moments)
         fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
-        looks.append(look_back(panel, fit, origin, horizon, recipe))
+        season = season_covariance(moments)
+        looks.append(look_back(panel, fit, season, origin, horizon, recipe))
     moments = rolling.advance(end)
     final = estimate_populations(
         moments, start=populations, iterations=12 if populations is None else 5, seed=seed
