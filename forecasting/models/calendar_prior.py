@@ -22,9 +22,9 @@ from forecasting.features.regressors import AFTER_CHRISTMAS, BEFORE_CHRISTMAS, D
 COEFFICIENT_REACH = 0.2
 TREND_REACH = 0.05
 #: The same for the first yearly wave; the k-th has the k-th part. Christmas and Easter have
-#: regressors of their own, so what is left of a year is gentle. Chosen among 0.02, 0.05 and 0.1 on
-#: histories that were cut to begin later, see docs/forecasting.md.
-WAVE_REACH = 0.05
+#: regressors of their own, so what is left of a year is gentle. Chosen among 0.01, 0.025 and 0.05
+#: on histories that were cut to begin later, see docs/forecasting.md.
+WAVE_REACH = 0.025
 #: Standard deviation, between stores, of a coefficient, of a yearly wave's and of the trend's,
 #: before any sales. It decides how far a store's own waves go into an unseen season. Chosen on the
 #: same cut histories.
@@ -41,9 +41,21 @@ LEVEL_SPREAD = 0.5
 #: number between two publications and was not fitted to any sales.
 CHRISTMAS_RISE = 0.5
 CHRISTMAS_DAYS = 33
+#: Prior standard deviation of the whole rise as a part of it, and of each bin of days around it. So
+#: a chain that shows no rise on some days of December is expected to show none on the others.
+RISE_DEVIATION = 0.5
+BIN_DEVIATION = 0.1
+#: Prior standard deviation of what a promotion adds in December beside its usual effect. Where
+#: promotions and bins fall on the same days, it keeps them from explaining each other.
+PROMO_DECEMBER_REACH = 0.05
 #: Effect of the shorter day on Christmas Eve and New Year's Eve, when shops close around two in the
 #: afternoon (in Germany by law on Christmas Eve): about 0.6 of a day, rounded.
 HALF_DAY = -0.5
+#: Days of history up to which the assumptions count in full, and from which on they do not count. A
+#: season seen once may still be the trend; one seen twice speaks for itself.
+SHORT_DAYS, LONG_DAYS = 365, 730
+#: Prior standard deviation of the intercept, which is left to the sales.
+_FREE = 100.0
 #: Days from 25 December to Christmas Eve and to New Year's Eve.
 _CHRISTMAS_EVE, _NEW_YEARS_EVE = 1, 6
 
@@ -62,28 +74,46 @@ def prior_center() -> Array:
     """Return the pooled coefficients that are assumed before any sales, shape (p,)."""
     center = np.zeros(len(DESIGN_COLUMNS))
     for low, high in BEFORE_CHRISTMAS:
-        rise = CHRISTMAS_RISE * (1.0 - (low + high) / 2 / CHRISTMAS_DAYS)
+        column = DESIGN_COLUMNS.index(f"before_christmas_{low}_{high}")
+        center[column] = _rise(low, high)
         if low <= _CHRISTMAS_EVE <= high:
-            rise += HALF_DAY
-        center[DESIGN_COLUMNS.index(f"before_christmas_{low}_{high}")] = rise
+            center[column] += HALF_DAY
     for low, high in AFTER_CHRISTMAS:
         if low <= _NEW_YEARS_EVE <= high:
             center[DESIGN_COLUMNS.index(f"after_christmas_{low}_{high}")] = HALF_DAY
     return center
 
 
-def prior_reach(*, waves: bool = True) -> Array:
-    """Return the prior standard deviation of each pooled coefficient, shape (p,).
+def _rise(low: int, high: int) -> float:
+    """Return the assumed rise in a bin of days before Christmas."""
+    return CHRISTMAS_RISE * (1.0 - (low + high) / 2 / CHRISTMAS_DAYS)
 
-    Args:
-        waves: Whether the yearly waves have a smaller one of their own.
-    """
+
+def prior_reach() -> Array:
+    """Return the prior standard deviation of the coefficients of a store alone, shape (p,)."""
     reach = np.full(len(DESIGN_COLUMNS), COEFFICIENT_REACH)
     reach[DESIGN_COLUMNS.index("trend")] = TREND_REACH
-    if waves:
-        for name, k in _WAVES.items():
-            reach[DESIGN_COLUMNS.index(name)] = WAVE_REACH / k
     return reach
+
+
+def prior_covariance() -> Array:
+    """Return the prior covariance of the pooled coefficients, shape (p, p)."""
+    deviation = prior_reach()
+    deviation[0] = _FREE
+    deviation[DESIGN_COLUMNS.index("promo_december")] = PROMO_DECEMBER_REACH
+    for name, k in _WAVES.items():
+        deviation[DESIGN_COLUMNS.index(name)] = WAVE_REACH / k
+    rise = np.zeros(len(DESIGN_COLUMNS))
+    for low, high in BEFORE_CHRISTMAS:
+        column = DESIGN_COLUMNS.index(f"before_christmas_{low}_{high}")
+        deviation[column] = BIN_DEVIATION
+        rise[column] = _rise(low, high)
+    return np.diag(deviation**2) + RISE_DEVIATION**2 * np.outer(rise, rise)
+
+
+def prior_share(history_days: float) -> float:
+    """Return how much the assumptions count after so many days of sales, from 1 down to 0."""
+    return float(np.clip((LONG_DAYS - history_days) / (LONG_DAYS - SHORT_DAYS), 0.0, 1.0))
 
 
 def store_spread() -> Array:

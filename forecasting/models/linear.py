@@ -33,10 +33,10 @@ NOISE_PRIOR_DAYS = 50.0
 _JITTER = 1e-7
 #: Stores whose equations are solved together; their matrices fit in the processor's cache.
 _BLOCK_STORES = 16
-#: Variance of the error that all stores of a chain share on a day. However many stores a chain has,
-#: they see the same days, so their mean coefficients are known no better than this allows. The
-#: first estimate of the population takes it for the variance of log sales.
-_CHAIN_NOISE = 0.01
+#: Variance of the error that all stores of a chain share on a day, about 0.05 squared. However many
+#: stores a chain has, they see the same days, so their mean coefficients are known no better than
+#: this allows.
+_CHAIN_NOISE = 0.0025
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,8 @@ def default_population(
     """
     p = moments.gram.shape[1]
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
-    penalty = _penalty(reach, p) * max(len(moments.gram), 1)
+    penalty = np.broadcast_to(_CHAIN_NOISE / np.square(reach), (p,)) * max(len(moments.gram), 1)
+    penalty = np.where(np.arange(p) == 0, _JITTER, penalty)
     mean = np.linalg.solve(gram + np.diag(penalty), moment + penalty * center)
     variances = np.broadcast_to(np.square(spread), (p,)).copy()
     variances[0] = level**2
@@ -247,7 +248,13 @@ def fit_population(
 
 
 def settle(
-    moments: Moments, population: Population, *, center: Array, reach: Array, rounds: int = 2
+    moments: Moments,
+    population: Population,
+    *,
+    center: Array,
+    covariance: Array,
+    share: float = 1.0,
+    rounds: int = 2,
 ) -> Population:
     """Weigh the population's mean against a prior.
 
@@ -260,32 +267,28 @@ def settle(
         moments: The stores' sums; stores without rows are left out.
         population: Result of `fit_population`.
         center: What the pooled coefficients are before any sales, shape (p,).
-        reach: Their prior standard deviation, shape (p,).
+        covariance: Their prior covariance, shape (p, p).
+        share: Weight of the result, from 0 to 1; the rest is the mean as it was.
         rounds: Number of times that the stores' differences are estimated again.
     """
     moments = moments.take(np.flatnonzero(moments.weight > 0))
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
-    penalty = _penalty(reach, len(gram)) * len(moments.gram)
+    penalty = _CHAIN_NOISE * np.linalg.inv(covariance) * len(moments.gram)
+    estimated = population.mean
     for _ in range(rounds):
         difference = shrunk_coefficients(moments, population) - population.mean
         own = np.einsum("sij,sj->i", moments.gram, difference)
-        mean = np.linalg.solve(gram + np.diag(penalty), moment - own + penalty * center)
+        mean = np.linalg.solve(gram + penalty, moment - own + penalty @ center)
         population = replace(population, mean=mean)
-    return population
+    return replace(population, mean=share * population.mean + (1.0 - share) * estimated)
 
 
-def mean_covariance(moments: Moments, reach: Array) -> Array:
-    """Return the covariance of the population's mean that `settle` estimates, shape (p, p)."""
+def mean_covariance(moments: Moments, covariance: Array) -> Array:
+    """Return the covariance of the mean that `settle` estimates, shape (p, p)."""
     stores = max(int((moments.weight > 0).sum()), 1)
-    gram = moments.gram.sum(axis=0) / stores + np.diag(_penalty(reach, len(reach)))
-    out: Array = _CHAIN_NOISE * np.linalg.inv(gram)
+    gram = moments.gram.sum(axis=0) / stores / _CHAIN_NOISE
+    out: Array = np.linalg.inv(gram + np.linalg.inv(covariance))
     return (out + out.T) / 2
-
-
-def _penalty(reach: Array | float, p: int) -> Array:
-    """Return what a prior adds to the diagonal of one series' sums; the intercept is free."""
-    penalty = np.broadcast_to(_CHAIN_NOISE / np.square(reach), (p,))
-    return np.where(np.arange(p) == 0, _JITTER, penalty)
 
 
 def _inverse(matrix: Array) -> Array:

@@ -14,7 +14,9 @@ from forecasting.arrays import Array
 from forecasting.models.calendar_prior import (
     LEVEL_SPREAD,
     prior_center,
+    prior_covariance,
     prior_reach,
+    prior_share,
     seasonal_columns,
     store_spread,
 )
@@ -34,9 +36,9 @@ from forecasting.models.linear import (
 POPULATION_STORES = 300
 #: Prior standard deviations for a store that is fitted alone, as parts of those of pooled
 #: coefficients, and the standard deviation of its coefficients around that first estimate. Chosen
-#: among 1, 0.5, 0.25 and 0.12, and 0.05 and 0.02, by the error of 40 Rossmann stores from four
+#: among 0.5, 0.25, 0.12 and 0.06, and 0.05 and 0.02, by the error of 40 Rossmann stores from four
 #: origins with 3 to 18 months of history.
-LONE_REACH = 0.25
+LONE_REACH = 0.125
 LONE_SPREAD = 0.02
 #: Factor on a store's noise variance. Errors of neighbouring days are correlated, so they carry
 #: less information than independent errors. The factor was chosen among 1, 2, 3 and 6.
@@ -64,6 +66,7 @@ def estimate_populations(
     moments: list[Moments],
     *,
     start: tuple[Population, ...] | None = None,
+    history_days: float = 0.0,
     iterations: int = 12,
     seed: int = 0,
 ) -> tuple[Population, ...]:
@@ -71,6 +74,8 @@ def estimate_populations(
 
     Args:
         moments: Sums of all stores, one for each half-life.
+        history_days: Days from the chain's first sales to the origin, which decide how much the
+            assumptions about seasons count (`prior_share`).
         start: Populations of an earlier origin to start from.
         iterations: Steps of expectation-maximization.
         seed: Seed of the sample of stores.
@@ -79,8 +84,10 @@ def estimate_populations(
     if len(seen) > POPULATION_STORES:
         generator = np.random.default_rng(seed)
         seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
-    reach, center, spread = prior_reach(), prior_center(), store_spread()
+    covariance, center, spread = prior_covariance(), prior_center(), store_spread()
+    reach = np.sqrt(np.diag(covariance))
     populations = []
+    share = prior_share(history_days)
     for k, part in enumerate(moments):
         sample = part.take(seen)
         begin = None if start is None else start[k]
@@ -89,7 +96,9 @@ def estimate_populations(
                 sample, spread=spread, level=LEVEL_SPREAD, reach=reach, center=center
             )
         fitted = fit_population(sample, start=begin, iterations=iterations)
-        populations.append(settle(sample, fitted, center=center, reach=reach))
+        if share > 0.0:
+            fitted = settle(sample, fitted, center=center, covariance=covariance, share=share)
+        populations.append(fitted)
     return tuple(populations)
 
 
@@ -103,7 +112,7 @@ def season_covariance(moments: list[Moments]) -> Array:
         Shape (p, p), 0 for regressors that describe no season of the year.
     """
     columns = np.ix_(seasonal_columns(), seasonal_columns())
-    covariance = mean_covariance(moments[len(moments) // 2], prior_reach())
+    covariance = mean_covariance(moments[len(moments) // 2], prior_covariance())
     out = np.zeros_like(covariance)
     out[columns] = covariance[columns]
     return out
@@ -179,7 +188,7 @@ def fit_alone(
         moments: The stores' sums, one for each half-life.
         n_days: Days of sales of each store.
     """
-    reach, center = prior_reach(waves=False), prior_center()
+    reach, center = prior_reach(), prior_center()
     # A centre that was published, not learned, must yield to the first Christmas that was seen.
     reach = np.where(center == 0, LONE_REACH * reach, reach)
     fits = []

@@ -295,13 +295,18 @@ def _fit_linear(
         The models of the newest origin, and the forecasts from each past origin.
     """
     rolling = RollingMoments(panel)
+    first = panel.day[~np.isnan(panel.y)].min()
     populations: tuple[Population, ...] | None = None
     looks: list[LookBack] = []
     for k, origin in enumerate(past, start=1):
         say(f"forecasting from past origin {origin} ({k} of {len(past)})")
         moments = rolling.advance(origin)
         populations = estimate_populations(
-            moments, start=populations, iterations=12 if populations is None else 3, seed=seed
+            moments,
+            start=populations,
+            history_days=float((origin - first).astype(int)),
+            iterations=12 if populations is None else 3,
+            seed=seed,
         )
         typical = typical_square(moments)
         fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
@@ -309,7 +314,11 @@ def _fit_linear(
         looks.append(look_back(panel, fit, season, origin, horizon, recipe))
     moments = rolling.advance(end)
     final = estimate_populations(
-        moments, start=populations, iterations=12 if populations is None else 5, seed=seed
+        moments,
+        start=populations,
+        history_days=float((end - first).astype(int)),
+        iterations=12 if populations is None else 5,
+        seed=seed,
     )
     typical = typical_square(moments)
     return _LinearModels(final, typical, panel.stores, moments, rolling.n_days), looks

@@ -11,7 +11,9 @@ from forecasting.models.calendar_prior import (
     CHRISTMAS_RISE,
     HALF_DAY,
     prior_center,
+    prior_covariance,
     prior_reach,
+    prior_share,
     seasonal_columns,
     store_spread,
 )
@@ -81,11 +83,28 @@ def test_the_rise_ends_on_a_short_christmas_eve() -> None:
     assert not any(others)
 
 
+def test_a_december_without_a_rise_so_far_lowers_the_rest_of_the_rise() -> None:
+    """The last bins were never seen; the first ones sold as usual."""
+    bins = [j for j, name in enumerate(DESIGN_COLUMNS) if name.startswith("before_christmas")]
+    seen, unseen = bins[-4:], bins[1]
+    moments = Moments.zeros(1, len(DESIGN_COLUMNS))
+    x = np.zeros((400, len(DESIGN_COLUMNS)))
+    x[:, 0] = 1.0
+    for k, column in enumerate(seen):
+        x[10 * k : 10 * k + 10, column] = 1.0
+    moments.add(0, x, np.full(400, 2.0), np.ones(400))
+    center, covariance = prior_center(), prior_covariance()
+    start = Population(center, 1e-9 * np.eye(len(center)), 1.0)
+    settled = settle(moments, start, center=center, covariance=covariance).mean
+    assert abs(settled[seen]).max() < 0.02
+    assert settled[unseen] < 0.6 * center[unseen]
+
+
 def test_gentler_waves_are_expected_less_of_the_year_and_between_stores() -> None:
     waves = [j for j, name in enumerate(DESIGN_COLUMNS) if name.startswith("year_")]
-    reach, spread = prior_reach(), store_spread()
+    reach, spread = np.sqrt(np.diag(prior_covariance())), store_spread()
     assert (np.diff(reach[waves])[1::2] < 0).all()
-    assert reach[waves].max() < prior_reach(waves=False)[waves].min()
+    assert reach[waves].max() < prior_reach()[waves].min()
     assert (spread[waves] < spread[DESIGN_COLUMNS.index("promo")]).all()
     assert set(waves) <= set(seasonal_columns())
 
@@ -103,16 +122,22 @@ def test_the_settled_mean_equals_a_ridge_regression_of_what_stores_share() -> No
         moments.add(store, x, y, np.ones(400))
         rows.append((x, y - x @ difference[store]))
     start = Population(np.array([2.0, 1.0, 9.0]), np.diag([1.0, 1.0, 1e-9]), 1e-6)
-    center, reach = np.array([0.0, 0.0, 0.3]), np.array([1.0, 0.2, 0.2])
-    settled = settle(moments, start, center=center, reach=reach)
-    penalty = np.array([0.0, 0.01 / 0.2**2, 0.01 / 0.2**2])
+    center, covariance = np.array([0.0, 0.0, 0.3]), np.diag([1e6, 0.2**2, 0.2**2])
+    settled = settle(moments, start, center=center, covariance=covariance)
+    penalty = np.array([0.0, 0.0025 / 0.2**2, 0.0025 / 0.2**2])
     gram = sum(x.T @ x for x, _ in rows) / 3 + np.diag(penalty)
     moment = sum(x.T @ y for x, y in rows) / 3 + penalty * center
     np.testing.assert_allclose(settled.mean, np.linalg.solve(gram, moment), atol=1e-3)
     assert settled.mean[2] == pytest.approx(0.3)
-    covariance = mean_covariance(moments, reach)
-    assert np.sqrt(covariance[2, 2]) == pytest.approx(0.2)
-    assert np.sqrt(covariance[1, 1]) < 0.01
+    half = settle(moments, start, center=center, covariance=covariance, share=0.5)
+    np.testing.assert_allclose(half.mean, (settled.mean + start.mean) / 2)
+    known = mean_covariance(moments, covariance)
+    assert np.sqrt(known[2, 2]) == pytest.approx(0.2)
+    assert np.sqrt(known[1, 1]) < 0.01
+
+
+def test_the_assumptions_fade_out_over_the_second_year() -> None:
+    assert [prior_share(days) for days in (0, 365, 547.5, 730, 2000)] == [1, 1, 0.5, 0, 0]
 
 
 def test_a_row_is_as_uncertain_as_its_season() -> None:

@@ -12,10 +12,10 @@ _WEIGHTS = np.array([0.5, 0.3, 0.2])
 _NOISE = 0.1
 
 
-def _level(residuals: Array, ages: Array | None = None, scale: float = _NOISE) -> float:
+def _level(residuals: Array, scale: float = _NOISE) -> float:
     """Return the level of one store from its residuals, the oldest first."""
     known = np.flatnonzero(~np.isnan(residuals))
-    age = len(residuals) - 1 - known if ages is None else ages
+    age = len(residuals) - 1 - known
     rows = np.repeat(residuals[known, None], 3, axis=1)
     store = np.zeros(len(known), np.int64)
     return float(recent_levels(rows, store, age, np.array([scale]), _WEIGHTS)[0, 0])
