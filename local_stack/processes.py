@@ -27,6 +27,8 @@ LOG_TAIL_LINES = 12
 #: /proc counts start times from boot, and the boot time itself varies by a second.
 START_TIME_TOLERANCE_SECONDS = 2.0
 POLL_SECONDS = 0.05
+#: How many times its usual time a service gets to start, as long as it goes on logging.
+PATIENCE = 4
 
 
 @dataclass(frozen=True)
@@ -159,24 +161,29 @@ class Processes:
         Args:
             record: The process.
             check: Returns whether it is ready; must not raise for "not yet".
-            timeout: Seconds to wait.
+            timeout: Seconds to wait, up to `PATIENCE` times as long while it goes on logging: a
+                busy machine makes it slow, not stuck.
             what: What readiness means, for the message.
 
         Raises:
             StackError: It ended, or was not ready in time; the message has the log's last lines.
         """
-        deadline = time.monotonic() + timeout
+        started = heard = time.monotonic()
+        logged = -1
         while True:
             if check():
                 return
+            now, size = time.monotonic(), self._log_size(record.name)
+            if size != logged:
+                logged, heard = size, now
             if not self.is_alive(record):
                 raise StackError(
                     f"{record.name} ended before {what}; its log ({self.log(record.name)}) "
                     f"ends with:\n{self.log_tail(record.name)}"
                 )
-            if time.monotonic() > deadline:
+            if now > heard + timeout or now > started + PATIENCE * timeout:
                 raise StackError(
-                    f"{record.name} was not ready ({what}) within {timeout:.0f} s; its log "
+                    f"{record.name} was not ready ({what}) within {now - started:.0f} s; its log "
                     f"({self.log(record.name)}) ends with:\n{self.log_tail(record.name)}"
                 )
             time.sleep(POLL_SECONDS)
@@ -186,6 +193,10 @@ class Processes:
     def log(self, name: str) -> Path:
         """Return the path of a service's log."""
         return self.log_folder / f"{name}.log"
+
+    def _log_size(self, name: str) -> int:
+        path = self.log(name)
+        return path.stat().st_size if path.exists() else 0
 
     def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
         """Return the last lines of a service's log, indented."""

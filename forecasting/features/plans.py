@@ -34,7 +34,7 @@ def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
     share = recent["open"].groupby([recent["store"], weekday]).mean().unstack()
     share = share.reindex(index=origins.index, columns=range(7))
     default = pd.Series([1.0] * 6 + [0.0], index=range(7))
-    return share.apply(lambda row: row.fillna(default), axis=1).ge(0.5).astype(np.int16)
+    return share.fillna(default).ge(0.5).astype(np.int16)
 
 
 def _horizon_days(origins: pd.Series, horizon: int) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame) -> Array:
     Returns:
         The promo of each row of `days`; 0 where no earlier cycle has that day.
     """
-    promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
+    promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64, copy=True)
     if not np.isnan(promo).any():
         return promo
     promos = promos.assign(promo=pd.to_numeric(promos["promo"], errors="coerce")).dropna()
@@ -66,9 +66,12 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame) -> Array:
     by_store = promos.set_index(["store", "date"])["promo"]
     horizon = int(days.groupby("store").size().max())
     for cycles in range(1, -(-(horizon + OPENING_DAYS) // PROMO_CYCLE_DAYS) + 1):
-        earlier = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
-        key = pd.MultiIndex.from_arrays([days["store"], earlier])
-        promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
+        missing = np.isnan(promo)
+        if not missing.any():
+            break
+        earlier = days["date"][missing] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
+        key = pd.MultiIndex.from_arrays([days["store"][missing], earlier])
+        promo[missing] = by_store.reindex(key).to_numpy()
     return np.where(np.isnan(promo), 0.0, promo)
 
 
@@ -173,9 +176,31 @@ def future_features(
     Returns:
         The rows of `features_with_plan` after the origins, `horizon` per store.
     """
+    return planned_features(history_days, planned_days, origins, horizon)[1]
+
+
+def planned_features(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute the features of all days that a plan reaches.
+
+    Args:
+        history_days: Day panel up to the origins; its last `CONTEXT_DAYS` days are enough.
+        planned_days: As for `complete_plan`.
+        origins: Origin by store.
+        horizon: Days ahead.
+
+    Returns:
+        The rows of `features_with_plan` of the last `LOOKAHEAD_DAYS` days up to the origins, which
+        look ahead into the plan, and those after the origins, `horizon` per store.
+    """
     origins = pd.to_datetime(origins)
     oldest = history_days["store"].map(origins) - pd.Timedelta(days=CONTEXT_DAYS)
     context = history_days[history_days["date"] > oldest]
     features = features_with_plan(context, planned_days, origins, horizon)
-    future = features["date"] > features["store"].map(origins)
-    return features[future].reset_index(drop=True)
+    step = (features["date"] - features["store"].map(origins)).dt.days
+    looking = features[(step <= 0) & (step > -LOOKAHEAD_DAYS)]
+    return looking.reset_index(drop=True), features[step > 0].reset_index(drop=True)
