@@ -7,6 +7,8 @@ import { closedDays, forecastBegins, holidays, promotions } from './marks.js';
 import { NO_LIBRARY, SCALES, bands, colour, dayAt, seconds } from './plotting.js';
 
 const HEIGHT = 280;
+/** Width in pixels below which days on the axis stand closer, or there would be one. */
+const NARROW = 480;
 
 export class Chart {
   /**
@@ -81,7 +83,7 @@ export class Chart {
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
         cursor: { drag: { x: false, y: false } },
         axes: [
-          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt), space: 96 },
+          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt), space: this.box.clientWidth < NARROW ? 70 : 96 },
           { ...axis, size: 60, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
         scales: SCALES,
