@@ -39,10 +39,11 @@ from local_stack.mlflow_server import MlflowServer
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres import Postgres
 from local_stack.private import make_private, server_user
-from local_stack.processes import Processes, Watchdog
+from local_stack.processes import Processes
 from local_stack.services import NEEDS, SERVICES, with_needs
 from local_stack.stream import NAME as STREAM
 from local_stack.stream import start_stream
+from local_stack.watchdog import Watchdog
 
 TOPIC = "sales"
 #: Two cores, up to four attempts per task: `local[2]` alone never retries.

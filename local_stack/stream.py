@@ -36,8 +36,11 @@ def start_stream(processes: Processes, values: Mapping[str, str]) -> Record:
     )
 
     def is_ready() -> bool:
+        if not log.exists():
+            return False
         with log.open("rb") as file:
-            file.seek(size_before)
+            # A log that is smaller than it was has been rotated.
+            file.seek(size_before if log.stat().st_size >= size_before else 0)
             return READY_MESSAGE.encode() in file.read()
 
     processes.wait_until_ready(record, is_ready, START_SECONDS, "reading from the topic")
