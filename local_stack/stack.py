@@ -5,7 +5,6 @@ How a service starts is in its own module; `make up` and the demo are in `backgr
 """
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +19,7 @@ from forecast_assets.servers.options import (
     MLFLOW_TOKEN_VARIABLE,
     UI_TOKEN_VARIABLE,
 )
-from local_stack import java, paths
+from local_stack import java, paths, schema
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
@@ -77,6 +76,8 @@ class Stack:
         self.dagster = Dagster(self.processes)
         self.service = ForecastService(self.processes)
         self.exporter = Exporter(self.processes)
+        #: Whether a stream that starts may read a topic that was recreated, as another stream.
+        self.accept_recreated_topic = False
         self._watchdog: Watchdog | None = None
 
     @classmethod
@@ -348,22 +349,8 @@ class Stack:
         Raises:
             StackError: A migration failed.
         """
-        if not paths.ALEMBIC_INI.exists():
-            return
-        answer = subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", str(paths.ALEMBIC_INI), "upgrade", "head"],
-            cwd=self.folder,
-            env=component_environment("migrations", self.database_urls(database)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if answer.returncode:
-            self.processes.log_folder.mkdir(parents=True, exist_ok=True)
-            log = self.processes.log("migrations")
-            log.write_text(answer.stdout + answer.stderr)
-            last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
-            raise StackError(f"The schema's migrations failed ({last}); see {log}.")
+        owner = self.database_urls(database)["OWNER_DATABASE_URL"]
+        schema.migrate(owner, self.folder, self.processes.log("migrations"))
 
     def _start_one(self, name: str) -> None:
         if name == POSTGRES:
@@ -376,7 +363,11 @@ class Stack:
             self.mlflow.start(self.postgres.url("mlflow", "mlflow"))
         elif name == STREAM:
             port = str(self.exporter.stream_port())
-            start_stream(self.processes, self.environment | {"STREAM_METRICS_PORT": port})
+            start_stream(
+                self.processes,
+                self.environment | {"STREAM_METRICS_PORT": port},
+                accept_recreated_topic=self.accept_recreated_topic,
+            )
         elif name == CODE_SERVER:
             # Its process may still live while the code behind it is gone.
             self.processes.stop(CODE_SERVER)
