@@ -1,6 +1,6 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status backup restore test test-monitoring test-compose lint lint-pages \
+.PHONY: help setup demo up down status doctor backup restore test test-monitoring test-compose lint lint-pages \
 	format compose-backup compose-restore \
 	bench-ingest bench-forecast bench-freshness bench-idle bench-partitions bench-scale bench-pages \
 	bench-service chaos lock compose-up compose-down compose-demo
@@ -50,6 +50,10 @@ down: ## End what `make up` started; DELETE=1 also deletes its data
 status: ## Show the running services and their addresses
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
 	@$(RUN) -m local_stack status
+
+doctor: ## Say what is wrong with the stack, and what to do; exits 1 for warnings, 2 for problems
+	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
+	@$(RUN) -m local_stack doctor
 
 backup: setup ## Save the stack's data, running or not, to one archive: FILE=path
 	@$(RUN) -m local_stack backup $(if $(FILE),--output="$$FILE")

@@ -119,6 +119,27 @@ def status() -> None:
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
+) -> None:
+    """Say what is wrong with a stack; the exit code is 0, 1 for warnings, 2 for problems."""
+    from local_stack import background
+    from local_stack.doctor import examination, findings
+
+    folder = paths.UP_STACK
+    if not background.attached(folder).processes.alive():
+        demo_runs = background.attached(paths.DEMO_STACK).processes.alive()
+        folder = paths.DEMO_STACK if demo_runs else folder
+    calendar = background.read_calendar(folder)
+    found = examination.examine(background.attached(folder), calendar[1] if calendar else None)
+    if as_json:
+        typer.echo(examination.as_json(found))
+    else:
+        examination.show(found, console)
+    raise typer.Exit(findings.worst(found))
+
+
+@app.command()
 def backup(
     output: Annotated[
         Path | None,
