@@ -1,7 +1,7 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status doctor backup restore test test-monitoring test-compose lint lint-pages \
-	format compose-backup compose-restore \
+	format compose-backup compose-restore licences audit-dependencies \
 	bench-ingest bench-forecast bench-freshness bench-idle bench-partitions bench-scale bench-pages \
 	bench-service chaos lock compose-up compose-down compose-demo
 # The steps of a target depend on each other.
@@ -132,6 +132,12 @@ chaos: setup ## Inject faults into refreshes, then into a running stream: ROUNDS
 	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py \
 		tests/integration/test_refresh_equals_full.py tests/integration/test_stream.py
 	$(RUN) -m tests.faults --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+
+licences: setup ## List the licences of the packages that the system runs with
+	@$(RUN) -m local_stack.licences
+
+audit-dependencies: setup ## Ask PyPI's advisory database for known vulnerabilities of the locked packages
+	$(RUN) -m uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement deploy/docker/requirements.lock
 
 lock: setup ## Resolve pyproject.toml into requirements.lock
 	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -125,6 +125,7 @@ def doctor(
     """Say what is wrong with a stack; the exit code is 0, 1 for warnings, 2 for problems."""
     from local_stack import background
     from local_stack.doctor import examination, findings
+    from local_stack.steps import is_held
 
     folder = paths.UP_STACK
     if not background.attached(folder).processes.alive():
@@ -132,6 +133,12 @@ def doctor(
         folder = paths.DEMO_STACK if demo_runs else folder
     calendar = background.read_calendar(folder)
     found = examination.examine(background.attached(folder), calendar[1] if calendar else None)
+    if folder == paths.UP_STACK and is_held(paths.STACKS / "demo.lock"):
+        found.append(
+            findings.warning(
+                "services", "a start is at work, so some may not be up yet", "wait for its end"
+            )
+        )
     if as_json:
         typer.echo(examination.as_json(found))
     else:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+import psutil
+
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import WEBSERVER
 from local_stack.doctor.findings import Finding, ok, problem, warning
@@ -25,7 +27,7 @@ def examine_services(stack: Stack) -> Iterator[Finding]:
         SERVICE: stack.service.answers,
         EXPORTER: stack.exporter.answers,
     }
-    known = {record.name for record in stack.processes.records()}
+    known = {record.name: record for record in stack.processes.records()}
     for name in sorted(SERVICES):
         log = short(stack.processes.log(name))
         if stack.processes.find(name) is None:
@@ -39,6 +41,8 @@ def examine_services(stack: Stack) -> Iterator[Finding]:
             yield problem(
                 name, "its process runs and does not answer", f"see {log}; `make down`, `make up`"
             )
+        elif known[name].writer and not psutil.pid_exists(known[name].writer):
+            yield warning(name, "what writes its log has died", "`make down`, `make up`")
         else:
             yield ok(name, "runs and answers" if name in questions else "runs")
 

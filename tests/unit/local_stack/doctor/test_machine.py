@@ -3,19 +3,21 @@
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
-from local_stack.doctor import examination, machine
+from local_stack.doctor import examination, machine, services
 from local_stack.doctor.databases import examine_clock
 from local_stack.doctor.findings import Severity, ok, problem, warning, worst
 from local_stack.private import make_private, write_private
-from local_stack.processes import Record
+from local_stack.processes import Command, Record
 from local_stack.stack import Stack
 
 
@@ -98,6 +100,21 @@ def test_a_dead_service_is_a_problem_with_its_last_words(
     assert found["stream"].says == "it is not running"
     # Nothing is asked of a database that is away.
     assert "schema" not in found
+
+
+def test_a_log_that_nobody_writes_is_told(stack: Stack) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    try:
+        record = stack.processes.start(Command("stream", sleeper, {"PATH": os.environ["PATH"]}))
+        found = {one.part: one for one in services.examine_services(stack)}
+        assert found["stream"] == ok("stream", "runs")
+        stack.processes._writers["stream"].kill()
+        stack.processes._writers["stream"].wait(10)
+        assert not psutil.pid_exists(record.writer)
+        found = {one.part: one for one in services.examine_services(stack)}
+        assert found["stream"].says == "what writes its log has died"
+    finally:
+        stack.processes.stop_all()
 
 
 def test_a_stack_that_is_down_is_no_problem(stack: Stack) -> None:
