@@ -74,7 +74,8 @@ class Database:
     async def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return the rows of one statement; parameters are `$1`, `$2` …."""
         async with self._reader.connection() as connection:
-            cursor = await connection.execute(query, parameters)
+            # Statements are few, and a connection may be new: its first one is planned for good.
+            cursor = await connection.execute(query, parameters, prepare=True)
             rows: list[dict[str, Any]] = await cursor.fetchall()
             return rows
 

@@ -107,19 +107,26 @@ def cache_headers(etag: str) -> dict[str, str]:
     return {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Vary": "Authorization, Cookie"}
 
 
-def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """Return JSON; numbers that JSON lacks become null."""
-    body = to_json(content, inf_nan_mode="null")
+def json_bytes(content: Any) -> bytes:
+    """Write JSON; numbers that JSON lacks become null."""
+    return to_json(content, inf_nan_mode="null")
+
+
+def written_json(body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON that is written already."""
     return Response(body, 200, headers, MEDIA_TYPES[Format.JSON])
+
+
+def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Return content as JSON."""
+    return written_json(json_bytes(content), headers)
 
 
 def hashed_json(request: Request, content: Any) -> Response:
     """Return JSON whose ETag is made from the content itself."""
-    body = to_json(content, inf_nan_mode="null")
+    body = json_bytes(content)
     etag = etag_of(body)
-    return not_modified(request, etag) or Response(
-        body, 200, cache_headers(etag), MEDIA_TYPES[Format.JSON]
-    )
+    return not_modified(request, etag) or written_json(body, cache_headers(etag))
 
 
 def nixtla_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from fastapi import Request
 if TYPE_CHECKING:
     from forecast_service.dagster import DagsterClient
     from forecast_service.database import Database
-    from forecast_service.newest import Newest
+    from forecast_service.newest import Answers, Newest
     from forecast_service.sent_plans import SentPlans
     from forecast_service.settings import Settings
     from forecast_service.telemetry import Metrics
@@ -28,6 +28,7 @@ class State:
     sent_plans: SentPlans
     metrics: Metrics
     newest_worklist: Newest[Any]
+    forecast_answers: Answers
 
 
 def state_of(request: Request) -> State:

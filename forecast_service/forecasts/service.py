@@ -58,10 +58,10 @@ def ordered_days(first: date | None, last: date | None) -> tuple[date, date]:
     return first or FIRST_DAY, last or LAST_DAY
 
 
-async def forecasts_etag(state: State, query: str) -> str:
-    """Return the ETag of an answer made from the forecasts in force now."""
+async def forecasts_version(state: State) -> str | None:
+    """Return the version of the forecasts in force."""
     row = await state.database.row(reading.VERSION)
-    return etag_of_version(row["version"] if row else None, query)
+    return row["version"] if row else None
 
 
 def etag_of_version(version: str | None, query: str) -> str:

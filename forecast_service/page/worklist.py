@@ -31,7 +31,7 @@ LABELS = {
     Code.UNUSUAL: "Unusual sales",
     Code.FAILED: "Refresh fails",
 }
-_FORMATS = (("csv", "CSV"), ("parquet", "Parquet"))
+_FORMATS = (("csv", "CSV"), ("xlsx", "Excel"), ("parquet", "Parquet"))
 
 
 @router.get("/")

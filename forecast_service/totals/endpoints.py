@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from forecast_service.access import Reader
 from forecast_service.forecasts.endpoints import From, To
-from forecast_service.forecasts.service import forecasts_etag, ordered_days
+from forecast_service.forecasts.service import etag_of_version, forecasts_version, ordered_days
 from forecast_service.formats import (
     FILE_CONTENT,
     NOT_MODIFIED,
@@ -68,7 +68,8 @@ async def totals(
     etag = None
     if as_of is None:
         # Before the rows: rows that are newer than their ETag are fetched again, not kept.
-        etag = await forecasts_etag(state, f"{request.url.path}?{request.url.query}")
+        version = await forecasts_version(state)
+        etag = etag_of_version(version, f"{request.url.path}?{request.url.query}")
         if (unchanged := not_modified(request, etag)) is not None:
             return unchanged
     asked = (level, member, grain, *days)

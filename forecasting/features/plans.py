@@ -34,7 +34,7 @@ def _usual_openings(history: pd.DataFrame, origins: pd.Series) -> pd.DataFrame:
     share = recent["open"].groupby([recent["store"], weekday]).mean().unstack()
     share = share.reindex(index=origins.index, columns=range(7))
     default = pd.Series([1.0] * 6 + [0.0], index=range(7))
-    return share.apply(lambda row: row.fillna(default), axis=1).ge(0.5).astype(np.int16)
+    return share.fillna(default).ge(0.5).astype(np.int16)
 
 
 def _horizon_days(origins: pd.Series, horizon: int) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame) -> Array:
     Returns:
         The promo of each row of `days`; 0 where no earlier cycle has that day.
     """
-    promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64)
+    promo: Array = pd.to_numeric(days["promo"], errors="coerce").to_numpy(np.float64, copy=True)
     if not np.isnan(promo).any():
         return promo
     promos = promos.assign(promo=pd.to_numeric(promos["promo"], errors="coerce")).dropna()
@@ -66,9 +66,12 @@ def _complete_promos(days: pd.DataFrame, promos: pd.DataFrame) -> Array:
     by_store = promos.set_index(["store", "date"])["promo"]
     horizon = int(days.groupby("store").size().max())
     for cycles in range(1, -(-(horizon + OPENING_DAYS) // PROMO_CYCLE_DAYS) + 1):
-        earlier = days["date"] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
-        key = pd.MultiIndex.from_arrays([days["store"], earlier])
-        promo = np.where(np.isnan(promo), by_store.reindex(key).to_numpy(), promo)
+        missing = np.isnan(promo)
+        if not missing.any():
+            break
+        earlier = days["date"][missing] - pd.Timedelta(days=cycles * PROMO_CYCLE_DAYS)
+        key = pd.MultiIndex.from_arrays([days["store"][missing], earlier])
+        promo[missing] = by_store.reindex(key).to_numpy()
     return np.where(np.isnan(promo), 0.0, promo)
 
 

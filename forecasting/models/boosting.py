@@ -11,7 +11,9 @@ with linear models alone does not need it.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,15 +119,19 @@ def fit_boosters(
     return tuple(boosters)
 
 
+@lru_cache(maxsize=2 * len(LEAVES))
+def _booster(text: str) -> Any:
+    """Read a booster; its reading takes longer than a store's forecast."""
+    return _lightgbm().Booster(model_str=text)
+
+
 def stack_correction(
     boosters: tuple[str, ...], x: npt.NDArray[np.float32], *, threads: int = 2
 ) -> Array:
     """Average the boosters' corrections of log forecasts: shape (rows,)."""
     if not boosters or len(x) == 0:
         return np.zeros(len(x))
-    lgb = _lightgbm()
-
     total = np.zeros(len(x))
     for text in boosters:
-        total += lgb.Booster(model_str=text).predict(x, num_threads=threads)
+        total += _booster(text).predict(x, num_threads=threads)
     return total / len(boosters)

@@ -10,6 +10,7 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ DEFAULT_HORIZON = 42
 #: Days of history that a store needs before trees correct its forecasts, and that a past origin
 #: needs before the calibration uses it.
 MIN_HISTORY_DAYS = 90
+#: Models that stay in memory once they are read: a forecast in seconds needs the same one again.
+KEPT_MODELS = 4
 
 
 @dataclass(frozen=True)
@@ -106,36 +109,42 @@ class PooledModel:
         Raises:
             ValueError: The bytes are no pooled model, or a pooled model in another format.
         """
-        try:
-            content: dict[str, Any] = json.loads(zlib.decompress(data))
-        except (zlib.error, ValueError) as error:
-            raise ValueError("these bytes are no pooled model") from error
-        if content.get("format") != MODEL_FORMAT:
-            raise ValueError("another version of the code made the pooled model: train it again")
-        p = len(DESIGN_COLUMNS)
-        return cls(
-            recipe=content["recipe"],
-            trained_until=date.fromisoformat(content["trained_until"]),
-            horizon=content["horizon"],
-            seed=content["seed"],
-            populations=tuple(
-                Population(
-                    _unpack(part["mean"], (p,)), _unpack(part["covariance"], (p, p)), part["noise"]
-                )
-                for part in content["populations"]
-            ),
-            typical=_unpack(content["typical"], (p, p)),
-            population_scale=content["population_scale"],
-            calibration=Calibration.from_dict(content["calibration"]),
-            closures=ClosureEffect.from_dict(content["closures"]),
-            dependence=Dependence.from_dict(content["dependence"]),
-            peaks=Peaks(**content["peaks"]),
-            boosters=tuple(content["boosters"]),
-            stack_weight=content["stack_weight"],
-            stack_offset=content["stack_offset"],
-            metrics=content["metrics"],
-            by_origin=tuple(content["by_origin"]),
-        )
+        return _read(data)
+
+
+@lru_cache(maxsize=KEPT_MODELS)
+def _read(data: bytes) -> PooledModel:
+    """Read a model; one that was read before is the same object, as nobody may change it."""
+    try:
+        content: dict[str, Any] = json.loads(zlib.decompress(data))
+    except (zlib.error, ValueError) as error:
+        raise ValueError("these bytes are no pooled model") from error
+    if content.get("format") != MODEL_FORMAT:
+        raise ValueError("another version of the code made the pooled model: train it again")
+    p = len(DESIGN_COLUMNS)
+    return PooledModel(
+        recipe=content["recipe"],
+        trained_until=date.fromisoformat(content["trained_until"]),
+        horizon=content["horizon"],
+        seed=content["seed"],
+        populations=tuple(
+            Population(
+                _unpack(part["mean"], (p,)), _unpack(part["covariance"], (p, p)), part["noise"]
+            )
+            for part in content["populations"]
+        ),
+        typical=_unpack(content["typical"], (p, p)),
+        population_scale=content["population_scale"],
+        calibration=Calibration.from_dict(content["calibration"]),
+        closures=ClosureEffect.from_dict(content["closures"]),
+        dependence=Dependence.from_dict(content["dependence"]),
+        peaks=Peaks(**content["peaks"]),
+        boosters=tuple(content["boosters"]),
+        stack_weight=content["stack_weight"],
+        stack_offset=content["stack_offset"],
+        metrics=content["metrics"],
+        by_origin=tuple(content["by_origin"]),
+    )
 
 
 def _pack(values: Array) -> str:
@@ -143,4 +152,6 @@ def _pack(values: Array) -> str:
 
 
 def _unpack(text: str, shape: tuple[int, ...]) -> Array:
-    return np.frombuffer(base64.b64decode(text), "<f8").reshape(shape).astype(np.float64)
+    values = np.frombuffer(base64.b64decode(text), "<f8").reshape(shape).astype(np.float64)
+    values.setflags(write=False)
+    return values

@@ -1,16 +1,21 @@
 """Tests of the whole stack: events become forecasts, faults lose nothing, command lines work."""
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -19,16 +24,19 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
+import openpyxl
 import pandas as pd
 import psutil
 import pytest
 from kafka import KafkaProducer
+from playwright.sync_api import Browser, Page, expect
 from rich.console import Console
 
 from forecast_assets.settings import DAGSTER_BATCHING
 from local_stack import paths
 from local_stack.background import show_status, stop_background
 from local_stack.code_server import NAME as CODE_SERVER
+from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files
 from local_stack.data_status import describe_data
 from local_stack.environment import write_dotenv
@@ -40,6 +48,7 @@ from local_stack.stack import SERVICES, TOPIC, Stack
 from rossmann.sample_data import sample_files
 from streaming_job.producer import produce
 from tests.support.backfill import Backfill
+from tests.support.browser import signed_in_at
 from tests.support.panels import empty_panels
 from tests.support.prometheus import watching
 from tests.support.secret_hunt import in_files, in_tables, in_texts, watched_processes
@@ -523,6 +532,136 @@ def test_every_panel_shows_data(running: Running, tmp_path: Path) -> None:
             assert failing == {}
             (stream,) = prometheus.query('forecast_problem{rule="stream"}')
             assert stream["value"][1] == "0"
+
+
+def test_a_planner_works_through_a_day(running: Running, browser: Browser, tmp_path: Path) -> None:
+    """From the worklist to a plan, a number of one's own, a retraining and a file."""
+    stack, day = running.stack, running.plan.live_days[6]
+    rows = running.plan.rows_of(day)
+    running.send(rows[rows["Store"] != 3])
+    wait(lambda: running.report.stores_with_origin(day) == STORES - 1, f"forecasts from {day}")
+    with signed_in_at(browser, stack.service.url, stack.service.token) as page:
+        page.goto("/")
+        work = page.locator("table.work tbody tr").filter(has=page.get_by_text("Store 3"))
+        expect(work).to_contain_text("Day missing")
+        work.get_by_role("link", name="Store 3").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Store 3")
+        expect(page.locator("#chart canvas")).to_be_visible()
+        promoted = adopt_a_promotion(running, page, tmp_path)
+
+        running.send(rows[rows["Store"] == 3])
+        wait(lambda: running.report.stores_with_origin(day) == STORES, "the late store's forecast")
+        page.goto("/")
+        expect(page.get_by_role("main")).to_contain_text(re.compile("stores? need|Nobody"))
+        expect(work.filter(has_text="Day missing")).to_have_count(0)
+
+        page.goto("/stores/3")
+        shown = page.locator(f'#days tr[data-date="{promoted}"]')
+        form = page.locator("#adjust")
+        form.get_by_label("From").fill(promoted)
+        form.get_by_label("Number").fill("10")
+        form.get_by_label("Reason").select_option("event")
+        form.get_by_role("button", name="Adjust").click()
+        expect(shown).to_contain_text("adjusted by")
+        page.get_by_role("button", name="Retrain the model").click()
+        said = page.locator("#job-said")
+        expect(said).to_have_text(
+            "The retraining: succeeded. Its forecast is in force.", timeout=300_000
+        )
+        expect(page.locator("#job-numbers summary")).to_contain_text("by a new model")
+
+        with page.expect_download() as download:
+            page.locator("section", has=page.locator("#days")).get_by_role(
+                "link", name="Excel"
+            ).click()
+        sheet = openpyxl.load_workbook(io.BytesIO(download.value.path().read_bytes())).active
+        assert sheet is not None
+        names, *lines = sheet.iter_rows(values_only=True)
+        points = {
+            str(line["date"])[:10]: line["point"]
+            for line in (dict(zip(names, values, strict=True)) for values in lines)
+        }
+        number = shown.locator("strong").get_attribute("data-number")
+        assert points[promoted] == pytest.approx(float(number or "nan"))
+
+
+def adopt_a_promotion(running: Running, page: Page, folder: Path) -> str:
+    """Try a promotion on the page, adopt it, and see what was promised come into force."""
+    candidates = page.locator(
+        "#days tr:has([data-field=open]:checked):has([data-field=promo]:not(:checked))"
+    )
+    line = candidates.nth(candidates.count() - 1)
+    day = line.get_attribute("data-date")
+    assert day is not None
+    line = page.locator(f'#days tr[data-date="{day}"]')
+    before = line.locator("strong").inner_text()
+    line.locator("[data-field=promo]").check()
+    expect(page.locator("#scenario-said")).to_contain_text("80\u00a0% range")
+    promised = line.locator("[data-what-if]").inner_text()
+    assert promised != before
+    # `PICTURES=docs/images` makes the README's picture anew.
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(
+        path=Path(os.environ.get("PICTURES", folder)) / "store-page.png", full_page=False
+    )
+    running.plans += 1
+    page.get_by_role("button", name="Adopt this plan").click()
+    expect(page.locator("#job-said")).to_have_text(
+        "The adopted plan: succeeded. Its forecast is in force.", timeout=240_000
+    )
+    expect(line.locator("[data-field=promo]")).to_be_checked()
+    expect(line.locator("strong")).to_have_text(promised)
+    return day
+
+
+def test_dagster_restarts_under_twenty_users(running: Running) -> None:
+    """Reading goes on; what needs Dagster is a clean 503 meanwhile, and a run is never two."""
+    stack, stop = running.stack, threading.Event()
+    jobs: dict[int, set[str]] = defaultdict(set)
+    statuses: list[int] = []
+    headers = {"Authorization": f"Bearer {stack.service.token}"}
+
+    def use(user: int) -> None:
+        store = user % STORES + 1
+        key = {"Idempotency-Key": f"restarted-{store}"}
+        with httpx.Client(
+            base_url=stack.service.url, headers=headers, trust_env=False, timeout=60
+        ) as client:
+            while not stop.is_set():
+                assert client.get(f"/v1/forecasts?store={store}").status_code == 200
+                answer = client.post(f"/v1/stores/{store}/refresh", headers=key)
+                statuses.append(answer.status_code)
+                if answer.status_code == 202:
+                    jobs[store].add(answer.json()["job_id"])
+                else:
+                    assert answer.status_code in (429, 503), answer.text
+                    assert answer.headers["content-type"] == "application/problem+json"
+                    assert int(answer.headers["retry-after"]) > 0
+                time.sleep(0.5)
+
+    with ThreadPoolExecutor(20) as pool:
+        users = [pool.submit(use, user) for user in range(20)]
+        try:
+            wait(lambda: 202 in statuses, "a refresh to be accepted")
+            stack.kill_service(WEBSERVER)
+            stack.kill_service(DAEMON)
+            wait(lambda: 503 in statuses, "a refusal")
+            stack.start_services({WEBSERVER, DAEMON})
+            told = len(statuses)
+            wait(lambda: statuses[told:].count(202) > 20, "refreshes to be accepted again")
+        finally:
+            stop.set()
+        for user in users:
+            user.result()
+    assert {store: len(ids) for store, ids in jobs.items()} == dict.fromkeys(
+        range(1, STORES + 1), 1
+    )
+    with httpx.Client(
+        base_url=stack.service.url, headers=headers, trust_env=False, timeout=60
+    ) as client:
+        for (job,) in jobs.values():
+            wait(lambda job=job: client.get(f"/v1/jobs/{job}").json()["done"], f"the job {job}")
+            assert client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded"
 
 
 _LOGS = """

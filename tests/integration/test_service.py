@@ -105,7 +105,11 @@ def test_an_unchanged_answer_is_304_until_a_refresh(service: Service) -> None:
                 "INSERT INTO sales.refreshes (refresh_id, finished_at, changes, stores, offsets) "
                 "VALUES ('another', clock_timestamp(), 0, 0, '[]')"
             )
-        assert client.get("/v1/forecasts?store=1", headers=known).status_code == 200
+        renewed = client.get("/v1/forecasts?store=1", headers=known)
+        assert renewed.status_code == 200
+        again = client.get("/v1/forecasts?store=1")
+        assert again.headers["etag"] == renewed.headers["etag"] != known["If-None-Match"]
+        assert again.content == renewed.content == first.content
 
 
 def test_history_and_stores(service: Service) -> None:

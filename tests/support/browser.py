@@ -45,15 +45,22 @@ def signed_in(
     browser: Browser, service: Service, client: str = "everything", **options: object
 ) -> Iterator[Page]:
     """Open a page of somebody signed in; a message of the browser's console is a failure."""
+    with signed_in_at(browser, service.address, service.tokens[client], **options) as page:
+        yield page
+
+
+@contextmanager
+def signed_in_at(browser: Browser, address: str, token: str, **options: object) -> Iterator[Page]:
+    """Open a page of whoever has a token; a message of the browser's console is a failure."""
     context: BrowserContext = browser.new_context(
-        **{"viewport": DESK, "locale": "en-GB", "base_url": service.address} | options  # type: ignore[arg-type]
+        **{"viewport": DESK, "locale": "en-GB", "base_url": address} | options  # type: ignore[arg-type]
     )
     context.set_default_timeout(TIMEOUT)
     expect.set_options(timeout=TIMEOUT)
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(message.text) if _is_wrong(message) else None)
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(f"/sign-in?next=/stores#{service.tokens[client]}")
+    page.goto(f"/sign-in?next=/stores#{token}")
     page.wait_for_url("**/stores")
     yield page
     context.close()

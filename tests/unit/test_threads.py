@@ -34,7 +34,9 @@ def threads_of(package: str, **environment: str) -> str:
     ).stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("package", ["forecast_assets", "streaming_job", "local_stack"])
+@pytest.mark.parametrize(
+    "package", ["forecast_assets", "forecast_service", "streaming_job", "local_stack"]
+)
 def test_a_command_has_one_blas_thread(package: str) -> None:
     assert threads_of(package).startswith('["1", [1')
 

@@ -2,6 +2,8 @@
 // Numbers and days in the browser's locale. The server writes them in English; `data-number` and
 // `datetime` hold the values.
 
+/** As in the server's sentences; a hyphen is too short beside a plus. */
+const MINUS = '\u2212';
 const LANGUAGES = [...navigator.languages];
 const whole = new Intl.NumberFormat(LANGUAGES, { maximumFractionDigits: 0 });
 const signed = new Intl.NumberFormat(LANGUAGES, {
@@ -21,7 +23,7 @@ const moment = new Intl.DateTimeFormat(LANGUAGES, { dateStyle: 'medium', timeSty
 export const number = (value) => (value === null ? '–' : whole.format(value));
 
 /** @param {number | null} value */
-export const change = (value) => (value === null ? '–' : signed.format(value));
+export const change = (value) => (value === null ? '–' : signed.format(value).replace('-', MINUS));
 
 /** @param {number} value A share: 0.1 is ten per cent. */
 export const percent = (value) => share.format(value);

@@ -68,6 +68,8 @@ export function drawRanges(box, readout, periods) {
       {
         width: box.clientWidth,
         height: HEIGHT,
+        // Room for the last day's name, which is centred on its mark.
+        padding: [null, 40, null, null],
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),

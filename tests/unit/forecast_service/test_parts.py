@@ -17,6 +17,7 @@ import pytest
 from forecast_service import formats, pages, tokens
 from forecast_service.dagster import Run
 from forecast_service.jobs import JobStatus
+from forecast_service.newest import Answer, Answers
 from forecast_service.problems import ServiceError
 from forecast_service.runs.service import LOST_AFTER, period_of, status_of
 from forecast_service.scenarios import plans
@@ -70,6 +71,20 @@ def test_a_workbook_that_would_take_too_long_is_refused() -> None:
     table = pa.table({"store": range(formats.MAX_WORKBOOK_ROWS + 1)})
     with pytest.raises(ServiceError, match="too many for Excel"):
         formats.file_bytes(table, formats.Format.EXCEL)
+
+
+def test_answers_asked_for_longest_ago_make_room() -> None:
+    answers = Answers(max_bytes=10)
+    for query in ("a", "b", "c"):
+        answers.put(query, Answer("1", b"four"))
+        assert answers.get("a") or query == "c"
+        answers.get("a")
+    assert [answers.get(query) is not None for query in "abc"] == [True, False, True]
+    answers.put("a", Answer("2", b"four"))
+    assert answers.get("a") == Answer("2", b"four")
+    assert answers.get("c") == Answer("1", b"four"), "a newer version takes the older one's room"
+    answers.put("d", Answer("1", b"too long for it"))
+    assert [answers.get(query) for query in "acd"] == [None] * 3
 
 
 def test_an_etag_depends_on_its_parts() -> None:

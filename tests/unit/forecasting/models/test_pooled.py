@@ -33,6 +33,8 @@ def test_a_model_of_another_format_is_refused(
 ) -> None:
     data = fit_pooled(features, origin=date(2015, 1, 16)).to_bytes()
     assert PooledModel.from_bytes(data).to_bytes() == data
+    assert PooledModel.from_bytes(data) is PooledModel.from_bytes(bytes(bytearray(data)))
+    pooled._read.cache_clear()
     monkeypatch.setattr(pooled, "MODEL_FORMAT", "a later one")
     with pytest.raises(ValueError, match="train it again"):
         PooledModel.from_bytes(data)
