@@ -117,9 +117,8 @@ class Writer:
 
     def finish(self, manifest: Manifest) -> None:
         """Add the manifest, which makes the archive complete."""
-        text = json.dumps(asdict(manifest) | {"members": {
-            name: asdict(member) for name, member in self._members.items()
-        }}, indent=1).encode()  # fmt: skip
+        members = {name: asdict(member) for name, member in self._members.items()}
+        text = json.dumps(asdict(manifest) | {"members": members}, indent=1).encode()
         self._tar.addfile(_entry(MANIFEST, len(text)), io.BytesIO(text))
 
 
