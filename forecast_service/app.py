@@ -4,7 +4,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from forecast_service import health
@@ -18,7 +18,12 @@ from forecast_service.newest import Answers, Newest
 from forecast_service.page import chain, charts, sign_in, store, stores
 from forecast_service.page import worklist as worklist_page
 from forecast_service.page.rendering import STATIC, Static
-from forecast_service.problems import Problem, Unexpected, add_handlers
+from forecast_service.problems import (
+    Problem,
+    Unexpected,
+    add_handlers,
+    refuse_unknown_parameters,
+)
 from forecast_service.runs.compatibility import router as compatibility
 from forecast_service.runs.endpoints import router as runs
 from forecast_service.scenarios.endpoints import router as scenarios
@@ -91,8 +96,9 @@ def create_app(settings: Settings) -> FastAPI:
         responses=_PROBLEMS,
     )
     add_handlers(app)
+    for router in (worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs):
+        app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
     for router in (
-        *(worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs),
         *(compatibility, health.router),
         *(sign_in.router, worklist_page.router, chain.router, stores.router),
         *(store.router, charts.router),

@@ -1,8 +1,8 @@
 """Dagster through its GraphQL: start a run, find one, follow one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +12,12 @@ from forecast_service.settings import Settings
 
 LOCATION, REPOSITORY = "forecast_assets", "__repository__"
 WAIT_SECONDS = 10.0
+#: Seconds that an unused connection is kept: less than the 5 s after which Dagster's webserver ends
+#: it, so that no request meets a connection that is just being closed.
+KEPT_SECONDS = 2.0
+#: A daemon that has been silent for longer is gone, as for the alert `DaemonDead`: it gives a sign
+#: every 30 s.
+DAEMON_SILENCE = timedelta(minutes=3)
 #: Dagster's run states that end a run.
 ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 IN_PROGRESS = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
@@ -43,7 +49,9 @@ query Find($filter: RunsFilter!) { runsOrError(filter: $filter, limit: 20) {
 """
     + _FIELDS
 )
-_VERSION = "{ version }"
+_DAEMONS = """
+{ instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } } }
+"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class DagsterClient:
         # A proxy of the environment cannot reach this machine's loopback.
         self._client = httpx.AsyncClient(
             timeout=WAIT_SECONDS,
+            limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS),
             trust_env=False,
             headers={"Authorization": f"Bearer {token.get_secret_value()}"} if token else {},
         )
@@ -87,12 +96,23 @@ class DagsterClient:
         """Close the connections."""
         await self._client.aclose()
 
-    async def is_up(self) -> bool | None:
-        """Tell whether Dagster answers; None if it is not configured."""
+    async def health(self) -> str | bool | None:
+        """Tell whether Dagster works.
+
+        Returns:
+            True if it does, False if it answers with an error, what is wrong with its daemon, or
+            None if it is not configured.
+
+        Raises:
+            httpx.HTTPError: It does not answer.
+        """
         if not self.url:
             return None
-        answer = await self._client.post(f"{self.url}/graphql", json={"query": _VERSION})
-        return answer.is_success
+        answer = await self._client.post(f"{self.url}/graphql", json={"query": _DAEMONS})
+        if not answer.is_success:
+            return False
+        daemons = answer.json()["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return daemon_problem(daemons, datetime.now(UTC)) or True
 
     async def launch(self, job: str, tags: Mapping[str, str]) -> Run:
         """Start a run of a job.
@@ -176,6 +196,24 @@ class DagsterClient:
             raise ServiceError(502, f"Dagster refused the request: {reason}")
         data: dict[str, Any] = content["data"]
         return data
+
+
+def daemon_problem(daemons: Sequence[Mapping[str, Any]], now: datetime) -> str | None:
+    """Return what is wrong with Dagster's daemon, which the webserver answers without.
+
+    Args:
+        daemons: GraphQL's `DaemonStatus` of each part of the daemon.
+        now: The time.
+    """
+    beats = [_time(daemon["lastHeartbeatTime"]) for daemon in daemons if daemon["required"]]
+    newest = max((beat for beat in beats if beat), default=None)
+    if newest is None:
+        return "has no daemon running, so refreshes and trainings wait"
+    if now - newest > DAEMON_SILENCE:
+        return (
+            f"has had no daemon since {newest:%Y-%m-%d %H:%M} UTC, so refreshes and trainings wait"
+        )
+    return None
 
 
 def _run(entry: Mapping[str, Any]) -> Run:

@@ -54,7 +54,7 @@ async def ready(request: Request) -> Response:
     """Say whether forecasts are right and fresh, and if not, why."""
     state = state_of(request)
     (freshness, database), dagster, mlflow = await asyncio.gather(
-        freshness_of(state), _answers(state.dagster.is_up()), _answers(_mlflow(state))
+        freshness_of(state), _answers(state.dagster.health()), _answers(_mlflow(state))
     )
     checks = {
         "database": database,
@@ -144,11 +144,18 @@ async def _mlflow(state: State) -> bool | None:
 
 
 async def _answers(question: Any) -> str:
-    """Return `ok`, or what is wrong with another server."""
+    """Return `ok`, or what is wrong with another server.
+
+    Args:
+        question: Awaits None for a server that is not configured, what is wrong in words, or
+            whether its answer was good.
+    """
     try:
         answer = await asyncio.wait_for(question, WAIT_SECONDS)
     except (httpx.HTTPError, TimeoutError, OSError) as error:
         return f"does not answer ({type(error).__name__})"
     if answer is None:
         return "not configured"
+    if isinstance(answer, str):
+        return answer
     return OK if answer else "refuses the token or answers with an error"

@@ -111,6 +111,23 @@ def invalid(field: str, message: str, **bounds: Any) -> ServiceError:
     )
 
 
+async def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse a query with a name that the endpoint does not know.
+
+    A misspelt filter would be no filter, and the answer one about all stores.
+
+    Raises:
+        ServiceError: There is such a name.
+    """
+    operation = request.app.openapi()["paths"][request.scope["route"].path]
+    described = operation[request.method.lower()].get("parameters", [])
+    known = {entry["name"] for entry in described if entry["in"] == "query"}
+    for name in request.query_params:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise invalid(f"query.{name}", f"is no parameter of this endpoint; it has: {listed}")
+
+
 def unavailable(detail: str, seconds: int = RETRY_SECONDS) -> ServiceError:
     """Return the error of something that is away and comes back."""
     return ServiceError(503, detail, headers={"Retry-After": str(seconds)})

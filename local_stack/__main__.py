@@ -67,6 +67,11 @@ def demo(
 
     # Without a terminal nobody can press Ctrl-C.
     ends = once or not sys.stdin.isatty()
+    if ends and not once:
+        console.print(
+            "without a terminal nobody can press Ctrl-C, so the demo ends after its summary; "
+            "`make up` keeps a stack running"
+        )
     try:
         succeeded = run_demo(data, ends, console, skip_bad=skip_bad)
     except KeyboardInterrupt as interrupt:

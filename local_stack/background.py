@@ -86,9 +86,14 @@ def start_background(
             with console.status("starting the stream, MLflow and Dagster"):
                 stack.start_services(SERVICES, console.print)
         except BaseException:
-            for name in reversed([record.name for record in stack.processes.alive()]):
-                if name not in already:
-                    stack.stop_service(name)
+            alive = [record.name for record in stack.processes.alive()]
+            for name in reversed([name for name in alive if name not in already]):
+                stack.stop_service(name)
+            kept = sorted(already & set(alive))
+            if kept:
+                console.print(f"what ran before still runs: {', '.join(kept)}")
+            else:
+                environment.remove_dotenv(paths.DOTENV)
             raise
         environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
     show_status(console)

@@ -135,6 +135,7 @@ def _play(stack: Stack, plan: DataPlan, console: Console) -> Outcome:
             # The sensors must see the whole history at once, not half of it.
             stack.start_services(SERVICES, _timed_printer(console))
     environment.write_dotenv(paths.DOTENV, stack.environment, stack.folder)
+    console.print(f"the planners' pages: {stack.service.sign_in_link}")
     console.print(f"open the UI by {stack.dagster.sign_in_link}")
     report = Report(stack.environment["READER_DATABASE_URL"])
     try:

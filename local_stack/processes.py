@@ -3,14 +3,13 @@
 Nothing else is ever ended. A PID file records the process's start time too, since the system may
 reuse the PID. Every child and its own children carry the stack's folder in their environment
 (`MARKER`); it identifies what a dead service left behind (a Dagster run, a Spark JVM). What ends a
-stack whose starter died is in `watchdog.py`, what writes the logs in `log_writer.py`.
+stack whose starter died is in `watchdog.py`, what writes the logs in `logs.py`.
 """
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from local_stack import log_writer
 from local_stack.errors import StackError
+from local_stack.logs import start_writer, wait_for_writer
 from local_stack.private import make_private
 
 MARKER = "LOCAL_STACK_FOLDER"
@@ -27,8 +26,8 @@ LOG_TAIL_LINES = 12
 #: /proc counts start times from boot, and the boot time itself varies by a second.
 START_TIME_TOLERANCE_SECONDS = 2.0
 POLL_SECONDS = 0.05
-#: Seconds to wait for the last lines of a service that has ended.
-WRITER_SECONDS = 2.0
+#: How many times its usual time a service gets to start, as long as it goes on logging.
+PATIENCE = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Processes:
         make_private(self.log_folder)
         environment = {**command.environment, MARKER: str(self.folder)}
         user, group = command.user or (None, None)
-        writer = _start_writer(self.log(command.name))
+        writer = start_writer(self.log(command.name))
         try:
             child = subprocess.Popen(
                 list(command.arguments),
@@ -169,25 +168,30 @@ class Processes:
         Args:
             record: The process.
             check: Returns whether it is ready; must not raise for "not yet".
-            timeout: Seconds to wait.
+            timeout: Seconds to wait, up to `PATIENCE` times as long while it goes on logging: a
+                busy machine makes it slow, not stuck.
             what: What readiness means, for the message.
 
         Raises:
             StackError: It ended, or was not ready in time; the message has the log's last lines.
         """
-        deadline = time.monotonic() + timeout
+        started = heard = time.monotonic()
+        logged = -1
         while True:
             if check():
                 return
+            now, size = time.monotonic(), self._log_size(record.name)
+            if size != logged:
+                logged, heard = size, now
             if not self.is_alive(record):
-                _wait_for_writer(record)
+                wait_for_writer(record.writer)
                 raise StackError(
                     f"{record.name} ended before {what}; its log ({self.log(record.name)}) "
                     f"ends with:\n{self.log_tail(record.name)}"
                 )
-            if time.monotonic() > deadline:
+            if now > heard + timeout or now > started + PATIENCE * timeout:
                 raise StackError(
-                    f"{record.name} was not ready ({what}) within {timeout:.0f} s; its log "
+                    f"{record.name} was not ready ({what}) within {now - started:.0f} s; its log "
                     f"({self.log(record.name)}) ends with:\n{self.log_tail(record.name)}"
                 )
             time.sleep(POLL_SECONDS)
@@ -197,6 +201,10 @@ class Processes:
     def log(self, name: str) -> Path:
         """Return the path of a service's log."""
         return self.log_folder / f"{name}.log"
+
+    def _log_size(self, name: str) -> int:
+        path = self.log(name)
+        return path.stat().st_size if path.exists() else 0
 
     def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
         """Return the last lines of a service's log, indented."""
@@ -305,7 +313,7 @@ class Processes:
         # Descendants that the services did not end get a signal first, too, and are then killed.
         _end(left)
         for record in records:
-            _wait_for_writer(record)
+            wait_for_writer(record.writer)
             self._reap(record.name)
             (self.run_folder / f"{record.name}.json").unlink(missing_ok=True)
 
@@ -326,35 +334,6 @@ class Processes:
                 child.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 self._children[name] = child
-
-
-def _start_writer(log: Path) -> subprocess.Popen[bytes]:
-    """Start what writes a service's log; it ends with the last process that prints into it.
-
-    Without the marker in its environment it is no stray: whoever ends those wants their last lines.
-    """
-    return subprocess.Popen(
-        # -I and -S: neither the environment nor site-packages, which would cost memory and time.
-        [
-            *(sys.executable, "-I", "-S", log_writer.__file__),
-            *(str(log), str(log_writer.MAX_BYTES), str(log_writer.FILES)),
-        ],
-        env={},
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        umask=0o077,
-    )
-
-
-def _wait_for_writer(record: Record) -> None:
-    """Wait until the last lines of a service that has ended are in its log."""
-    try:
-        _wait_gone([psutil.Process(record.writer)] if record.writer else [], WRITER_SECONDS)
-    except psutil.NoSuchProcess:
-        return
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

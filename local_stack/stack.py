@@ -187,6 +187,8 @@ class Stack:
     ) -> None:
         """Start those services, and those they need, that are not running.
 
+        If one does not start, those that were started here end again; the others run on.
+
         Args:
             services: Some of `SERVICES`.
             say: Called with one line for each service that is ready.
@@ -196,6 +198,7 @@ class Stack:
         """
         self.close_folders()
         wanted = with_needs(services)
+        before = {record.name for record in self.processes.alive()}
         waiting = {name for name in wanted if not self.is_running(name)}
         ready = wanted - waiting
         # Stream and service ask for the same token.
@@ -222,14 +225,25 @@ class Stack:
                             failure = error
                             waiting.clear()
                             # Otherwise the pool waits minutes for services that cannot come up.
-                            self.processes.stop_all()
+                            self._stop_but(before)
             except BaseException:
-                self.processes.stop_all()
+                self._stop_but(before)
                 raise
         if failure is not None:
+            # One may have begun while the others were being ended.
+            self._stop_but(before)
             raise failure
         if self.exporter.port is not None:
             self.exporter.write_config(self.service.port)
+
+    def _stop_but(self, kept: Collection[str]) -> None:
+        """End every service but some; all that is left over if those are none."""
+        if not kept:
+            self.processes.stop_all()
+            return
+        for record in self.processes.records()[::-1]:
+            if record.name not in kept:
+                self.processes.stop(record.name)
 
     def close_folders(self) -> None:
         """Make the stack's folder, closed to other users but for PostgreSQL's way to its data."""

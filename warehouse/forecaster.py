@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from forecasting.calibration import ErrorMeasure
 from forecasting.explanation import Explanation, explain
-from forecasting.features.plans import future_features
+from forecasting.features.daily import FEATURE_COLUMNS
+from forecasting.features.plans import planned_features
 from forecasting.models.at_origin import RESIDUAL_DAYS
 from forecasting.models.dependence import Dependence
 from forecasting.models.model_format import MODEL_FORMAT
@@ -81,7 +83,8 @@ class Forecaster:
             origin: Last day whose sales may be used.
             horizon: Days ahead.
             plan: Rows of the day panel without sales. They replace the stored plan of their stores
-                and dates in the forecast; nothing is written.
+                and dates; the forecast is the one that a refresh under that plan would make.
+                Nothing is written.
             history_days: Days of feature rows to read; by default the days that the models need.
 
         Raises:
@@ -100,12 +103,19 @@ class Forecaster:
             transaction, origin, stores, since=origin - timedelta(days=history_days)
         )
         # All stores are computed together, because a day without a plan takes most stores' promo.
-        future = future_features(
+        looking, future = planned_features(
             past,
             stored_plan if plan is None else _replaced(stored_plan, plan),
             _same_origin(stores, origin),
             horizon,
         )
+        if plan is not None and (taught := _stores_that_differ(history, looking)):
+            looking = looking[looking["store"].isin(taught)]
+            rows = _updated(sales.features(transaction, origin, taught), looking)
+            refitted = _fitted(rows, version, dict.fromkeys(taught, origin))
+            others = store_models[~store_models["store"].isin(taught)]
+            store_models = pd.concat([others, refitted], ignore_index=True)
+            history = _updated(history, looking)
         return cls(origin, version, pooled, store_models, past, history, future)
 
     def forecast(
@@ -269,12 +279,37 @@ def fit(
         The frame of `fit_stores` with `pooled_version`.
     """
     rows = sales.features(transaction, max(origins.values()), list(origins))
+    return _fitted(rows, version, origins, run)
+
+
+def _fitted(
+    rows: pd.DataFrame,
+    version: PooledVersion | None,
+    origins: Mapping[int, date],
+    run: Runner = run_here,
+) -> pd.DataFrame:
     function = partial(
         fit_stores,
         pooled=PooledModel.from_bytes(version.model) if version else None,
         origin=pd.to_datetime(pd.Series(dict(origins))),
     )
     return run(function, rows).assign(pooled_version=version.version if version else None)
+
+
+def _stores_that_differ(features: pd.DataFrame, some: pd.DataFrame) -> list[int]:
+    """Return the stores of which some feature row has other values in a larger frame."""
+    keys, names = ["store", "date"], list(FEATURE_COLUMNS)
+    stored = some[keys].merge(features, on=keys, how="left")[names].to_numpy(float)
+    same = np.isclose(stored, some[names].to_numpy(float), equal_nan=True).all(axis=1)
+    return [int(store) for store in some.loc[~same, "store"].unique()]
+
+
+def _updated(features: pd.DataFrame, some: pd.DataFrame) -> pd.DataFrame:
+    """Return feature rows with some of them replaced, in the same order."""
+    keys = ["store", "date"]
+    old = pd.MultiIndex.from_frame(features[keys]).isin(pd.MultiIndex.from_frame(some[keys]))
+    both = pd.concat([features[~old], some[features.columns]], ignore_index=True)
+    return both.sort_values(keys, ignore_index=True)
 
 
 def _by_version(

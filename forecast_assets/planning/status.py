@@ -46,7 +46,7 @@ def describe_data(
     if facts.stream is not None and all(problem.rule != Rule.STREAM for problem in problems):
         lines.append(f"stream: {facts.stream.state}, {facts.stream.lag_events:,} events wait")
     lines += [f"problem: {problem.summary}" for problem in problems]
-    return lines if problems else [*lines, "nothing is wrong"]
+    return lines if problems else [*lines, "nothing is wrong with the data"]
 
 
 def _stores(facts: HealthFacts, *, failed: bool) -> int:

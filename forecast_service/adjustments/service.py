@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
@@ -17,6 +17,8 @@ from warehouse.service import adjustments as statements
 #: Makes ids of idempotency keys.
 _NAMESPACE = uuid.UUID("5f1d7c0e-6f0b-4d0e-9c53-0a4f2f6b7f51")
 _WITHDRAWAL = "withdrawal"
+#: How far after the newest sales one may adjust and comment: a plan reaches no further.
+REACH = timedelta(days=366)
 #: The columns of `statements.INSERT` after the id, in their order.
 _COLUMNS = (
     *("store", "first_day", "last_day", "value", "percent", "reason", "note", "author"),
@@ -35,10 +37,15 @@ async def add(state: State, asked: NewAdjustment, client: str, key: str | None) 
 
     Raises:
         NotFoundError: There is no such store.
-        ServiceError: It has expired already, or the key was used for another one.
+        ServiceError: It has expired already, its days are over or too far ahead, or the key was
+            used for another one.
     """
     await known_stores(state, [asked.store])
     identity = _identity(client, key)
+    if await state.database.row(statements.ONE, (identity,)) is None:
+        _, newest = await _known_span(state, asked.store)
+        _refuse_outside("body.first_day", asked.first_day, newest + timedelta(days=1), newest)
+        _refuse_outside("body.last_day", asked.last_day or asked.first_day, date.min, newest)
     if asked.expires_at is not None and asked.expires_at <= datetime.now(UTC):
         raise invalid("body.expires_at", "lies in the past: choose a later time")
     wanted = {
@@ -103,8 +110,11 @@ async def comment(state: State, asked: NewComment, client: str, key: str | None)
 
     Raises:
         NotFoundError: There is no such store.
+        ServiceError: The day lies before its first sales, or too far ahead.
     """
     await known_stores(state, [asked.store])
+    first, newest = await _known_span(state, asked.store)
+    _refuse_outside("body.date", asked.date, first, newest)
     identity, author = _identity(client, key), asked.author or client
     try:
         await state.database.insert_as_planner(
@@ -128,6 +138,28 @@ async def comments(
     """Return comments, the newest first."""
     known = await known_stores(state, stores)
     return await state.database.rows(statements.COMMENTS, (known, *days, limit))
+
+
+async def _known_span(state: State, store: int) -> tuple[date, date]:
+    """Return the first and the newest day of a store's sales; yesterday if it has none."""
+    row = await state.database.row(statements.KNOWN_SPAN, (store,))
+    if row is None or row["last"] is None:
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
+        return yesterday, yesterday
+    return row["first"], row["last"]
+
+
+def _refuse_outside(field: str, day: date, first: date, newest: date) -> None:
+    """Refuse a day that no page would show again.
+
+    Raises:
+        ServiceError: It lies before the first day, or more than a year after the newest sales.
+    """
+    last = newest + REACH
+    if day < first:
+        raise invalid(field, f"lies before {first}, the first day that it may be", ge=str(first))
+    if day > last:
+        raise invalid(field, f"lies after {last}, a year after the newest sales", le=str(last))
 
 
 async def _insert(state: State, identity: uuid.UUID, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from forecast_service.database import in_thread
+from forecast_service.forecasts.service import known_stores
 from forecast_service.jobs import JobStatus, forecast_at
 from forecast_service.problems import ServiceError, unavailable
 from forecast_service.scenarios.schemas import PlanRequest
@@ -59,6 +60,7 @@ async def adopt(state: State, asked: PlanRequest, client: str, key: str | None) 
         known = state.sent_plans.get(request)
         if known is not None:
             return await follow(state, known)
+        await known_stores(state, sorted({change.store for change in asked.changes}))
         plan = await state.database.compute(lambda transaction: plan_of(transaction, state, asked))
         sent_at = datetime.now(UTC)
         if len(plan.rows):

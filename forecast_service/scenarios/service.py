@@ -26,6 +26,7 @@ async def scenario(state: State, asked: PlanRequest) -> dict[str, Any]:
         NotFoundError: A store has no forecast yet, or does not exist.
         ServiceError: A day lies outside the horizon.
     """
+    await known_stores(state, sorted({change.store for change in asked.changes}))
     return await state.database.compute(lambda transaction: _compute(transaction, state, asked))
 
 

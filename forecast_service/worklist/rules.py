@@ -21,9 +21,9 @@ from warehouse.worklist import StoreFacts
 SLIPPED = 1.5
 #: Days with sales that both spans need before they are compared.
 MIN_RECENT_DAYS, MIN_PAST_DAYS = 7, 28
-#: Days outside the 95 % range of the newest week that chance rarely reaches: one store of 450, where
-#: two days are found in one of 23. In a week of the data set (to 2015-06-19), 52 of 1,115 stores had
-#: two, as by chance, and 15 had more.
+#: Days outside the 95 % range of the newest week that chance rarely reaches: one store of 450,
+#: where two days are found in one of 23. In a week of the data set (to 2015-06-19), 52 of 1,115
+#: stores had two, as by chance, and 15 had more.
 MIN_OUTSIDE_DAYS = 3
 #: Movement over the store's median movement, and over its sales, from which a forecast has moved.
 MOVED, MIN_MOVE = 3.0, 0.05

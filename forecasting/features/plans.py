@@ -176,9 +176,31 @@ def future_features(
     Returns:
         The rows of `features_with_plan` after the origins, `horizon` per store.
     """
+    return planned_features(history_days, planned_days, origins, horizon)[1]
+
+
+def planned_features(
+    history_days: pd.DataFrame,
+    planned_days: pd.DataFrame,
+    origins: pd.Series,
+    horizon: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute the features of all days that a plan reaches.
+
+    Args:
+        history_days: Day panel up to the origins; its last `CONTEXT_DAYS` days are enough.
+        planned_days: As for `complete_plan`.
+        origins: Origin by store.
+        horizon: Days ahead.
+
+    Returns:
+        The rows of `features_with_plan` of the last `LOOKAHEAD_DAYS` days up to the origins, which
+        look ahead into the plan, and those after the origins, `horizon` per store.
+    """
     origins = pd.to_datetime(origins)
     oldest = history_days["store"].map(origins) - pd.Timedelta(days=CONTEXT_DAYS)
     context = history_days[history_days["date"] > oldest]
     features = features_with_plan(context, planned_days, origins, horizon)
-    future = features["date"] > features["store"].map(origins)
-    return features[future].reset_index(drop=True)
+    step = (features["date"] - features["store"].map(origins)).dt.days
+    looking = features[(step <= 0) & (step > -LOOKAHEAD_DAYS)]
+    return looking.reset_index(drop=True), features[step > 0].reset_index(drop=True)

@@ -33,7 +33,7 @@ def examine_services(stack: Stack) -> Iterator[Finding]:
         if stack.processes.find(name) is None:
             if name in known:
                 last = stack.processes.log_tail(name, lines=1).strip()
-                says = f"it has died; its log ends with: {last}"
+                says = f"it has died; last in its log: {last}"
             else:
                 says = "it is not running"
             yield problem(name, says, f"`make up` starts it; {log} says why it ended")

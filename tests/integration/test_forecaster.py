@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.support.chain import STORES, Chain
-from warehouse import forecaster, models
+from warehouse import forecaster, loading, models, scenarios
 from warehouse.errors import ModelError
 
 ORIGIN = date(2015, 6, 12)
@@ -58,6 +58,33 @@ def test_a_changed_plan_changes_its_store_and_writes_nothing(forecast_chain: Cha
     others = rows["store"] != 2
     pd.testing.assert_series_equal(rows["point"][others], before["point"][others])
     pd.testing.assert_frame_equal(issued(chain), before)
+
+
+@pytest.mark.parametrize("days_ahead", [4, 30], ids=["within the look-ahead", "beyond it"])
+def test_a_what_if_is_what_a_refresh_under_the_plan_gives(
+    forecast_chain: Chain, days_ahead: int
+) -> None:
+    chain = forecast_chain
+    before = issued(chain)
+    mine = before[(before["store"] == 3) & (before["open"] == 1)]
+    day = mine[mine["horizon"] >= days_ahead].iloc[0]["date"]
+    with chain.warehouse.transaction() as transaction:
+        plan = scenarios.changed_plan(
+            transaction,
+            [scenarios.PlanChange(3, day.date(), day.date(), {"promo": 0, "open": 0})],
+            42,
+        )
+        expected = scenarios.forecasts(transaction, plan, 42, "rmspe")
+    stored = chain.frame(f"SELECT * FROM sales.planned_days WHERE store = 3 AND date = '{day:%F}'")
+    with chain.warehouse.transaction() as transaction:
+        changed = stored.assign(open=0, promo=0, event_time=pd.Timestamp.now("UTC"))
+        assert loading.merge_plans(transaction, changed).changed
+    chain.refresh()
+    after = issued(chain)
+    after = after[after["store"] == 3].reset_index(drop=True)
+    assert (after["refresh_id"] != mine["refresh_id"].iloc[0]).all()
+    columns = ["store", "date", "open", "point", "mean", "q0_1", "q0_9"]
+    pd.testing.assert_frame_equal(after[columns], expected[columns], check_dtype=False, rtol=1e-9)
 
 
 def test_a_model_that_has_seen_later_days_is_refused(forecast_chain: Chain) -> None:

@@ -262,4 +262,4 @@ def test_make_status_says_what_the_data_are(
         f"forecasts: newest origin 2015-06-12, {STORES} of {STORES} stores forecast from it"
     )
     assert lines[2].startswith("changes: 0 open; last refresh ")
-    assert lines[3:] == ["nothing is wrong"]
+    assert lines[3:] == ["nothing is wrong with the data"]

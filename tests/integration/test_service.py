@@ -285,10 +285,9 @@ def test_adjustments_stay_beside_the_model_and_are_judged(service: Service) -> N
                 "WHERE kafka_offset = 1000000 AND store = 5 AND date = '2015-06-15'"
             )
         report = client.get("/v1/accuracy/value-added?author=Ada").raise_for_status().json()
-        hindsight = client.post("/v1/adjustments", json=asked | {"percent": 1}).raise_for_status()
-        assert client.get("/v1/accuracy/value-added").json()["total"] == {**report["total"]}, (
-            hindsight.text
-        )
+        hindsight = client.post("/v1/adjustments", json=asked | {"percent": 1})
+        assert hindsight.status_code == 422
+        assert client.post("/v1/adjustments", json=asked, headers=key).json() == made, "sent again"
         with psycopg.connect(service.urls["OWNER_DATABASE_URL"]) as owner:
             owner.execute("DELETE FROM sales.cleaned_sales WHERE store = 5 AND date > '2015-06-13'")
             owner.execute("DELETE FROM sales.raw_sales WHERE kafka_offset = 1000000")
@@ -309,7 +308,33 @@ def test_comments_are_kept(service: Service) -> None:
         made = client.post("/v1/comments", json=asked).raise_for_status().json()
         (read,) = client.get("/v1/comments?store=1").raise_for_status().json()["items"]
         assert client.post("/v1/comments", json=asked | {"store": 99}).status_code == 404
+        for day, bound in (
+            ("2010-01-05", {"ge": "2014-02-05"}),
+            ("2150-12-04", {"le": "2016-06-13"}),
+        ):
+            refused = client.post("/v1/comments", json=asked | {"date": day})
+            assert refused.status_code == 422
+            (error,) = refused.json()["errors"]
+            assert (error["field"], error["bounds"]) == ("body.date", bound)
     assert (read["comment_id"], read["author"]) == (made["comment_id"], "planner")
+
+
+@pytest.mark.parametrize(
+    ("days", "field"),
+    [
+        ({"first_day": "2015-06-13"}, "body.first_day"),
+        ({"first_day": "2150-01-01"}, "body.first_day"),
+        ({"first_day": "2016-06-13", "last_day": "2016-06-14"}, "body.last_day"),
+    ],
+)
+def test_an_adjustment_of_days_that_are_over_or_far_is_refused(
+    service: Service, days: dict[str, str], field: str
+) -> None:
+    asked = {"store": 1, "percent": 10, "reason": "event"} | days
+    with service.client("planner") as client:
+        refused = client.post("/v1/adjustments", json=asked)
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == [field]
 
 
 @pytest.mark.parametrize(

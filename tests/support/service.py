@@ -36,6 +36,8 @@ class FakeDagster:
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     away: bool = False
+    #: How long its daemon has been silent.
+    silent_seconds: float = 0.0
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.away:
@@ -64,7 +66,8 @@ class FakeDagster:
             matches = [run for run in self.runs if self._matches(run, variables["filter"])]
             data = {"runsOrError": {"__typename": "Runs", "results": matches}}
         else:
-            data = {"version": "1"}
+            beat = {"required": True, "lastHeartbeatTime": time.time() - self.silent_seconds}
+            data = {"instance": {"daemonHealth": {"allDaemonStatuses": [beat]}}}
         return httpx.Response(200, json={"data": data})
 
     @staticmethod

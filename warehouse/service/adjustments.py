@@ -15,6 +15,11 @@ INSERT_COMMENT = """
 INSERT INTO sales.comments (comment_id, store, date, text, author) VALUES ($1, $2, $3, $4, $5)
 """
 
+#: The days of a store whose sales are known. Parameter: the store.
+KNOWN_SPAN = """
+SELECT min(date) AS first, max(date) AS last FROM sales.cleaned_sales WHERE store = $1::int4
+"""
+
 _STATE = """
 CASE
     WHEN a.withdraws IS NOT NULL THEN 'withdrawal'

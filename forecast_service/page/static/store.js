@@ -2,7 +2,7 @@
 // The page of a store: chart, what if, reasons, changes, notes and jobs.
 
 import { addressWith, readPlan } from './address.js';
-import { element, newKey, post } from './api.js';
+import { element, post } from './api.js';
 import { Chart } from './chart.js';
 import { follow } from './jobs.js';
 import { localize } from './locale.js';
@@ -40,7 +40,8 @@ function start(action) {
   button?.addEventListener('click', async () => {
     button.disabled = true;
     try {
-      await follow(await post(`/v1/stores/${data.store}/${action}`, undefined, { key: newKey() }));
+      // Without a key: whoever presses while a training is under way joins it.
+      await follow(await post(`/v1/stores/${data.store}/${action}`));
     } catch (error) {
       element('#job').hidden = false;
       element('#job-said').textContent = /** @type {Error} */ (error).message;

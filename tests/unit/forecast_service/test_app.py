@@ -41,6 +41,7 @@ def problem(answer, status: int) -> dict:
         ("store=1&format=docx", "query.format", {}),
         ("store=1&cursor=WyJ4Il0", "query.cursor", {}),
         ("store=1&cursor=%21", "query.cursor", {}),
+        ("stores=1", "query.stores", {}),
     ],
 )
 def test_an_invalid_request_names_field_and_bound(

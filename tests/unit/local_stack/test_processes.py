@@ -165,6 +165,15 @@ def test_readiness_has_a_timeout(processes: Processes) -> None:
         processes.wait_until_ready(record, lambda: False, 0.1, "being ready")
 
 
+def test_a_service_that_goes_on_logging_gets_more_time(processes: Processes) -> None:
+    busy = "import time\nfor k in range(200): print(k, flush=True); time.sleep(0.02)"
+    record = processes.start(command("busy", [sys.executable, "-c", busy]))
+    log = processes.log("busy")
+    processes.wait_until_ready(record, lambda: b"\n60\n" in log.read_bytes(), 0.8, "being ready")
+    with pytest.raises(StackError, match=r"was not ready \(ending\) within"):
+        processes.wait_until_ready(record, lambda: False, 0.2, "ending")
+
+
 def test_nothing_but_the_given_environment_is_passed_on(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

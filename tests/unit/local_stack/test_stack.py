@@ -1,5 +1,6 @@
 """Which services are started for which, and what a failure leaves behind."""
 
+import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from local_stack import stack as stacks
 from local_stack.errors import StackError
+from local_stack.processes import Command
 from local_stack.stack import NEEDS, Stack
 
 
@@ -54,6 +56,32 @@ def test_a_failure_keeps_what_depends_on_it_from_starting(tmp_path: Path) -> Non
     with pytest.raises(StackError, match="postgres is broken"):
         stack.start_services(stacks.SERVICES)
     assert set(stack.log) <= {"postgres", "kafka"}
+
+
+def test_a_failure_ends_only_what_it_has_started(tmp_path: Path) -> None:
+    stack = Recorded(tmp_path)
+    ran = Command("kafka", [sys.executable, "-c", "import time; time.sleep(60)"], {})
+    started = Command("postgres", [sys.executable, "-c", "import time; time.sleep(60)"], {})
+    try:
+        kept = stack.processes.start(ran)
+        stack.fail = "stream"
+        with (
+            pytest.raises(StackError, match="stream is broken"),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(
+                stack,
+                "_start_one",
+                lambda name: (
+                    stack.processes.start(started)
+                    if name == "postgres"
+                    else Recorded._start_one(stack, name)
+                ),
+            )
+            stack.start_services({"stream"})
+        assert stack.processes.alive() == [kept]
+    finally:
+        stack.processes.stop_all()
 
 
 def test_the_environment_names_only_what_runs(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_state_of_the_data_is_told() -> None:
         "0 failed",
         "changes: 4 open; last refresh 2026-11-25 03:00 UTC",
         "stream: running, 0 events wait",
-        "nothing is wrong",
+        "nothing is wrong with the data",
     ]
 
 

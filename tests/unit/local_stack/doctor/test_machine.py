@@ -96,7 +96,7 @@ def test_a_dead_service_is_a_problem_with_its_last_words(
     stack.processes.log("kafka").write_text("fine\nNo space left on device\n")
     found = {one.part: one for one in examination.examine(stack, None)}
     assert found["kafka"].severity is Severity.PROBLEM
-    assert "its log ends with: No space left on device" in found["kafka"].says
+    assert "last in its log: No space left on device" in found["kafka"].says
     assert found["stream"].says == "it is not running"
     # Nothing is asked of a database that is away.
     assert "schema" not in found
