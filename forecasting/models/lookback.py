@@ -25,7 +25,7 @@ from forecasting.columns import QUANTILES
 from forecasting.features.panel import Panel
 from forecasting.models.at_origin import ridge_log_point, stack_inputs
 from forecasting.models.pooled import Recipe
-from forecasting.models.store_fit import StoreFit
+from forecasting.models.store_fit import StoreFit, scale_with_season
 from forecasting.scoring import bias, coverage, rmspe, wape
 
 
@@ -40,7 +40,7 @@ class LookBack:
         x: Inputs of the trees; no columns for the recipe `ridge`.
         log_point: Log forecast of each row.
         log_actual: Log of the actual sales of each row.
-        scale: Residual scale of each row's store, as known at the origin.
+        scale: Residual scale of each row's store and season, as known at the origin.
         kinds: Result of `day_kinds`.
     """
 
@@ -68,11 +68,24 @@ class LookBack:
 
 
 def look_back(
-    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
+    panel: Panel,
+    fit: StoreFit,
+    season_covariance: Array,
+    origin: np.datetime64,
+    horizon: int,
+    recipe: Recipe,
 ) -> LookBack:
     """Forecast from a past origin with the linear models.
 
     The result covers the days within the horizon that have sales.
+
+    Args:
+        panel: The panel.
+        fit: Models fitted at `origin` or before, for the panel's stores.
+        season_covariance: What the chain did not know of its seasons at the origin.
+        origin: The origin.
+        horizon: Days ahead.
+        recipe: The recipe that the forecasts are for.
     """
     n = len(panel.stores)
     within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
@@ -90,7 +103,7 @@ def look_back(
         x,
         log_point,
         panel.y[rows],
-        fit.scale[panel.store[rows]],
+        scale_with_season(fit.scale[panel.store[rows]], panel.x[rows], season_covariance),
         day_kinds(panel.frame.iloc[rows], step, horizon),
     )
 
