@@ -28,6 +28,9 @@ from forecasting.models.pooled import Recipe
 from forecasting.models.store_fit import StoreFit, scale_with_season
 from forecasting.scoring import bias, coverage, rmspe, wape
 
+#: Factor on a store's scale from which on the season is the larger part of a row's variance.
+_UNSEEN_SCALE = 2.0**0.5
+
 
 @dataclass(frozen=True)
 class LookBack:
@@ -42,6 +45,7 @@ class LookBack:
         log_actual: Log of the actual sales of each row.
         scale: Residual scale of each row's store and season, as known at the origin.
         kinds: Result of `day_kinds`.
+        is_seen: False for rows of a season that the chain had hardly seen at the origin.
     """
 
     origin: np.datetime64
@@ -52,6 +56,7 @@ class LookBack:
     log_actual: Array
     scale: Array
     kinds: dict[str, npt.NDArray[np.int64]]
+    is_seen: npt.NDArray[np.bool_]
 
     def take(self, rows: npt.NDArray[Any]) -> LookBack:
         """Copy some rows."""
@@ -64,6 +69,7 @@ class LookBack:
             self.log_actual[rows],
             self.scale[rows],
             {name: kind[rows] for name, kind in self.kinds.items()},
+            self.is_seen[rows],
         )
 
 
@@ -96,6 +102,8 @@ def look_back(
         x = np.empty((len(rows), 0), np.float32)
         log_point = ridge_log_point(panel, fit, origin, rows)
     step = (panel.day[rows] - origin).astype(np.int64)
+    own_scale = fit.scale[panel.store[rows]]
+    scale = scale_with_season(own_scale, panel.x[rows], season_covariance)
     return LookBack(
         origin,
         panel.store[rows],
@@ -103,8 +111,9 @@ def look_back(
         x,
         log_point,
         panel.y[rows],
-        scale_with_season(fit.scale[panel.store[rows]], panel.x[rows], season_covariance),
+        scale,
         day_kinds(panel.frame.iloc[rows], step, horizon),
+        scale < _UNSEEN_SCALE * own_scale,
     )
 
 
