@@ -13,10 +13,10 @@ import numpy.typing as npt
 from forecasting.arrays import Array
 from forecasting.models.calendar_prior import (
     LEVEL_SPREAD,
+    STORE_SPREAD,
     prior_center,
     prior_covariance,
     prior_reach,
-    prior_share,
     seasonal_columns,
     store_spread,
 )
@@ -66,7 +66,7 @@ def estimate_populations(
     moments: list[Moments],
     *,
     start: tuple[Population, ...] | None = None,
-    history_days: float = 0.0,
+    share: float = 0.0,
     iterations: int = 12,
     seed: int = 0,
 ) -> tuple[Population, ...]:
@@ -74,20 +74,17 @@ def estimate_populations(
 
     Args:
         moments: Sums of all stores, one for each half-life.
-        history_days: Days from the chain's first sales to the origin, which decide how much the
-            assumptions about seasons count (`prior_share`).
         start: Populations of an earlier origin to start from.
+        share: Without them, how much the assumptions about seasons count in the start, which the
+            steps never leave behind altogether.
         iterations: Steps of expectation-maximization.
         seed: Seed of the sample of stores.
     """
-    seen = np.flatnonzero(moments[0].weight > 0)
-    if len(seen) > POPULATION_STORES:
-        generator = np.random.default_rng(seed)
-        seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
-    covariance, center, spread = prior_covariance(), prior_center(), store_spread()
-    reach = np.sqrt(np.diag(covariance))
+    seen = _sampled(moments, seed)
+    reach = share * np.sqrt(np.diag(prior_covariance())) + (1.0 - share) * prior_reach()
+    spread = share * store_spread() + (1.0 - share) * STORE_SPREAD
+    center = share * prior_center()
     populations = []
-    share = prior_share(history_days)
     for k, part in enumerate(moments):
         sample = part.take(seen)
         begin = None if start is None else start[k]
@@ -95,11 +92,39 @@ def estimate_populations(
             begin = default_population(
                 sample, spread=spread, level=LEVEL_SPREAD, reach=reach, center=center
             )
-        fitted = fit_population(sample, start=begin, iterations=iterations)
-        if share > 0.0:
-            fitted = settle(sample, fitted, center=center, covariance=covariance, share=share)
-        populations.append(fitted)
+        populations.append(fit_population(sample, start=begin, iterations=iterations))
     return tuple(populations)
+
+
+def settle_populations(
+    moments: list[Moments], populations: tuple[Population, ...], *, share: float, seed: int = 0
+) -> tuple[Population, ...]:
+    """Weigh populations against what is assumed about seasons that were not seen.
+
+    Args:
+        moments: Sums of all stores, one for each half-life.
+        populations: Result of `estimate_populations`. The next origin's estimate starts from it,
+            not from the result of this function: assumptions must not outlive their share.
+        share: How much the assumptions count (`prior_share`).
+        seed: Seed of the sample of stores.
+    """
+    if share == 0.0:
+        return populations
+    seen = _sampled(moments, seed)
+    center, covariance = prior_center(), prior_covariance()
+    return tuple(
+        settle(part.take(seen), population, center=center, covariance=covariance, share=share)
+        for part, population in zip(moments, populations, strict=True)
+    )
+
+
+def _sampled(moments: list[Moments], seed: int) -> npt.NDArray[np.intp]:
+    """Return the stores that populations are estimated from."""
+    seen = np.flatnonzero(moments[0].weight > 0)
+    if len(seen) > POPULATION_STORES:
+        generator = np.random.default_rng(seed)
+        seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
+    return seen
 
 
 def season_covariance(moments: list[Moments]) -> Array:

@@ -30,6 +30,7 @@ from forecasting.models.boosting import (
     stack_correction,
     stack_weight,
 )
+from forecasting.models.calendar_prior import prior_share
 from forecasting.models.closures import learn_closures
 from forecasting.models.joint import learn_joint
 from forecasting.models.limits import Peaks
@@ -42,6 +43,7 @@ from forecasting.models.store_fit import (
     estimate_populations,
     fit_arrays,
     season_covariance,
+    settle_populations,
     typical_square,
 )
 
@@ -296,30 +298,31 @@ def _fit_linear(
     """
     rolling = RollingMoments(panel)
     first = panel.day[~np.isnan(panel.y)].min()
-    populations: tuple[Population, ...] | None = None
+    share = prior_share(float((end - first).astype(int)))
+    learned: tuple[Population, ...] | None = None
     looks: list[LookBack] = []
     for k, origin in enumerate(past, start=1):
         say(f"forecasting from past origin {origin} ({k} of {len(past)})")
         moments = rolling.advance(origin)
-        populations = estimate_populations(
+        learned = estimate_populations(
             moments,
-            start=populations,
-            history_days=float((origin - first).astype(int)),
-            iterations=12 if populations is None else 3,
+            start=learned,
+            share=share,
+            iterations=12 if learned is None else 3,
             seed=seed,
+        )
+        populations = settle_populations(
+            moments, learned, share=prior_share(float((origin - first).astype(int))), seed=seed
         )
         typical = typical_square(moments)
         fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
         season = season_covariance(moments)
         looks.append(look_back(panel, fit, season, origin, horizon, recipe))
     moments = rolling.advance(end)
-    final = estimate_populations(
-        moments,
-        start=populations,
-        history_days=float((end - first).astype(int)),
-        iterations=12 if populations is None else 5,
-        seed=seed,
+    learned = estimate_populations(
+        moments, start=learned, share=share, iterations=12 if learned is None else 5, seed=seed
     )
+    final = settle_populations(moments, learned, share=share, seed=seed)
     typical = typical_square(moments)
     return _LinearModels(final, typical, panel.stores, moments, rolling.n_days), looks
 
