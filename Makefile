@@ -1,6 +1,7 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-monitoring test-compose lint lint-pages lint-helm format \
+.PHONY: help setup demo up down status doctor backup restore test test-monitoring test-compose lint lint-pages \
+	lint-helm format compose-backup compose-restore licences audit-dependencies \
 	bench-ingest bench-forecast bench-freshness bench-idle bench-partitions bench-scale bench-pages \
 	bench-service chaos lock compose-up compose-down compose-demo
 # The steps of a target depend on each other.
@@ -18,8 +19,11 @@ override DELETE := $(filter-out $(NO),$(call from_argument,DELETE))
 override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
 override SEED := $(call from_argument,SEED)
+override FILE := $(call from_argument,FILE)
+override REPLACE := $(filter-out $(NO),$(call from_argument,REPLACE))
+override NEW_TOPIC := $(filter-out $(NO),$(call from_argument,NEW_TOPIC))
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
-export DATA PYTHON DELETE
+export DATA PYTHON DELETE FILE REPLACE
 WITH_DATA := $(if $(DATA),--data="$$DATA")
 WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
@@ -37,7 +41,7 @@ demo: setup ## Run everything from nothing until Ctrl-C; DATA=dir for Kaggle's f
 	@$(RUN) -m local_stack demo $(WITH_FILES) $(if $(ONCE),--once)
 
 up: setup ## Start the stack in the background; DATA=dir loads Kaggle's files, SKIP_BAD=1 without bad lines
-	@$(RUN) -m local_stack up $(WITH_FILES)
+	@$(RUN) -m local_stack up $(WITH_FILES) $(if $(NEW_TOPIC),--accept-recreated-topic)
 
 down: ## End what `make up` started; DELETE=1 also deletes its data
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
@@ -47,6 +51,17 @@ status: ## Show the running services and their addresses
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
 	@$(RUN) -m local_stack status
 
+doctor: ## Say what is wrong with the stack, and what to do; exits 1 for warnings, 2 for problems
+	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
+	@$(RUN) -m local_stack doctor
+
+backup: setup ## Save the stack's data, running or not, to one archive: FILE=path
+	@$(RUN) -m local_stack backup $(if $(FILE),--output="$$FILE")
+
+restore: setup ## Restore FILE=archive into a stack that is down; REPLACE=1 deletes the data it has
+	@test -n "$$FILE" || { echo "Set FILE=path to an archive that \`make backup\` made." >&2; exit 1; }
+	@$(RUN) -m local_stack restore $(if $(REPLACE),--replace) -- "$$FILE"
+
 compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir loads Kaggle's files
 	@sh deploy/docker/compose.sh up
 
@@ -55,6 +70,12 @@ compose-down: ## End the containers; DELETE=1 also deletes their data
 
 compose-demo: ## Start the containers, send a day's sales, wait for its forecasts, audit
 	@sh deploy/docker/compose.sh demo
+
+compose-backup: ## Save the containers' data to one archive: FILE=path
+	@sh deploy/docker/compose.sh backup
+
+compose-restore: ## Restore FILE=archive into containers that are down; REPLACE=1 deletes the data they have
+	@sh deploy/docker/compose.sh restore
 
 lint: setup ## Check lint, format, types and import arrows
 	$(RUN) -m ruff check .
@@ -114,6 +135,12 @@ chaos: setup ## Inject faults into refreshes, then into a running stream: ROUNDS
 	$(RUN) -m pytest -m "chaos or not chaos" tests/faults/test_refresh_kills.py \
 		tests/integration/test_refresh_equals_full.py tests/integration/test_stream.py
 	$(RUN) -m tests.faults --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+
+licences: setup ## List the licences of the packages that the system runs with
+	@$(RUN) -m local_stack.licences
+
+audit-dependencies: setup ## Ask PyPI's advisory database for known vulnerabilities of the locked packages
+	$(RUN) -m uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement deploy/docker/requirements.lock
 
 lock: setup ## Resolve pyproject.toml into requirements.lock
 	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -15,8 +15,9 @@ WAIT_SECONDS = 10.0
 #: Seconds that an unused connection is kept: less than the 5 s after which Dagster's webserver ends
 #: it, so that no request meets a connection that is just being closed.
 KEPT_SECONDS = 2.0
-#: A daemon that has been silent for longer is gone: it gives a sign every 30 s.
-DAEMON_SILENCE = timedelta(minutes=2)
+#: A daemon that has been silent for longer is gone, as for the alert `DaemonDead`: it gives a sign
+#: every 30 s.
+DAEMON_SILENCE = timedelta(minutes=3)
 #: Dagster's run states that end a run.
 ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 IN_PROGRESS = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")

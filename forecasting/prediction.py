@@ -25,7 +25,7 @@ from forecasting.models.boosting import stack_correction
 from forecasting.models.closures import ClosureEffect, closure_bins
 from forecasting.models.limits import store_limits
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel
-from forecasting.models.store_fit import StoreFit
+from forecasting.models.store_fit import StoreFit, scale_with_season
 from forecasting.models.store_models import origin_array, refuse_later_model, store_fit
 
 
@@ -70,6 +70,8 @@ def forecast(
     log_point = log_points(panel, fit, pooled, day_origin, rows)
     origin = day_origin[panel.store[rows]]
     scale = fit.scale[panel.store[rows]]
+    if pooled is not None:
+        scale = scale_with_season(scale, panel.x[rows], pooled.season_covariance)
     peaks = None if pooled is None else pooled.peaks
     limit = store_limits(store_models, peaks, panel.stores)[panel.store[rows]]
     return _forecast_frame(
@@ -93,7 +95,7 @@ def _forecast_frame(
         features: Feature rows to forecast.
         origin: Origin of each row.
         log_point: Log forecast of each row.
-        scale: Residual scale of each row's store.
+        scale: Residual scale of each row's store and season.
         limit: Largest value that each row may have.
         pooled: The pooled model; without one, quantiles are the widened normal ones.
         error_measure: The error measure that `point` minimizes.

@@ -1,4 +1,4 @@
-"""The command line: `python -m local_stack prepare|demo|up|down|status|sample-data`."""
+"""The command line: `python -m local_stack COMMAND`; the Makefile's targets call it."""
 
 import signal
 import sys
@@ -82,11 +82,23 @@ def demo(
 
 
 @app.command()
-def up(data: Data = None, skip_bad: SkipBad = False) -> None:
+def up(
+    data: Data = None,
+    skip_bad: SkipBad = False,
+    accept_recreated_topic: Annotated[
+        bool,
+        typer.Option(
+            "--accept-recreated-topic",
+            help="The topic is another one than the ledger knows: read it from its first event.",
+        ),
+    ] = False,
+) -> None:
     """Start the stack in the background; its data is kept."""
     from local_stack.background import start_background
 
-    start_background(data, console, skip_bad=skip_bad)
+    start_background(
+        data, console, skip_bad=skip_bad, accept_recreated_topic=accept_recreated_topic
+    )
 
 
 @app.command()
@@ -109,6 +121,65 @@ def status() -> None:
 
     if not show_status(console):
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
+) -> None:
+    """Say what is wrong with a stack; the exit code is 0, 1 for warnings, 2 for problems."""
+    from local_stack import background
+    from local_stack.doctor import examination, findings
+    from local_stack.steps import is_held
+
+    folder = paths.UP_STACK
+    if not background.attached(folder).processes.alive():
+        demo_runs = background.attached(paths.DEMO_STACK).processes.alive()
+        folder = paths.DEMO_STACK if demo_runs else folder
+    calendar = background.read_calendar(folder)
+    found = examination.examine(background.attached(folder), calendar[1] if calendar else None)
+    if folder == paths.UP_STACK and is_held(paths.STACKS / "demo.lock"):
+        found.append(
+            findings.warning(
+                "services", "a start is at work, so some may not be up yet", "wait for its end"
+            )
+        )
+    if as_json:
+        typer.echo(examination.as_json(found))
+    else:
+        examination.show(found, console)
+    raise typer.Exit(findings.worst(found))
+
+
+@app.command()
+def backup(
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The archive; by default one named by the time, in the folder backups."),
+    ] = None,
+) -> None:
+    """Save the data of the stack that `up` started, running or not, to one archive."""
+    from local_stack.background import attached
+    from local_stack.backup.embedded import save_stack
+
+    save_stack(attached(paths.UP_STACK), output, console.print)
+
+
+@app.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(help="An archive that `backup` made.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete the data that the stack holds.")
+    ] = False,
+) -> None:
+    """Restore an archive into the stack of `up`, which must be down."""
+    from local_stack.background import attached
+    from local_stack.backup.embedded import restore_stack
+    from local_stack.steps import only_one
+
+    with only_one(paths.STACKS / "demo.lock"):
+        restore_stack(attached(paths.UP_STACK), archive, replace=replace, say=console.print)
+    console.print("restored: `make up` starts it")
 
 
 @app.command("sample-data")

@@ -35,7 +35,13 @@ YEAR = timedelta(days=366)
 NEED_CALENDAR = (DAEMON, WEBSERVER, CODE_SERVER, STREAM)
 
 
-def start_background(data: Path | None, console: Console, *, skip_bad: bool = False) -> None:
+def start_background(
+    data: Path | None,
+    console: Console,
+    *,
+    skip_bad: bool = False,
+    accept_recreated_topic: bool = False,
+) -> None:
     """Start the services that are not running; fill a new stack with data first.
 
     Args:
@@ -43,6 +49,7 @@ def start_background(data: Path | None, console: Console, *, skip_bad: bool = Fa
             a new stack and loads nothing into one that has data.
         console: Where to print progress.
         skip_bad: Whether to set bad lines of the files aside instead of refusing the files.
+        accept_recreated_topic: Whether the stream may read a topic that the ledger does not know.
 
     Raises:
         StackError: A demo is running, a file is invalid or belongs to another chain, or a service
@@ -52,7 +59,7 @@ def start_background(data: Path | None, console: Console, *, skip_bad: bool = Fa
     folder = paths.UP_STACK
     # The demo writes .env too.
     with only_one(paths.STACKS / "demo.lock"):
-        known = _read_calendar(folder)
+        known = read_calendar(folder)
         if data is not None and known is not None and _sample_folder(folder).exists():
             raise StackError(
                 f"{folder} holds made-up sales, and {data} must not be mixed with them: "
@@ -63,6 +70,7 @@ def start_background(data: Path | None, console: Console, *, skip_bad: bool = Fa
         if plan is not None:
             _refuse_too_many(plan.stores, calendar)
         stack = Stack.attach(folder, calendar)
+        stack.accept_recreated_topic = accept_recreated_topic
         if known is not None and calendar != known:
             _stop_for_another_calendar(stack, calendar, console)
         already = {name for name in SERVICES if stack.is_running(name)}
@@ -140,7 +148,7 @@ def _what_to_expect(plan: DataPlan, calendar: Calendar, url: str) -> str:
 
 def stop_background(console: Console, *, delete_data: bool = False) -> None:
     """End the stack in the background, and remove its `.env` and, if asked to, its data."""
-    stack = _attached(paths.UP_STACK)
+    stack = attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
         environment.remove_dotenv(paths.DOTENV)
@@ -153,7 +161,7 @@ def stop_background(console: Console, *, delete_data: bool = False) -> None:
         console.print(f"deleted: {stack.folder}")
 
 
-def _attached(folder: Path) -> Stack:
+def attached(folder: Path) -> Stack:
     """Return a handle that starts nothing, so its calendar does not matter."""
     return Stack.attach(folder, (date.today(), None))
 
@@ -180,7 +188,7 @@ def show_status(console: Console) -> bool:
     table = Table("stack", "service", "PID", "address")
     data: list[str] = []
     for folder in (paths.UP_STACK, paths.DEMO_STACK):
-        stack = _attached(folder)
+        stack = attached(folder)
         addresses = {
             POSTGRES: f"127.0.0.1:{stack.postgres.port}",
             KAFKA: f"127.0.0.1:{stack.kafka.port}",
@@ -202,7 +210,7 @@ def show_status(console: Console) -> bool:
                 "DEAD" if gone else addresses.get(record.name, ""),
             )
         if POSTGRES in living:
-            calendar = _read_calendar(folder)
+            calendar = read_calendar(folder)
             data += [
                 f"{folder.name}: {line}"
                 for line in describe_data(stack, calendar[1] if calendar else None)
@@ -272,7 +280,8 @@ def _union(known: Calendar | None, planned: Calendar | None) -> Calendar:
     )
 
 
-def _read_calendar(folder: Path) -> Calendar | None:
+def read_calendar(folder: Path) -> Calendar | None:
+    """Return the calendar of a stack's data; None if it has none."""
     try:
         start, end = json.loads((folder / "calendar.json").read_text())
         return date.fromisoformat(start), date.fromisoformat(end) if end else None

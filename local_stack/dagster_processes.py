@@ -35,6 +35,14 @@ _LOCATIONS = """
 """
 
 
+_INSTIGATORS = """
+{ repositoriesOrError { ... on RepositoryConnection { nodes {
+    sensors { name sensorState { status } }
+    schedules { name scheduleState { status } }
+} } } }
+"""
+
+
 class Dagster(Gated):
     """The embedded Dagster of one stack folder."""
 
@@ -88,14 +96,9 @@ class Dagster(Gated):
                 | {UI_TOKEN_VARIABLE: self.token},
             )
         )
+        self.processes.wait_until_ready(record, self.answers, START_SECONDS, "answering")
         self.processes.wait_until_ready(
-            record,
-            lambda: answers(with_token(f"{self.url}/server_info", self.token)),
-            START_SECONDS,
-            "answering",
-        )
-        self.processes.wait_until_ready(
-            record, self._is_loaded, START_SECONDS, "having loaded the asset graph"
+            record, self._is_ready, START_SECONDS, "having loaded the asset graph"
         )
         return record
 
@@ -138,11 +141,15 @@ class Dagster(Gated):
         """Address of the GraphQL endpoint with its token, for `http.graphql`: never print it."""
         return with_token(f"{self.url}/graphql", self.token)
 
-    def _is_loaded(self) -> bool:
-        try:
-            data = graphql(self.graphql_url(), _LOCATIONS)
-        except (OSError, ValueError):
-            return False
+    def is_loaded(self) -> bool:
+        """Tell whether the webserver has loaded the asset graph.
+
+        Raises:
+            StackError: The graph does not load.
+            OSError: The webserver does not answer.
+            ValueError: It answers with an error.
+        """
+        data = graphql(self.graphql_url(), _LOCATIONS)
         entries = data["workspaceOrError"].get("locationEntries", [])
         for entry in entries:
             loaded = entry["locationOrLoadError"] or {}
@@ -153,6 +160,32 @@ class Dagster(Gated):
                     "run `dg check defs` to see where."
                 )
         return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+    def answers(self) -> bool:
+        """Tell whether the webserver answers."""
+        return answers(with_token(f"{self.url}/server_info", self.token))
+
+    def switched_off(self) -> list[str]:
+        """Return the sensors and schedules that are switched off.
+
+        Raises:
+            OSError: The webserver does not answer.
+            ValueError: It answers with an error.
+        """
+        found = graphql(self.graphql_url(), _INSTIGATORS)["repositoriesOrError"].get("nodes", [])
+        return sorted(
+            one["name"]
+            for repository in found
+            for kind, state in (("sensors", "sensorState"), ("schedules", "scheduleState"))
+            for one in repository[kind]
+            if one[state]["status"] == "STOPPED"
+        )
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.is_loaded()
+        except (OSError, ValueError):
+            return False
 
 
 def _has_heartbeat(database_url: str, since: float) -> bool:

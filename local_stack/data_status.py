@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from local_stack.dagster_processes import WEBSERVER
 from local_stack.report import last_failed_run
 from local_stack.stack import Stack
+
+if TYPE_CHECKING:
+    from forecast_assets.planning.health import Problem
+    from forecast_assets.planning.health_facts import HealthFacts
 
 
 def describe_data(stack: Stack, calendar_end: date | None) -> list[str]:
@@ -21,26 +27,50 @@ def describe_data(stack: Stack, calendar_end: date | None) -> list[str]:
     return [*_sales_lines(stack, calendar_end), *_run_lines(stack)]
 
 
-def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
+@dataclass(frozen=True)
+class SalesHealth:
+    """What the health rules look at and say, and two counts beside it."""
+
+    facts: HealthFacts
+    problems: list[Problem]
+    stores: int
+    open_changes: int
+
+
+def read_health(reader_url: str, calendar_end: date | None) -> SalesHealth:
+    """Read a sales database and apply the health rules to it.
+
+    Args:
+        reader_url: Its address with the reader's role.
+        calendar_end: The last day of its calendar.
+
+    Raises:
+        WarehouseError: The database cannot be read.
+    """
     from forecast_assets.planning.health import problems
-    from forecast_assets.planning.status import describe_data as describe
     from forecast_assets.settings import settings
     from forecast_assets.steps.health import limits_of, read_facts
     from warehouse import health, sales
     from warehouse.connection import Warehouse
-    from warehouse.errors import WarehouseError
 
     config = settings().model_copy(update={"calendar_end": calendar_end})
+    with Warehouse(reader_url).transaction() as transaction:
+        facts = read_facts(transaction, config)
+        stores = len(sales.stores(transaction))
+        open_changes = health.open_changes(transaction)
+    return SalesHealth(facts, problems(facts, limits_of(config)), stores, open_changes)
+
+
+def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
+    from forecast_assets.planning.status import describe_data as describe
+    from warehouse.errors import WarehouseError
+
     url = stack.database_urls("sales")["READER_DATABASE_URL"]
     try:
-        with Warehouse(url).transaction() as transaction:
-            facts = read_facts(transaction, config)
-            stores = len(sales.stores(transaction))
-            open_changes = health.open_changes(transaction)
+        read = read_health(url, calendar_end)
     except WarehouseError as error:
         return [f"problem: {error}"]
-    violated = problems(facts, limits_of(config))
-    return describe(facts, violated, stores=stores, open_changes=open_changes)
+    return describe(read.facts, read.problems, stores=read.stores, open_changes=read.open_changes)
 
 
 def _run_lines(stack: Stack) -> list[str]:

@@ -6,7 +6,8 @@ nor the webserver MLflow's. Values come from `stack.py`. What a component inheri
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from forecasting.threads import BLAS_THREADS, BLAS_VARIABLE
@@ -182,6 +183,21 @@ def repository_settings() -> dict[str, str]:
     from forecast_assets.settings import DAGSTER_BATCHING
 
     return {name: str(DAGSTER_BATCHING[name]) for name in _BATCHING}
+
+
+@contextmanager
+def applied(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process while the block runs, for libraries that read them there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _is_ours(path: Path) -> bool:

@@ -83,13 +83,12 @@ class Exporter(Gated):
                 | {METRICS_TOKEN_VARIABLE: self.token},
             )
         )
-        self.processes.wait_until_ready(
-            record,
-            lambda: answers(with_token(f"{self.url}/health", self.token)),
-            START_SECONDS,
-            "answering",
-        )
+        self.processes.wait_until_ready(record, self.answers, START_SECONDS, "answering")
         return record
+
+    def answers(self) -> bool:
+        """Tell whether the exporter answers."""
+        return answers(with_token(f"{self.url}/health", self.token))
 
     def write_config(self, service_port: int | None, scrape_seconds: int = 5) -> None:
         """Write the configuration of a Prometheus that watches this stack.

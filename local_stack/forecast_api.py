@@ -9,7 +9,7 @@ from forecast_service.tokens import SCOPES, digest_of
 from local_stack import network
 from local_stack.environment import component_environment
 from local_stack.gated import WebServer
-from local_stack.http import answers
+from local_stack.http import answers, get_json
 from local_stack.processes import Command, Processes, Record
 from warehouse.service import tokens
 
@@ -64,10 +64,22 @@ class ForecastService(WebServer):
                 stop_seconds=15,
             )
         )
-        self.processes.wait_until_ready(
-            record, lambda: answers(f"{self.url}/health/live"), START_SECONDS, "answering"
-        )
+        self.processes.wait_until_ready(record, self.answers, START_SECONDS, "answering")
         return record
+
+    def answers(self) -> bool:
+        """Tell whether the service answers."""
+        return answers(f"{self.url}/health/live")
+
+    def readiness(self) -> dict[str, str]:
+        """Return what the service says of what it depends on: `ok`, or what is wrong.
+
+        Raises:
+            OSError: The service does not answer.
+            ValueError: It answers something else.
+        """
+        checks: dict[str, str] = get_json(f"{self.url}/health/ready")["checks"]
+        return checks
 
     def _allow_token(self, owner_url: str) -> None:
         digest = digest_of(self.token)

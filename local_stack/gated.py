@@ -16,6 +16,7 @@ class WebServer:
         processes: The processes of the stack.
         folder: The server's own folder.
         port: Its port; None before it was started or taken up.
+        port_file: Where the port is kept for the next start.
     """
 
     def __init__(self, processes: Processes, folder: str) -> None:
@@ -27,13 +28,13 @@ class WebServer:
         """
         self.processes = processes
         self.folder = processes.folder / folder
-        self._port_file = self.folder / "port"
+        self.port_file = self.folder / "port"
         self._token_file = self.folder / "token"
         self.port: int | None = None
 
     def resume(self) -> None:
         """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
+        self.port = network.remembered_port(self.port_file)
 
     @property
     def url(self) -> str:
@@ -56,8 +57,8 @@ class WebServer:
             StackError: A requested port is in use.
         """
         make_private(self.folder)
-        self.port = network.choose_port(variable, network.remembered_port(self._port_file), usual)
-        self._port_file.write_text(str(self.port))
+        self.port = network.choose_port(variable, network.remembered_port(self.port_file), usual)
+        self.port_file.write_text(str(self.port))
 
 
 class Gated(WebServer):

@@ -22,6 +22,24 @@ def answers(url: str, timeout: float = 5.0) -> bool:
         return False
 
 
+def get_json(url: str, timeout: float = 15.0) -> dict[str, Any]:
+    """Return the JSON object that a GET request is answered with, whatever its status.
+
+    Raises:
+        OSError: The server does not answer.
+        ValueError: The answer is no JSON object.
+    """
+    try:
+        response = _opener.open(_request(url), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        answer = json.load(response)
+    if not isinstance(answer, dict):
+        raise ValueError(f"an object was expected, not {type(answer).__name__}")
+    return answer
+
+
 def graphql(url: str, query: str, timeout: float = 30.0) -> dict[str, Any]:
     """Send a query to a GraphQL server.
 

@@ -70,13 +70,12 @@ class MlflowServer(Gated):
                 working_directory=self.folder,
             )
         )
-        self.processes.wait_until_ready(
-            record,
-            lambda: answers(with_token(f"{self.url}/health", self.token)),
-            START_SECONDS,
-            "answering /health",
-        )
+        self.processes.wait_until_ready(record, self.answers, START_SECONDS, "answering /health")
         return record
+
+    def answers(self) -> bool:
+        """Tell whether the server answers."""
+        return answers(with_token(f"{self.url}/health", self.token))
 
     def remove(self) -> None:
         """Remove the artifacts for good."""

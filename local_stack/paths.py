@@ -10,6 +10,8 @@ CHARTS_JAR = JARS / "page" / "uplot-1.6.30.jar"
 STACKS = REPOSITORY / ".stack"
 DEMO_STACK = STACKS / "demo"
 UP_STACK = STACKS / "up"
+#: Where archives go that get no name.
+BACKUPS = REPOSITORY / "backups"
 DOTENV = REPOSITORY / ".env"
 #: The user's own settings; the stack only reads them.
 OWN_DOTENV = REPOSITORY / ".env.local"

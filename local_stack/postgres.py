@@ -57,7 +57,7 @@ class Postgres:
         """
         self.processes = processes
         self.files = DataFolder(processes.folder / NAME)
-        self._port_file = self.files.folder / "port"
+        self.port_file = self.files.folder / "port"
         self.port: int | None = None
 
     # Running -------------------------------------------------------------------------------------
@@ -78,9 +78,9 @@ class Postgres:
             files.initialise()
         files.wait_for_predecessor()
         self.port = network.choose_port(
-            "STACK_POSTGRES_PORT", network.remembered_port(self._port_file)
+            "STACK_POSTGRES_PORT", network.remembered_port(self.port_file)
         )
-        self._port_file.write_text(str(self.port))
+        self.port_file.write_text(str(self.port))
         settings = {**_SERVER_SETTINGS, "port": str(self.port)}
         record = self.processes.start(
             Command(
@@ -114,7 +114,7 @@ class Postgres:
 
     def resume(self) -> None:
         """Take up a server that runs already."""
-        self.port = network.remembered_port(self._port_file)
+        self.port = network.remembered_port(self.port_file)
 
     def is_ready(self) -> bool:
         """Tell whether the server accepts a login.

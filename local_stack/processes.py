@@ -2,15 +2,14 @@
 
 Nothing else is ever ended. A PID file records the process's start time too, since the system may
 reuse the PID. Every child and its own children carry the stack's folder in their environment
-(`MARKER`); it identifies what a dead service left behind (a Dagster run, a Spark JVM). A watchdog
-process ends a stack whose starter died, even by signal 9.
+(`MARKER`); it identifies what a dead service left behind (a Dagster run, a Spark JVM). What ends a
+stack whose starter died is in `watchdog.py`, what writes the logs in `logs.py`.
 """
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from local_stack import paths
 from local_stack.errors import StackError
+from local_stack.logs import start_writer, wait_for_writer
 from local_stack.private import make_private
 
 MARKER = "LOCAL_STACK_FOLDER"
@@ -74,6 +73,7 @@ class Record:
     tier: int = 1
     whole_family: bool = False
     program: str = ""
+    writer: int = 0
 
     def process(self) -> psutil.Process | None:
         """Return the recorded process, None if it has ended or its PID belongs to another."""
@@ -99,6 +99,7 @@ class Processes:
         self.run_folder = self.folder / "run"
         self.log_folder = self.folder / "logs"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._writers: dict[str, subprocess.Popen[bytes]] = {}
 
     # Starting ------------------------------------------------------------------------------------
 
@@ -114,27 +115,32 @@ class Processes:
         make_private(self.log_folder)
         environment = {**command.environment, MARKER: str(self.folder)}
         user, group = command.user or (None, None)
-        with self.log(command.name).open("ab") as log:
-            try:
-                child = subprocess.Popen(
-                    list(command.arguments),
-                    env=environment,
-                    cwd=command.working_directory or self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    user=user,
-                    group=group,
-                    extra_groups=None if user is None else [],
-                    # Sockets and unpacked libraries in the temporary folder are its user's alone.
-                    umask=0o077,
-                )
-            except OSError as error:
-                raise StackError(
-                    f"{command.name} cannot be started ({command.arguments[0]}): {error.strerror}."
-                ) from error
+        writer = start_writer(self.log(command.name))
+        try:
+            child = subprocess.Popen(
+                list(command.arguments),
+                env=environment,
+                cwd=command.working_directory or self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=writer.stdin,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+                # Sockets and unpacked libraries in the temporary folder are its user's alone.
+                umask=0o077,
+            )
+        except OSError as error:
+            raise StackError(
+                f"{command.name} cannot be started ({command.arguments[0]}): {error.strerror}."
+            ) from error
+        finally:
+            # From now on, only the service and its children keep the pipe open.
+            if writer.stdin is not None:
+                writer.stdin.close()
         self._children[command.name] = child
+        self._writers[command.name] = writer
         try:
             started = psutil.Process(child.pid).create_time()
         except psutil.NoSuchProcess:
@@ -149,6 +155,7 @@ class Processes:
             tier=command.tier,
             whole_family=command.whole_family,
             program=Path(command.arguments[0]).name,
+            writer=writer.pid,
         )
         self._write(record)
         return record
@@ -177,6 +184,7 @@ class Processes:
             if size != logged:
                 logged, heard = size, now
             if not self.is_alive(record):
+                wait_for_writer(record.writer)
                 raise StackError(
                     f"{record.name} ended before {what}; its log ({self.log(record.name)}) "
                     f"ends with:\n{self.log_tail(record.name)}"
@@ -305,6 +313,7 @@ class Processes:
         # Descendants that the services did not end get a signal first, too, and are then killed.
         _end(left)
         for record in records:
+            wait_for_writer(record.writer)
             self._reap(record.name)
             (self.run_folder / f"{record.name}.json").unlink(missing_ok=True)
 
@@ -315,57 +324,16 @@ class Processes:
         unfinished.replace(path)
 
     def _reap(self, name: str) -> None:
+        writer = self._writers.pop(name, None)
+        if writer is not None and writer.poll() is None:
+            # A child of the service still prints.
+            self._writers[name] = writer
         child = self._children.pop(name, None)
         if child is not None:
             try:
                 child.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 self._children[name] = child
-
-
-class Watchdog:
-    """Ends a stack when its starter dies without doing so itself.
-
-    A process in its own session waits for a pipe to close whose other end only the starter holds.
-    The kernel closes it, whatever kills the starter.
-    """
-
-    def __init__(self, folder: Path, remove: Sequence[Path] = ()) -> None:
-        """Start the watchdog.
-
-        Args:
-            folder: The stack's folder.
-            remove: Files to remove afterwards (the `.env` of a foreground demo).
-        """
-        reading, self._writing = os.pipe()
-        environment = {key: value for key, value in os.environ.items() if key != MARKER}
-        try:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "local_stack.watchdog",
-                    str(reading),
-                    str(folder.resolve()),
-                    *(str(path) for path in remove),
-                ],
-                cwd=paths.REPOSITORY,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(reading,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(reading)
-
-    def dismiss(self) -> None:
-        """End the watchdog and leave the stack alone."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(timeout=10)
-        os.close(self._writing)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

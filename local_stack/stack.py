@@ -5,7 +5,6 @@ How a service starts is in its own module; `make up` and the demo are in `backgr
 """
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +19,7 @@ from forecast_assets.servers.options import (
     MLFLOW_TOKEN_VARIABLE,
     UI_TOKEN_VARIABLE,
 )
-from local_stack import java, paths
+from local_stack import java, paths, schema
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.code_server import CodeServer
 from local_stack.dagster_processes import DAEMON, WEBSERVER, Dagster
@@ -39,10 +38,11 @@ from local_stack.mlflow_server import MlflowServer
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.postgres import Postgres
 from local_stack.private import make_private, server_user
-from local_stack.processes import Processes, Watchdog
+from local_stack.processes import Processes
 from local_stack.services import NEEDS, SERVICES, with_needs
 from local_stack.stream import NAME as STREAM
 from local_stack.stream import start_stream
+from local_stack.watchdog import Watchdog
 
 TOPIC = "sales"
 #: Two cores, up to four attempts per task: `local[2]` alone never retries.
@@ -76,6 +76,8 @@ class Stack:
         self.dagster = Dagster(self.processes)
         self.service = ForecastService(self.processes)
         self.exporter = Exporter(self.processes)
+        #: Whether a stream that starts may read a topic that was recreated, as another stream.
+        self.accept_recreated_topic = False
         self._watchdog: Watchdog | None = None
 
     @classmethod
@@ -361,22 +363,8 @@ class Stack:
         Raises:
             StackError: A migration failed.
         """
-        if not paths.ALEMBIC_INI.exists():
-            return
-        answer = subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", str(paths.ALEMBIC_INI), "upgrade", "head"],
-            cwd=self.folder,
-            env=component_environment("migrations", self.database_urls(database)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if answer.returncode:
-            self.processes.log_folder.mkdir(parents=True, exist_ok=True)
-            log = self.processes.log("migrations")
-            log.write_text(answer.stdout + answer.stderr)
-            last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
-            raise StackError(f"The schema's migrations failed ({last}); see {log}.")
+        owner = self.database_urls(database)["OWNER_DATABASE_URL"]
+        schema.migrate(owner, self.folder, self.processes.log("migrations"))
 
     def _start_one(self, name: str) -> None:
         if name == POSTGRES:
@@ -389,7 +377,11 @@ class Stack:
             self.mlflow.start(self.postgres.url("mlflow", "mlflow"))
         elif name == STREAM:
             port = str(self.exporter.stream_port())
-            start_stream(self.processes, self.environment | {"STREAM_METRICS_PORT": port})
+            start_stream(
+                self.processes,
+                self.environment | {"STREAM_METRICS_PORT": port},
+                accept_recreated_topic=self.accept_recreated_topic,
+            )
         elif name == CODE_SERVER:
             # Its process may still live while the code behind it is gone.
             self.processes.stop(CODE_SERVER)

@@ -47,6 +47,18 @@ def only_one(lock: Path) -> Iterator[None]:
         yield
 
 
+def is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock file."""
+    if not lock.exists():
+        return False
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def load(stack: Stack, plan: DataPlan, console: Console) -> None:
     """Load stores, the history's sales and the planned days; list lines that are set aside.
 

@@ -1,25 +1,22 @@
 """Where a query starts, and Spark's Kafka source.
 
-The ledger in PostgreSQL alone decides where to start; a checkpoint never does.
+The ledger in PostgreSQL alone decides where to start; a checkpoint never does. Whether it fits the
+broker is decided in `continuity`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
-from rossmann import event_times
-from streaming_job import kafka_client, ledger
+from streaming_job import continuity, kafka_client, ledger
 from streaming_job.broker_access import broker_access
 from streaming_job.errors import RefusedError
 from streaming_job.kafka_client import Topic
-from streaming_job.ledger import OffsetRow
-from streaming_job.ledger_rows import event_digest
 from streaming_job.settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -66,28 +63,15 @@ def plan_start(settings: StreamSettings, *, accept_recreated_topic: bool = False
         settings.kafka_bootstrap_servers, topic.name, topic.partitions
     )
     with ledger.connect(settings.database_url) as connection:
-        newest = ledger.newest_stream(connection, topic.name)
-        if newest is not None and newest[1] != topic.uuid and not accept_recreated_topic:
-            raise RefusedError(
-                f"topic {topic.name!r} was recreated: its id is {topic.uuid}, the ledger knows "
-                f"{newest[1]}. Events of the old topic that were not stored are gone. To read the "
-                "new one as another stream from its first event, start once with "
-                "--accept-recreated-topic"
-            )
+        if not accept_recreated_topic:
+            continuity.refuse_recreated(topic, ledger.newest_stream(connection, topic.name))
         stream_id = ledger.accept_stream(connection, topic.name, topic.uuid)
         ledger.open_partitions(connection, stream_id, beginnings)
         _count_expired(connection, topic, stream_id, beginnings)
         rows = ledger.offsets(connection, stream_id)
     offsets = {partition: row.next_offset for partition, row in rows.items()}
-    for partition, next_offset in offsets.items():
-        end = ends.get(partition, 0)
-        if next_offset > end:
-            raise RefusedError(
-                f"{topic.name}-{partition} ends at offset {end}, but the ledger has stored events "
-                f"up to {next_offset}: the broker lost events. Restore it, or recreate the topic "
-                "and start once with --accept-recreated-topic"
-            )
-    _refuse_overtaken(settings.kafka_bootstrap_servers, topic.name, rows, beginnings)
+    continuity.refuse_lost_events(topic.name, rows, ends)
+    continuity.refuse_overtaken(settings.kafka_bootstrap_servers, topic.name, rows, beginnings)
     return Start(stream_id, topic.name, topic.uuid, offsets)
 
 
@@ -104,42 +88,6 @@ def _count_expired(
                 topic.name,
                 partition,
                 beginning,
-            )
-
-
-def _refuse_overtaken(
-    bootstrap_servers: str,
-    topic: str,
-    rows: Mapping[int, OffsetRow],
-    beginnings: Mapping[int, int],
-) -> None:
-    """Refuse a broker that lost its newest events and has taken others at their offsets since.
-
-    Raises:
-        RefusedError: The last event that was stored is not the one that the broker holds there.
-    """
-    last = {
-        partition: row
-        for partition, row in rows.items()
-        if row.last_event_offset is not None
-        and row.last_event_offset >= beginnings.get(partition, row.last_event_offset + 1)
-    }
-    events = kafka_client.events_at(
-        bootstrap_servers, topic, {p: row.last_event_offset or 0 for p, row in last.items()}
-    )
-    for partition, row in last.items():
-        event = events[partition]
-        if event is None and kafka_client.is_compacted(bootstrap_servers, topic):
-            continue
-        if event is None or row.last_event_digest != event_digest(
-            event.timestamp * event_times.MILLI_MICROS, event.key, event.value
-        ):
-            raise RefusedError(
-                f"{topic}-{partition} holds {'no event' if event is None else 'another event'} at "
-                f"offset {row.last_event_offset}, where one was stored: the broker lost its "
-                "newest events and took others in their place. Restore it; or send what it took "
-                "to a new topic of the same name, and start once with --accept-recreated-topic. "
-                "`audit --deep` lists the offsets that differ"
             )
 
 

@@ -21,9 +21,9 @@ from forecasting.features.daily import FEATURE_COLUMNS
 from forecasting.features.plans import planned_features
 from forecasting.models.at_origin import RESIDUAL_DAYS
 from forecasting.models.dependence import Dependence
+from forecasting.models.levels import LEVEL_DAYS
 from forecasting.models.model_format import MODEL_FORMAT
 from forecasting.models.pooled import DEFAULT_HORIZON, PooledModel
-from forecasting.models.store_fit import LEVEL_DAYS
 from forecasting.models.store_models import fit_stores
 from forecasting.pipeline import predict_features
 from warehouse import forecasts, models, sales

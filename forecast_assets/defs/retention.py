@@ -86,12 +86,14 @@ def _materializations(instance: dg.DagsterInstance, run_id: str) -> set[int]:
 
 @dg.op(description="Deletes the records of runs that are older than FORECAST_KEEP_RUNS_DAYS.")
 def remove_old_runs(context: dg.OpExecutionContext) -> None:
-    """Delete old runs with their events and log how many."""
+    """Delete old runs with their events and what they printed, and log how many."""
     before = datetime.now(UTC) - timedelta(days=settings().keep_runs_days)
     # List first: deleting while paging would shift the pages.
     runs = list(removable_runs(context.instance, before))
     for run_id in runs:
         context.instance.delete_run(run_id)
+        # Dagster itself leaves these files where they are, for ever.
+        context.instance.compute_log_manager.delete_logs(prefix=[run_id])
     context.log.info(f"Deleted {len(runs)} runs created before {before:%Y-%m-%d}")
 
 

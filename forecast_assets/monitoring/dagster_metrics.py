@@ -1,49 +1,30 @@
 """Metrics of Dagster: runs, queue, ticks, checks, and whether its daemon lives.
 
-They come from Dagster's database, because a dead daemon is invisible through the webserver. The
-role dagster_reader may call the functions of `deploy/postgres/dagster_reader.sql` and nothing else.
+The facts come from `dagster_database.py`.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from collections.abc import Sequence
 
-import psycopg
 from prometheus_client.core import Metric
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
 
+from forecast_assets.monitoring.dagster_database import DagsterDatabase
 from forecast_assets.monitoring.families import gauges
-from forecast_assets.monitoring.sources import SourceError
-
-#: Seconds to wait for a connection, and for a statement.
-CONNECT_SECONDS = 3
-STATEMENT_SECONDS = 5
+from forecast_assets.planning.dagster_health import Row
 
 #: States of a run that has not ended.
 OPEN_STATES = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
-Row = dict[str, Any]
-
 
 class DagsterSource:
-    """Dagster's database, over one kept connection."""
+    """Dagster's database as a source of metrics."""
 
     name = "dagster"
 
     def __init__(self, address: str) -> None:
         """Remember the address; the first scrape connects."""
-        self._address = make_conninfo(
-            address,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="forecast_exporter",
-            options=f"-c statement_timeout={STATEMENT_SECONDS}s "
-            "-c default_transaction_read_only=on -c timezone=UTC",
-        )
-        self._connection: psycopg.Connection[Row] | None = None
-        # Two servers of Prometheus may ask at once.
-        self._lock = threading.Lock()
+        self._database = DagsterDatabase(address)
 
     def read(self) -> list[Metric]:
         """Return Dagster's metrics.
@@ -51,65 +32,22 @@ class DagsterSource:
         Raises:
             SourceError: The database cannot be read.
         """
-        with self._lock:
-            try:
-                return self._families()
-            except psycopg.OperationalError as error:
-                is_kept = self._connection is not None
-                self.close()
-                if not is_kept:
-                    raise SourceError(_reason(error)) from error
-            # The server may have ended the kept connection; a new one tells whether it is there.
-            try:
-                return self._families()
-            except psycopg.Error as error:
-                self.close()
-                raise SourceError(_reason(error)) from error
+        facts = self._database.read()
+        return [
+            *_runs(facts.open_runs, facts.ended_runs),
+            *_newest_runs(facts.newest_runs),
+            *_ticks(facts.ticks),
+            *_heartbeats(facts.heartbeats),
+            _checks(facts.checks),
+            _size(facts.size),
+        ]
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _families(self) -> list[Metric]:
-        connection = self._connection
-        if connection is None:
-            connection = psycopg.connect(self._address, autocommit=True, row_factory=dict_row)
-            self._connection = connection
-
-        def ask(function: str) -> list[Row]:
-            return connection.execute(f"SELECT * FROM monitoring.{function}()".encode()).fetchall()
-
-        try:
-            # One snapshot: a run is not counted twice when it ends between two statements.
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                return [
-                    *_runs(ask("open_runs"), ask("ended_runs")),
-                    *_newest_runs(ask("newest_runs")),
-                    *_ticks(ask("ticks")),
-                    *_heartbeats(ask("heartbeats")),
-                    _checks(ask("checks")),
-                    _size(ask("size")),
-                ]
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
-            self.close()
-            raise SourceError(_reason(error)) from error
+        self._database.close()
 
 
-def _reason(error: psycopg.Error) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, psycopg.errors.UndefinedTable):
-        return f"Dagster has not made its tables yet: start its webserver or daemon ({lines[0]})"
-    if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName):
-        return f"run deploy/postgres/dagster_reader.sql in Dagster's database ({lines[0]})"
-    return f"Dagster's database: {lines[0]}"
-
-
-def _runs(unfinished: list[Row], ended: list[Row]) -> list[Metric]:
+def _runs(unfinished: Sequence[Row], ended: Sequence[Row]) -> list[Metric]:
     return [
         gauges(
             "dagster_runs",
@@ -141,7 +79,7 @@ def _runs(unfinished: list[Row], ended: list[Row]) -> list[Metric]:
     ]
 
 
-def _newest_runs(rows: list[Row]) -> list[Metric]:
+def _newest_runs(rows: Sequence[Row]) -> list[Metric]:
     return [
         gauges(
             "dagster_newest_run_failed",
@@ -170,7 +108,7 @@ def _newest_runs(rows: list[Row]) -> list[Metric]:
     ]
 
 
-def _ticks(rows: list[Row]) -> list[Metric]:
+def _ticks(rows: Sequence[Row]) -> list[Metric]:
     newest: dict[tuple[str, str], float] = {}
     for row in rows:
         key = (row["name"], row["type"])
@@ -194,7 +132,7 @@ def _ticks(rows: list[Row]) -> list[Metric]:
     ]
 
 
-def _heartbeats(rows: list[Row]) -> list[Metric]:
+def _heartbeats(rows: Sequence[Row]) -> list[Metric]:
     return [
         gauges(
             "dagster_daemon_heartbeat_timestamp_seconds",
@@ -211,7 +149,7 @@ def _heartbeats(rows: list[Row]) -> list[Metric]:
     ]
 
 
-def _checks(rows: list[Row]) -> Metric:
+def _checks(rows: Sequence[Row]) -> Metric:
     return gauges(
         "dagster_check_failed",
         "Whether the newest execution of an asset check failed.",
@@ -220,7 +158,7 @@ def _checks(rows: list[Row]) -> Metric:
     )
 
 
-def _size(rows: list[Row]) -> Metric:
+def _size(rows: Sequence[Row]) -> Metric:
     return gauges(
         "database_size_bytes",
         "Size of a database.",

@@ -138,7 +138,8 @@ async def _known_members(state: State, level: Level, asked: Sequence[str]) -> li
     unknown = sorted(set(asked) - known)
     if unknown:
         some = ", ".join(sorted(known)[:_LISTED]) + (" …" if len(known) > _LISTED else "")
-        raise NotFoundError(f"{len(unknown)} of the members are no {level.value}; there are {some}")
+        named = ", ".join(unknown[:_LISTED]) + (" …" if len(unknown) > _LISTED else "")
+        raise NotFoundError(f"no such {level.value.replace('_', ' ')}: {named}; there are {some}")
     return sorted(asked or known)
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from forecasting.arrays import Array
 from forecasting.features.panel import Panel
 from forecasting.features.regressors import DESIGN_COLUMNS
+from forecasting.models.levels import LEVEL_DAYS, recent_levels
 from forecasting.models.moments import HALF_LIFE_WEIGHTS, HALF_LIVES
-from forecasting.models.store_fit import LEVEL_DAYS, StoreFit, linear_terms, recent_levels
+from forecasting.models.store_fit import StoreFit, linear_terms
 
 #: Windows, in days before the origin, over which residuals are averaged.
 LEVEL_WINDOWS = (7, 14, 28, 56, 112)
@@ -155,7 +156,9 @@ def ridge_terms(
     residual = panel.y[recent, None] - linear_terms(
         panel.x[recent], panel.store[recent], fit.coefficients
     )
-    level = recent_levels(residual, panel.store[recent], n)
+    age = (origin - panel.day[recent]).astype(np.int64)
+    weights = np.array(HALF_LIFE_WEIGHTS)
+    level = recent_levels(residual, panel.store[recent], age, fit.scale, weights)
     terms: Array = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
     return terms + level[panel.store[rows]]
 

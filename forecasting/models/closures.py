@@ -21,8 +21,9 @@ from forecasting.calibration import SHAPE_LEVELS, ErrorMeasure, normal_quantiles
 from forecasting.columns import QUANTILES
 from forecasting.features.daily import CLOSURE_NOTICE_DAYS, before_closure
 from forecasting.features.panel import Panel
+from forecasting.models.levels import LEVEL_DAYS, LEVEL_PRIOR_DAYS
 from forecasting.models.moments import HALF_LIFE_WEIGHTS
-from forecasting.models.store_fit import LEVEL_DAYS, LEVEL_PRIOR_DAYS, StoreFit, linear_terms
+from forecasting.models.store_fit import StoreFit, linear_terms
 
 #: Bins of the days to a closure, first and last day included.
 BINS = ((1, 1), (2, 4), (5, CLOSURE_NOTICE_DAYS))

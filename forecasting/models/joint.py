@@ -37,6 +37,9 @@ def learn_joint(
 ) -> Dependence:
     """Learn how days and stores err together from forecasts of past origins.
 
+    Seasons that the chain had not seen at an origin are left out: all stores err alike there, and
+    that says nothing about other days.
+
     Args:
         held_out: Forecasts from the calibration origins.
         log_points: Log forecasts of each origin, corrected by the trees for the recipe `stack`.
@@ -45,6 +48,8 @@ def learn_joint(
     """
     if calibration.rows == 0:
         return Dependence.default()
+    log_points = [point[look.is_seen] for look, point in zip(held_out, log_points, strict=True)]
+    held_out = [look.take(look.is_seen) for look in held_out]
     normal = normal_quantiles(SHAPE_LEVELS)
     scores, stores, leads = [], [], []
     for look, log_point in zip(held_out, log_points, strict=True):

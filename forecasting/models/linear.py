@@ -10,7 +10,9 @@ posterior mean is then a ridge regression that shrinks to `b`, generalised to a 
 
     (G / v + S^-1) c = m / v + S^-1 b,     G = X' W X,  m = X' W y,
 
-and `b`, `S` and `v` are estimated by expectation-maximization.
+and `b`, `S` and `v` are estimated by expectation-maximization. At the end, `b` is weighed against
+what is assumed about seasons before any sales (`settle`; the assumptions are in
+`calendar_prior.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +33,10 @@ NOISE_PRIOR_DAYS = 50.0
 _JITTER = 1e-7
 #: Stores whose equations are solved together; their matrices fit in the processor's cache.
 _BLOCK_STORES = 16
-#: Variance of log sales that the first estimate of the population assumes.
-_START_NOISE = 0.01
+#: Variance of the error that all stores of a chain share on a day, about 0.05 squared. However many
+#: stores a chain has, they see the same days, so their mean coefficients are known no better than
+#: this allows.
+_CHAIN_NOISE = 0.0025
 
 
 @dataclass(frozen=True)
@@ -184,24 +188,30 @@ def store_noise(moments: Moments, coefficients: Array, population_noise: float) 
 
 
 def default_population(
-    moments: Moments, *, spread: float = 0.05, level: float = 0.5, reach: Array | float = 0.2
+    moments: Moments,
+    *,
+    spread: Array | float = 0.05,
+    level: float = 0.5,
+    reach: Array | float = 0.2,
+    center: Array | float = 0.0,
 ) -> Population:
     """Return a first estimate: a pooled ridge regression and a diagonal covariance.
 
     Args:
         moments: The stores' sums; column 0 is the intercept.
-        spread: Standard deviation of every other coefficient between stores.
+        spread: Standard deviation of the coefficients between stores, one for all or shape (p,).
         level: Standard deviation of the intercept between stores.
         reach: Prior standard deviation of the pooled coefficients themselves, one for all or
-            shape (p,). It keeps a coefficient near zero if a short history does not determine it.
+            shape (p,). It keeps a coefficient near its centre if a short history does not
+            determine it.
+        center: What the pooled coefficients are before any sales, one for all or shape (p,).
     """
     p = moments.gram.shape[1]
     gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
-    stores = max(len(moments.gram), 1)
-    penalty = np.broadcast_to(_START_NOISE / np.square(reach), (p,)) * stores
+    penalty = np.broadcast_to(_CHAIN_NOISE / np.square(reach), (p,)) * max(len(moments.gram), 1)
     penalty = np.where(np.arange(p) == 0, _JITTER, penalty)
-    mean = np.linalg.solve(gram + np.diag(penalty), moment)
-    variances = np.full(p, spread**2)
+    mean = np.linalg.solve(gram + np.diag(penalty), moment + penalty * center)
+    variances = np.broadcast_to(np.square(spread), (p,)).copy()
     variances[0] = level**2
     weight = max(float(moments.weight.sum()), 1.0)
     total = float(moments.square.sum() - 2 * mean @ moment + mean @ gram @ mean)
@@ -235,6 +245,50 @@ def fit_population(
         spread = (spread + spread.T) / 2 + _JITTER * np.eye(p)
         population = Population(mean, spread, max(noise, 1e-8))
     return population
+
+
+def settle(
+    moments: Moments,
+    population: Population,
+    *,
+    center: Array,
+    covariance: Array,
+    share: float = 1.0,
+    rounds: int = 2,
+) -> Population:
+    """Weigh the population's mean against a prior.
+
+    Expectation-maximization moves the mean along poorly determined directions as far as its steps
+    carry it: a season that was seen in part continues at will in the rest of the year. Here the
+    mean is the solution of a ridge regression to `center`, given how each store differs from it.
+    Stores see the same days, so together they count as one series with the noise `_CHAIN_NOISE`.
+
+    Args:
+        moments: The stores' sums; stores without rows are left out.
+        population: Result of `fit_population`.
+        center: What the pooled coefficients are before any sales, shape (p,).
+        covariance: Their prior covariance, shape (p, p).
+        share: Weight of the result, from 0 to 1; the rest is the mean as it was.
+        rounds: Number of times that the stores' differences are estimated again.
+    """
+    moments = moments.take(np.flatnonzero(moments.weight > 0))
+    gram, moment = moments.gram.sum(axis=0), moments.moment.sum(axis=0)
+    penalty = _CHAIN_NOISE * np.linalg.inv(covariance) * len(moments.gram)
+    estimated = population.mean
+    for _ in range(rounds):
+        difference = shrunk_coefficients(moments, population) - population.mean
+        own = np.einsum("sij,sj->i", moments.gram, difference)
+        mean = np.linalg.solve(gram + penalty, moment - own + penalty @ center)
+        population = replace(population, mean=mean)
+    return replace(population, mean=share * population.mean + (1.0 - share) * estimated)
+
+
+def mean_covariance(moments: Moments, covariance: Array) -> Array:
+    """Return the covariance of the mean that `settle` estimates, shape (p, p)."""
+    stores = max(int((moments.weight > 0).sum()), 1)
+    gram = moments.gram.sum(axis=0) / stores / _CHAIN_NOISE
+    out: Array = np.linalg.inv(gram + np.linalg.inv(covariance))
+    return (out + out.T) / 2
 
 
 def _inverse(matrix: Array) -> Array:

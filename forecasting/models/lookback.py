@@ -25,8 +25,11 @@ from forecasting.columns import QUANTILES
 from forecasting.features.panel import Panel
 from forecasting.models.at_origin import ridge_log_point, stack_inputs
 from forecasting.models.pooled import Recipe
-from forecasting.models.store_fit import StoreFit
+from forecasting.models.store_fit import StoreFit, scale_with_season
 from forecasting.scoring import bias, coverage, rmspe, wape
+
+#: Factor on a store's scale from which on the season is the larger part of a row's variance.
+_UNSEEN_SCALE = 2.0**0.5
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class LookBack:
         x: Inputs of the trees; no columns for the recipe `ridge`.
         log_point: Log forecast of each row.
         log_actual: Log of the actual sales of each row.
-        scale: Residual scale of each row's store, as known at the origin.
+        scale: Residual scale of each row's store and season, as known at the origin.
         kinds: Result of `day_kinds`.
+        is_seen: False for rows of a season that the chain had hardly seen at the origin.
     """
 
     origin: np.datetime64
@@ -52,6 +56,7 @@ class LookBack:
     log_actual: Array
     scale: Array
     kinds: dict[str, npt.NDArray[np.int64]]
+    is_seen: npt.NDArray[np.bool_]
 
     def take(self, rows: npt.NDArray[Any]) -> LookBack:
         """Copy some rows."""
@@ -64,15 +69,29 @@ class LookBack:
             self.log_actual[rows],
             self.scale[rows],
             {name: kind[rows] for name, kind in self.kinds.items()},
+            self.is_seen[rows],
         )
 
 
 def look_back(
-    panel: Panel, fit: StoreFit, origin: np.datetime64, horizon: int, recipe: Recipe
+    panel: Panel,
+    fit: StoreFit,
+    season_covariance: Array,
+    origin: np.datetime64,
+    horizon: int,
+    recipe: Recipe,
 ) -> LookBack:
     """Forecast from a past origin with the linear models.
 
     The result covers the days within the horizon that have sales.
+
+    Args:
+        panel: The panel.
+        fit: Models fitted at `origin` or before, for the panel's stores.
+        season_covariance: What the chain did not know of its seasons at the origin.
+        origin: The origin.
+        horizon: Days ahead.
+        recipe: The recipe that the forecasts are for.
     """
     n = len(panel.stores)
     within = panel.days_between(np.full(n, origin), np.full(n, origin + horizon))
@@ -83,6 +102,8 @@ def look_back(
         x = np.empty((len(rows), 0), np.float32)
         log_point = ridge_log_point(panel, fit, origin, rows)
     step = (panel.day[rows] - origin).astype(np.int64)
+    own_scale = fit.scale[panel.store[rows]]
+    scale = scale_with_season(own_scale, panel.x[rows], season_covariance)
     return LookBack(
         origin,
         panel.store[rows],
@@ -90,8 +111,9 @@ def look_back(
         x,
         log_point,
         panel.y[rows],
-        fit.scale[panel.store[rows]],
+        scale,
         day_kinds(panel.frame.iloc[rows], step, horizon),
+        scale < _UNSEEN_SCALE * own_scale,
     )
 
 

@@ -48,6 +48,8 @@ class PooledModel:
         populations: Distribution of the stores' coefficients, one per half-life.
         typical: Average outer product of past days' regressors, shape (p, p).
         population_scale: Standard deviation of a log forecast for a store without history.
+        season_covariance: Covariance of the pooled effects of seasons, which widens the forecasts
+            of a season that the chain has seldom or never seen, shape (p, p).
         calibration: Positions of the quantiles.
         closures: What stores sell on the last days before a long closure.
         dependence: How days and stores err together.
@@ -66,6 +68,7 @@ class PooledModel:
     populations: tuple[Population, ...]
     typical: Array
     population_scale: float
+    season_covariance: Array
     calibration: Calibration
     closures: ClosureEffect
     dependence: Dependence
@@ -90,6 +93,7 @@ class PooledModel:
             ],
             "typical": _pack(self.typical),
             "population_scale": self.population_scale,
+            "season_covariance": _pack(self.season_covariance),
             "calibration": self.calibration.to_dict(),
             "closures": self.closures.to_dict(),
             "dependence": self.dependence.to_dict(),
@@ -135,6 +139,7 @@ def _read(data: bytes) -> PooledModel:
         ),
         typical=_unpack(content["typical"], (p, p)),
         population_scale=content["population_scale"],
+        season_covariance=_unpack(content["season_covariance"], (p, p)),
         calibration=Calibration.from_dict(content["calibration"]),
         closures=ClosureEffect.from_dict(content["closures"]),
         dependence=Dependence.from_dict(content["dependence"]),

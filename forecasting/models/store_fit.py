@@ -11,30 +11,34 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.arrays import Array
-from forecasting.features.regressors import DESIGN_COLUMNS
+from forecasting.models.calendar_prior import (
+    LEVEL_SPREAD,
+    prior_center,
+    prior_covariance,
+    prior_reach,
+    prior_share,
+    seasonal_columns,
+    store_spread,
+)
 from forecasting.models.linear import (
     Moments,
     Population,
     default_population,
     fit_population,
+    mean_covariance,
     posterior,
+    settle,
     shrunk_coefficients,
     store_noise,
 )
 
-#: Days before the origin whose mean residual is a store's level.
-LEVEL_DAYS = 28
-#: Days with residual 0 that are added to that mean.
-LEVEL_PRIOR_DAYS = 8.0
 #: Stores that the population is estimated from. More stores have no measurable effect.
 POPULATION_STORES = 300
-#: Prior standard deviation of the pooled coefficients and of the yearly trend (log units).
-COEFFICIENT_REACH = 0.2
-TREND_REACH = 0.05
-#: The same for a store that is fitted alone, as parts of the above, and the standard deviation of
-#: its coefficients around that first estimate. Chosen among 1, 0.5, 0.25 and 0.12, and 0.05 and
-#: 0.02, by the error of 40 Rossmann stores from four origins with 3 to 18 months of history.
-LONE_REACH = 0.25
+#: Prior standard deviations for a store that is fitted alone, as parts of those of pooled
+#: coefficients, and the standard deviation of its coefficients around that first estimate. Chosen
+#: among 0.5, 0.25, 0.12 and 0.06, and 0.05 and 0.02, by the error of 40 Rossmann stores from four
+#: origins with 3 to 18 months of history.
+LONE_REACH = 0.125
 LONE_SPREAD = 0.02
 #: Factor on a store's noise variance. Errors of neighbouring days are correlated, so they carry
 #: less information than independent errors. The factor was chosen among 1, 2, 3 and 6.
@@ -62,6 +66,7 @@ def estimate_populations(
     moments: list[Moments],
     *,
     start: tuple[Population, ...] | None = None,
+    history_days: float = 0.0,
     iterations: int = 12,
     seed: int = 0,
 ) -> tuple[Population, ...]:
@@ -69,6 +74,8 @@ def estimate_populations(
 
     Args:
         moments: Sums of all stores, one for each half-life.
+        history_days: Days from the chain's first sales to the origin, which decide how much the
+            assumptions about seasons count (`prior_share`).
         start: Populations of an earlier origin to start from.
         iterations: Steps of expectation-maximization.
         seed: Seed of the sample of stores.
@@ -77,20 +84,55 @@ def estimate_populations(
     if len(seen) > POPULATION_STORES:
         generator = np.random.default_rng(seed)
         seen = np.sort(generator.choice(seen, POPULATION_STORES, replace=False))
-    reach = _reach()
+    covariance, center, spread = prior_covariance(), prior_center(), store_spread()
+    reach = np.sqrt(np.diag(covariance))
     populations = []
+    share = prior_share(history_days)
     for k, part in enumerate(moments):
         sample = part.take(seen)
-        begin = default_population(sample, reach=reach) if start is None else start[k]
-        populations.append(fit_population(sample, start=begin, iterations=iterations))
+        begin = None if start is None else start[k]
+        if begin is None:
+            begin = default_population(
+                sample, spread=spread, level=LEVEL_SPREAD, reach=reach, center=center
+            )
+        fitted = fit_population(sample, start=begin, iterations=iterations)
+        if share > 0.0:
+            fitted = settle(sample, fitted, center=center, covariance=covariance, share=share)
+        populations.append(fitted)
     return tuple(populations)
 
 
-def _reach() -> Array:
-    """Return the prior standard deviation of each pooled coefficient, shape (p,)."""
-    reach = np.full(len(DESIGN_COLUMNS), COEFFICIENT_REACH)
-    reach[DESIGN_COLUMNS.index("trend")] = TREND_REACH
-    return reach
+def season_covariance(moments: list[Moments]) -> Array:
+    """Return how little a chain knows of its seasons: the covariance of their pooled effects.
+
+    Args:
+        moments: Sums of all stores, one for each half-life.
+
+    Returns:
+        Shape (p, p), 0 for regressors that describe no season of the year.
+    """
+    columns = np.ix_(seasonal_columns(), seasonal_columns())
+    covariance = mean_covariance(moments[len(moments) // 2], prior_covariance())
+    out = np.zeros_like(covariance)
+    out[columns] = covariance[columns]
+    return out
+
+
+def scale_with_season(scale: Array, x: npt.NDArray[np.floating], season_covariance: Array) -> Array:
+    """Add to each row's scale what the chain does not know of the row's season.
+
+    Args:
+        scale: Residual scale of each row's store, shape (rows,).
+        x: Regressors, shape (rows, p).
+        season_covariance: Result of `season_covariance`.
+
+    Returns:
+        Shape (rows,).
+    """
+    columns = seasonal_columns()
+    part = x[:, columns].astype(np.float64)
+    variance = ((part @ season_covariance[np.ix_(columns, columns)]) * part).sum(axis=1)
+    return np.hypot(scale, np.sqrt(np.maximum(variance, 0.0)))
 
 
 def typical_square(moments: list[Moments]) -> Array:
@@ -146,12 +188,14 @@ def fit_alone(
         moments: The stores' sums, one for each half-life.
         n_days: Days of sales of each store.
     """
-    reach = LONE_REACH * _reach()
+    reach, center = prior_reach(), prior_center()
+    # A centre that was published, not learned, must yield to the first Christmas that was seen.
+    reach = np.where(center == 0, LONE_REACH * reach, reach)
     fits = []
     for k in range(len(stores)):
         own = [part.take(np.array([k])) for part in moments]
         populations = tuple(
-            default_population(part, spread=LONE_SPREAD, reach=reach) for part in own
+            default_population(part, spread=LONE_SPREAD, reach=reach, center=center) for part in own
         )
         one = slice(k, k + 1)
         fits.append(fit_arrays(stores[one], own, populations, typical_square(own), n_days[one]))
@@ -182,23 +226,3 @@ def linear_terms(
     for low, high in zip(starts, ends, strict=True):
         out[low:high] = x[low:high].astype(np.float64) @ coefficients[store[low]].T
     return out
-
-
-def recent_levels(
-    residual: Array, store: npt.NDArray[np.int64], stores: int, prior: float = LEVEL_PRIOR_DAYS
-) -> Array:
-    """Average the residuals of the last `LEVEL_DAYS` days by store, shrunk to zero.
-
-    Args:
-        residual: Log residuals of rows within those days, shape (rows, half-lives).
-        store: Position of each row's store.
-        stores: Number of stores.
-        prior: Days with residual 0 that are added.
-
-    Returns:
-        Shape (stores, half-lives).
-    """
-    total = np.zeros((stores, residual.shape[1]))
-    np.add.at(total, store, residual)
-    count = np.bincount(store, minlength=stores)
-    return total / (count + prior)[:, None]

@@ -37,7 +37,13 @@ from forecasting.models.linear import Moments, Population
 from forecasting.models.lookback import LookBack, calibrate_on, look_back
 from forecasting.models.moments import RollingMoments
 from forecasting.models.pooled import DEFAULT_HORIZON, MIN_HISTORY_DAYS, PooledModel, Recipe
-from forecasting.models.store_fit import StoreFit, estimate_populations, fit_arrays, typical_square
+from forecasting.models.store_fit import (
+    StoreFit,
+    estimate_populations,
+    fit_arrays,
+    season_covariance,
+    typical_square,
+)
 
 #: Function that computes the trees' corrections of rows of inputs, shape (rows,).
 Correct = Callable[[npt.NDArray[np.float32]], Array]
@@ -225,6 +231,7 @@ def fit_pooled(
         populations=linear.populations,
         typical=linear.typical,
         population_scale=linear.population_scale,
+        season_covariance=season_covariance(linear.moments),
         calibration=calibration,
         dependence=learn_joint(held_out, log_points, calibration, horizon),
         closures=learn_closures(panel, linear.fit, end),
@@ -288,20 +295,30 @@ def _fit_linear(
         The models of the newest origin, and the forecasts from each past origin.
     """
     rolling = RollingMoments(panel)
+    first = panel.day[~np.isnan(panel.y)].min()
     populations: tuple[Population, ...] | None = None
     looks: list[LookBack] = []
     for k, origin in enumerate(past, start=1):
         say(f"forecasting from past origin {origin} ({k} of {len(past)})")
         moments = rolling.advance(origin)
         populations = estimate_populations(
-            moments, start=populations, iterations=12 if populations is None else 3, seed=seed
+            moments,
+            start=populations,
+            history_days=float((origin - first).astype(int)),
+            iterations=12 if populations is None else 3,
+            seed=seed,
         )
         typical = typical_square(moments)
         fit = fit_arrays(panel.stores, moments, populations, typical, rolling.n_days)
-        looks.append(look_back(panel, fit, origin, horizon, recipe))
+        season = season_covariance(moments)
+        looks.append(look_back(panel, fit, season, origin, horizon, recipe))
     moments = rolling.advance(end)
     final = estimate_populations(
-        moments, start=populations, iterations=12 if populations is None else 5, seed=seed
+        moments,
+        start=populations,
+        history_days=float((end - first).astype(int)),
+        iterations=12 if populations is None else 5,
+        seed=seed,
     )
     typical = typical_square(moments)
     return _LinearModels(final, typical, panel.stores, moments, rolling.n_days), looks

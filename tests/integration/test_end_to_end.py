@@ -264,7 +264,7 @@ def test_code_that_dies_is_noticed_and_started_again(running: Running) -> None:
 
     def is_loaded() -> bool:
         try:
-            return running.stack.dagster._is_loaded()
+            return running.stack.dagster._is_ready()
         except StackError:
             # The webserver looks for a lost code server every few seconds.
             return False

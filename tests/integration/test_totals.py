@@ -97,7 +97,7 @@ def test_totals_of_some_members_and_days(service: Service) -> None:
     ("query", "status", "said"),
     [
         ("level=store&grain=day", 422, "/v1/forecasts"),
-        ("level=store_type&member=zz", 404, "there are"),
+        ("level=store_type&member=zz", 404, "no such store type: zz; there are a"),
         ("level=store&member=99", 404, "there are 1, 2"),
         ("from=2016-01-01", 404, "cover 2015-06-14 to 2015-07-25"),
         ("as_of=2015-06-01", 404, "no total from 2015-06-01"),

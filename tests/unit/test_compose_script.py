@@ -101,3 +101,37 @@ def test_an_end_keeps_the_data_unless_told_otherwise(folder: Path) -> None:
     assert asked(folder)[-1] == f"compose {ARGUMENTS} down"
     run(folder, "down", DELETE="1")
     assert asked(folder)[-1] == f"compose {ARGUMENTS} down --volumes"
+
+
+def test_a_backup_is_complete_or_not_there(folder: Path) -> None:
+    run(folder, "up")
+    archive = folder / "my archive.tar"
+    answer = run(folder, "backup", FILE=str(archive))
+    assert answer.returncode == 0, answer.stderr
+    assert asked(folder)[-1] == f"compose {ARGUMENTS} run --rm --no-deps -T backup"
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert run(folder, "backup", FILE=str(archive)).returncode == 1
+    archive.unlink()
+    docker = folder.parent / "bin" / "docker"
+    docker.write_text("#!/bin/sh\necho half of it\nexit 1\n")
+    assert run(folder, "backup", FILE=str(archive)).returncode == 1
+    assert not list(folder.glob("my archive*"))
+
+
+def test_a_restore_finds_postgresql_alone(folder: Path) -> None:
+    run(folder, "up")
+    archive = folder / "archive.tar"
+    archive.write_text("x")
+    before = len(asked(folder))
+    answer = run(folder, "restore", FILE=str(archive), REPLACE="1")
+    assert answer.returncode == 0, answer.stderr
+    steps = [line.removeprefix(f"compose {ARGUMENTS} ") for line in asked(folder)[before:]]
+    assert steps[:2] == ["ps --quiet", "up --detach --wait postgres"]
+    assert steps[2].startswith("run --rm --no-deps -T restore ")
+    assert steps[2].endswith(" --replace")
+    assert steps[3] == "down"
+    assert run(folder, "restore").returncode == 1
+    docker = folder.parent / "bin" / "docker"
+    docker.write_text("#!/bin/sh\necho a-container\n")
+    answer = run(folder, "restore", FILE=str(archive))
+    assert "make compose-down" in answer.stderr

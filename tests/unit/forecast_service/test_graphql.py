@@ -21,7 +21,7 @@ NOW = datetime(2015, 6, 19, 12, tzinfo=UTC)
     ("seconds_ago", "said"),
     [
         ([10, 400], None),
-        ([150, 400], "no daemon since 2015-06-19 11:57 UTC"),
+        ([200, 400], "no daemon since 2015-06-19 11:56 UTC"),
         ([None, None], "no daemon running"),
         ([], "no daemon running"),
     ],

@@ -117,6 +117,26 @@ def test_without_a_pooled_model_the_stores_serve_alone(days: pd.DataFrame) -> No
     assert scoring.rmspe(both["sales"].to_numpy(), both["point"].to_numpy()) < 0.1
 
 
+def test_a_store_that_sells_a_third_less_is_followed_within_days(
+    days: pd.DataFrame, result: pd.DataFrame
+) -> None:
+    """After nine days, the forecast is within 10 % of the new level; other stores stay."""
+    changed = days.copy()
+    later = (changed["store"] == 3) & (changed["date"] > ORIGIN - pd.Timedelta(days=9))
+    changed.loc[later, "sales"] = (0.7 * changed.loc[later, "sales"]).round()
+    features = day_features(days)
+    origins = pd.Series(ORIGIN, index=range(1, 13))
+    future = future_features(days, days.drop(columns="sales"), origins, HORIZON)
+    # Models are refitted once a week; here they have not seen the change at all.
+    pooled = fit_pooled(features, origin=ORIGIN.date(), horizon=HORIZON)
+    models = fit_stores(features, pooled, origin=ORIGIN.date())
+    after = forecast(day_features(changed), models, pooled, future, origins=origins)
+    ratio = (after["q0_5"] / result["q0_5"])[after["open"] == 1]
+    own = after["store"] == 3
+    assert ratio[own].mean() == pytest.approx(0.7, rel=0.1)
+    np.testing.assert_allclose(ratio[~own], 1.0, rtol=1e-9)
+
+
 def test_stores_may_have_origins_of_their_own(days: pd.DataFrame, result: pd.DataFrame) -> None:
     features = day_features(days)
     pooled = fit_pooled(features, origin=ORIGIN.date(), horizon=HORIZON)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from local_stack.errors import StackError
-from local_stack.processes import MARKER, Command, Processes, Watchdog
+from local_stack.processes import MARKER, Command, Processes
+from local_stack.watchdog import Watchdog
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [

@@ -1,9 +1,11 @@
 """Old runs go, a partition's newest materialization stays."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.compute_log_manager import ComputeIOType
 
 from forecast_assets.defs.retention import event_log_bytes, removable_runs, remove_old_runs
 from forecast_assets.settings import Settings
@@ -51,6 +53,25 @@ def test_the_nightly_job_removes_only_what_is_old(
     assert not instance.has_run(first)
     assert instance.has_run(second)
     assert instance.get_materialized_partitions(made.key) == {"a"}
+
+
+def test_what_a_removed_run_printed_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecast_assets.defs import retention
+
+    instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    first, second = run(instance, "a"), run(instance, "a")
+    logs = instance.compute_log_manager
+    files = {}
+    for run_id in (first, second):
+        with logs.open_log_stream([run_id, "compute_logs", "step"], ComputeIOType.STDERR) as stream:
+            stream.write("printed")
+        (files[run_id],) = tmp_path.rglob(f"{run_id}/compute_logs/step.err")
+    monkeypatch.setattr(retention, "removable_runs", lambda _instance, _before: iter([first]))
+    remove_old_runs(dg.build_op_context(instance=instance))
+    assert not files[first].exists()
+    assert files[second].exists()
 
 
 def test_a_year_of_daily_refreshes_of_1115_stores_takes_less_than_3_gb() -> None:
