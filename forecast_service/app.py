@@ -17,7 +17,7 @@ from forecast_service.limits import Limits
 from forecast_service.newest import Answers, Newest
 from forecast_service.page import chain, charts, sign_in, store, stores
 from forecast_service.page import worklist as worklist_page
-from forecast_service.page.rendering import STATIC, Static
+from forecast_service.page.rendering import STATIC, Static, add_error_pages
 from forecast_service.problems import (
     Problem,
     Unexpected,
@@ -96,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=_PROBLEMS,
     )
     add_handlers(app)
+    add_error_pages(app)
     for router in (worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs):
         app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
     for router in (

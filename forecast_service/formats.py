@@ -70,6 +70,18 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 MAX_WORKBOOK_ROWS = 100_000
 #: Width of a workbook's columns, in characters: a date fits, and most names.
 _COLUMN_WIDTH = 13
+#: A workbook's sheet is named after what it holds, which a column that no other table has tells.
+_SHEETS = (
+    ("sentence", "Worklist"),
+    ("member", "Totals"),
+    ("point", "Forecasts"),
+    ("model-lo-80", "Forecasts"),
+    ("customers", "Sales"),
+)
+#: How spreadsheets show numbers of sales: whole, with the reader's own separators.
+_NUMBER_FORMAT = "#,##0"
+#: Columns of whole numbers that are amounts, not numbers of stores or days.
+_AMOUNTS = ("sales", "customers")
 #: Rows that become Python objects at a time while a workbook is written.
 _WORKBOOK_BATCH = 5_000
 
@@ -193,8 +205,11 @@ def _write_workbook(table: pa.Table, sink: io.BytesIO) -> None:
         "default_date_format": "yyyy-mm-dd",
     }
     with xlsxwriter.Workbook(sink, options) as workbook:
-        sheet = workbook.add_worksheet()
-        sheet.set_column(0, table.num_columns - 1, _COLUMN_WIDTH)
+        sheet = workbook.add_worksheet(_sheet_name(table.column_names))
+        amount = workbook.add_format({"num_format": _NUMBER_FORMAT})
+        for index, field in enumerate(table.schema):
+            is_amount = pa.types.is_floating(field.type) or field.name in _AMOUNTS
+            sheet.set_column(index, index, _COLUMN_WIDTH, amount if is_amount else None)
         sheet.write_row(0, 0, table.column_names, workbook.add_format({"bold": True}))
         sheet.freeze_panes(1, 0)
         number = 1
@@ -204,6 +219,10 @@ def _write_workbook(table: pa.Table, sink: io.BytesIO) -> None:
                 number += 1
         if number > 1:
             sheet.autofilter(0, 0, number - 1, table.num_columns - 1)
+
+
+def _sheet_name(columns: Sequence[str]) -> str:
+    return next((name for column, name in _SHEETS if column in columns), "Data")
 
 
 def _without_formulas(table: pa.Table) -> pa.Table:

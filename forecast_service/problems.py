@@ -267,5 +267,12 @@ def _field_error(entry: Mapping[str, Any]) -> FieldError:
         if name in _BOUNDS
     }
     return FieldError(
-        field=".".join(str(part) for part in entry["loc"]), message=entry["msg"], bounds=bounds
+        field=".".join(str(part) for part in entry["loc"]),
+        message=plain_message(entry),
+        bounds=bounds,
     )
+
+
+def plain_message(entry: Mapping[str, Any]) -> str:
+    """Return the message of a validation error, without what pydantic puts before our own words."""
+    return str(entry["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -56,6 +56,7 @@ async def chain(
         request,
         "chain.html",
         total=total,
+        year=total[0]["origin"].year,
         members=sorted({row["member"] for row in groups or []}),
         groups=_table(groups or []),
         changes=changes or [],
@@ -80,8 +81,8 @@ def days_sentence(held: dict[str, Any]) -> tuple[str, bool | None]:
         return "On the last days nothing was sold, so no range can be judged.", None
     known = "Backtests" if held["kind"] == "backtest" else "Forecasts"
     inside = (
-        f"{known} of stores’ days: {shares[80]:.1%} of sales lay in the 80 % range and "
-        f"{shares[95]:.1%} in the 95 % range over {held['days']} "
+        f"{known} of stores’ days with sales: {100 * shares[80]:.1f} % lay in the 80 % range and "
+        f"{100 * shares[95]:.1f} % in the 95 % range over {held['days']} "
         f"{'day' if held['days'] == 1 else 'days'}"
     )
     if None in kept.values():
@@ -103,7 +104,7 @@ def totals_sentence(row: dict[str, Any]) -> tuple[str, bool | None]:
     grain, number, share = row["grain"], row["totals"], row["inside_80"] / row["totals"]
     inside = (
         f"Totals of {grain}s of the chain and its groups: {row['inside_80']} of {number:,} "
-        f"({share:.0%}) lay in the 80 % range"
+        f"({100 * share:.1f} %) lay in the 80 % range"
     )
     if row["last_days"] < MIN_TOTAL_DAYS[grain]:
         return f"{inside}, which is too few to judge.", None

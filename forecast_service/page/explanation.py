@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_CLOSED = "How many days around it are closed"
+_FEASTS = "Nearness of Christmas and Easter"
 #: Beginning of a regressor's name -> the group it belongs to. The first that fits counts.
 _GROUPS: tuple[tuple[str, str], ...] = (
     ("school_promo", "Promotion"),
@@ -15,23 +17,23 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("promo2", "Long promotion"),
     ("promo", "Promotion"),
     ("after_promo", "Promotion"),
-    ("after_school", "School holidays"),
-    ("before_school", "School holidays"),
+    ("after_school", "Days around school holidays"),
+    ("before_school", "Days around school holidays"),
     ("after_refurbishment", "Refurbishment"),
     ("before_refurbishment", "Refurbishment"),
     ("is_", "Day of the week"),
-    ("sunday_open", "Closed days around it"),
-    ("closed", "Closed days around it"),
-    ("closure", "Closed days around it"),
-    ("week_closed", "Closed days around it"),
-    ("before_holiday", "Public holidays"),
-    ("after_holiday", "Public holidays"),
-    ("state_holiday", "Public holidays"),
-    ("christmas", "Christmas and Easter"),
-    ("before_christmas", "Christmas and Easter"),
-    ("after_christmas", "Christmas and Easter"),
-    ("easter", "Christmas and Easter"),
-    ("before_", "Feast days"),
+    ("sunday_open", _CLOSED),
+    ("closed", _CLOSED),
+    ("closure", _CLOSED),
+    ("week_closed", _CLOSED),
+    ("before_holiday", "Days around public holidays"),
+    ("after_holiday", "Days around public holidays"),
+    ("state_holiday", "Public holiday"),
+    ("christmas", _FEASTS),
+    ("before_christmas", _FEASTS),
+    ("after_christmas", _FEASTS),
+    ("easter", _FEASTS),
+    ("before_", "Nearness of other feast days"),
     ("year_", "Time of the year"),
     ("month_", "Time of the month"),
     ("working_turn", "Time of the month"),
@@ -42,6 +44,13 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("trees", "What alike days and stores add"),
 )
 OTHER = "Everything else"
+#: Group -> the field of the plan that says whether the day has it, and its name if it has not.
+#: The usual day is an average that holds a share of each, so a day without one differs from it.
+_ABSENT = {
+    "Promotion": ("promo", "No promotion"),
+    "School holidays": ("school_holiday", "No school holidays"),
+    "Public holiday": ("state_holiday", "No public holiday"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +68,19 @@ class Step:
     share: float
 
 
-def steps(usual: float, parts: Sequence[Mapping[str, Any]], forecast: float) -> list[Step]:
+def steps(
+    usual: float,
+    parts: Sequence[Mapping[str, Any]],
+    forecast: float,
+    plan: Mapping[str, Any] | None = None,
+) -> list[Step]:
     """Return the steps from a store's usual day to a forecast, the largest first.
 
     Args:
         usual: Sales of the store's usual open day.
         parts: Effects as `/v1/traces` returns them: feature, and effect as a share.
         forecast: The forecast, which the steps lead to.
+        plan: The day's row of `/v1/plans`; None if it is not known.
     """
     factors: dict[str, float] = {}
     for part in parts:
@@ -75,11 +90,19 @@ def steps(usual: float, parts: Sequence[Mapping[str, Any]], forecast: float) -> 
     result, sales = [], usual
     for name, factor in ordered:
         if name != OTHER:
-            result.append(Step(name, sales * (factor - 1.0), factor - 1.0))
+            result.append(Step(_named(name, plan), sales * (factor - 1.0), factor - 1.0))
             sales *= factor
     # What is small, and what the choice of the error measure adds.
     result.append(Step(OTHER, forecast - sales, forecast / sales - 1.0 if sales else 0.0))
     return result
+
+
+def _named(group: str, plan: Mapping[str, Any] | None) -> str:
+    """Return what to call a group's effect on a day with a plan."""
+    if plan is None or group not in _ABSENT:
+        return group
+    field, absent = _ABSENT[group]
+    return absent if str(plan[field]) == "0" else group
 
 
 def group_of(feature: str) -> str:

@@ -1,20 +1,22 @@
 """Templates, and what every page has in common: headers, notices, errors in HTML."""
 
-from collections.abc import Callable, Coroutine
-from datetime import date
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import jinja2
 import psycopg
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
+from forecast_service.page import errors, sentences
 from forecast_service.page.notices import notices
 from forecast_service.problems import DATABASE_AWAY, ServiceError
 from forecast_service.state import state_of
@@ -50,9 +52,18 @@ _TITLES = {
 }
 
 
-def _weekday_date(day: date) -> str:
-    """Return a day like `Fri 19 Jun`; the script writes it in the browser's language."""
-    return f"{day:%a} {day.day} {day:%b}"
+@jinja2.pass_context
+def _weekday_date(context: Mapping[str, Any], day: date) -> str:
+    """Return a day like `Fri 19 Jun`; the script writes it in the browser's language.
+
+    The page's `year` goes without saying.
+    """
+    return sentences.day_name(day, context["year"])
+
+
+def _months(text: str | None) -> str:
+    """Return months like `Mar, Jun, Sept, Dec`, which are stored without spaces."""
+    return ", ".join(part.strip() for part in text.split(",")) if text else "–"
 
 
 def _number(value: float | None, digits: int = 0) -> str:
@@ -82,7 +93,14 @@ _templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(day=_weekday_date, number=_number, signed=_signed, percent=_percent)
+_templates.filters.update(
+    day=_weekday_date,
+    days_ahead=sentences.days_ahead,
+    months=_months,
+    number=_number,
+    signed=_signed,
+    percent=_percent,
+)
 
 
 async def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:
@@ -102,6 +120,8 @@ async def render(request: Request, template: str, status: int = 200, **context: 
             "notices": await notices(state_of(request)) if client else [],
             "pages": PAGES,
             "path": request.url.path,
+            # A page whose sales are known to a day says so, and means that day's year.
+            "year": datetime.now(UTC).year,
         }
         | context
     )
@@ -136,6 +156,25 @@ class PageRoute(APIRoute):
         return handle_page
 
 
+def add_error_pages(app: FastAPI) -> None:
+    """Answer a browser that asks for what is not there with a page; programs get a problem."""
+    to_problem = cast(
+        Callable[[Request, Exception], Awaitable[Response]], app.exception_handlers[HTTPException]
+    )
+
+    async def missing(request: Request, error: Exception) -> Response:
+        status = cast(HTTPException, error).status_code
+        # A browser asks for a page first; a script's `fetch` and other programs do not.
+        wants_page = request.headers.get("accept", "").startswith("text/html")
+        if status == 404 and wants_page and request.method in ("GET", "HEAD"):
+            return await _error_page(
+                request, 404, "There is no such page", "Nothing is at this address."
+            )
+        return await to_problem(request, error)
+
+    app.add_exception_handler(HTTPException, missing)
+
+
 class Static(StaticFiles):
     """The pages' styles and scripts. Browsers keep them, and ask whether they are still right."""
 
@@ -161,14 +200,13 @@ def _explain(error: Exception) -> tuple[int, str]:
     """Return the status of an error, and what is wrong."""
     match error:
         case ServiceError():
-            return error.status, error.detail
+            return error.status, errors.without_commands(error.detail)
         case RequestValidationError():
-            parts = (f"{part['loc'][-1]}: {part['msg']}" for part in error.errors())
-            return 422, "; ".join(parts)
+            return 422, errors.invalid_address(error)
         case NotFoundError():
-            return 404, str(error)
+            return 404, errors.missing(error)
         case ModelError():
-            return 409, str(error)
+            return 409, errors.without_commands(str(error))
     return 503, (
         "The sales database does not answer, or takes too long. Nothing is lost: load this page "
         "again shortly."

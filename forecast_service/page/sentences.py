@@ -18,24 +18,39 @@ NOTHING_JUDGED = (
 _SMALL = 0.0005
 
 
-def day_name(day: date) -> str:
-    """Return a day like `Fri 19 Jun`."""
-    return f"{day:%a} {day.day} {day:%b}"
+def day_name(day: date, year: int | None = None) -> str:
+    """Return a day like `Fri 19 Jun`, or `Fri 19 Jun 2015` if it is of another year.
+
+    Args:
+        day: The day.
+        year: The year that goes without saying; None if every one does.
+    """
+    name = f"{day:%a} {day.day} {day:%b}"
+    return name if year in (None, day.year) else f"{name} {day.year}"
+
+
+def days_ahead(lead_week: int) -> str:
+    """Return which days a week of lead time covers: `8 to 14 days ahead`."""
+    return f"{7 * lead_week - 6} to {7 * lead_week} days ahead"
 
 
 def accuracy(report: Mapping[str, Any]) -> str:
     """Return how good a store's forecasts were, in one sentence.
 
     Args:
-        report: What `/v1/accuracy` returns for the store.
+        report: What `/v1/accuracy` returns for the store, each item with `judged`: the days with
+            sales that the item measures, as in `warehouse.service.judged`; None without one.
     """
     week = report["items"][0] if report["items"] else None
-    if week is None or week["wape"] is None:
+    if week is None or week["wape"] is None or week["judged"] is None:
         return NOTHING_JUDGED
-    days = f"{day_name(report['first_day'])} to {day_name(report['last_day'])}"
+    judged = week["judged"]
+    number, year = int(judged["days"]), report["last_day"].year
+    first, last = (day_name(judged[name], year) for name in ("first_day", "last_day"))
+    when = f"On {first}" if number == 1 else f"On {number:,} days with sales from {first} to {last}"
     subject = "forecasts" if report["kind"] == "issued" else "forecasts made afterwards"
     said = (
-        f"From {days}, {subject} up to {7 * week['lead_week']} days ahead were off by "
+        f"{when}, {subject} made {days_ahead(week['lead_week'])} were off by "
         f"{_percent(week['wape'])} of sales on average"
     )
     if week["naive_wape"] is not None:
@@ -44,8 +59,10 @@ def accuracy(report: Mapping[str, Any]) -> str:
             "earlier"
         )
     if week["coverage_80"] is not None:
-        inside = round(week["coverage_80"] * week["forecasts"])
-        said += f"; {inside:,} of {int(week['forecasts']):,} days fell inside the 80 % range"
+        forecasts = int(judged["forecasts"])
+        inside = round(week["coverage_80"] * forecasts)
+        of = "1 forecast" if forecasts == 1 else f"{forecasts:,} forecasts"
+        said += f"; sales fell inside the 80 % range of {inside:,} of {of}"
     return said + "."
 
 
@@ -55,7 +72,7 @@ def changed(change: Mapping[str, Any]) -> str:
     Args:
         change: A store of what `/v1/changes` returns.
     """
-    since = day_name(change["earlier_origin"])
+    since = day_name(change["earlier_origin"], change["origin"].year)
     days = len(change["days"])
     size = abs(change["change"])
     if size <= _SMALL * max(change["before"], 1.0):
@@ -64,8 +81,8 @@ def changed(change: Mapping[str, Any]) -> str:
         direction = "more" if change["change"] > 0 else "less"
         share = f" ({_percent(size / change['before'])})" if change["before"] else ""
         said = (
-            f"The next {days} days together are {size:,.0f} {direction}{share} than in the "
-            f"forecast of {since}."
+            f"The daily forecasts of the next {days} days add up to {size:,.0f} {direction}{share} "
+            f"than in the forecast of {since}."
         )
     if change["plan"] is None:
         return f"{said} The causes are not known: the earlier model cannot be read any more."

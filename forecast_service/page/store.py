@@ -26,6 +26,7 @@ from forecast_service.scenarios import service as scenarios
 from forecast_service.state import State, state_of
 from forecast_service.traces import service as traces
 from warehouse.errors import NotFoundError
+from warehouse.service.judged import JUDGED
 
 router = APIRouter(prefix="/stores/{store}", route_class=PageRoute, include_in_schema=False)
 
@@ -79,6 +80,7 @@ async def store_page(
         request,
         "store.html",
         store=attributes,
+        year=origin.year,
         weeks=weeks,
         lead=lead,
         leads=LEADS,
@@ -111,12 +113,15 @@ async def why(
     day: Annotated[Day | None, Query()] = None,
 ) -> Response:
     """Say why the forecast of a day is what it is."""
-    trace = await traces.trace(state_of(request), store, day, None, 7)
+    state = state_of(request)
+    trace = await traces.trace(state, store, day, None, 7)
     usual, forecast = trace["usual"], trace["forecast"]
     explained = None
     if usual is not None and trace["open"]:
-        explained = steps(usual, trace["parts"], forecast["point"])
-    return await render(request, "why.html", store=store, trace=trace, steps=explained)
+        plan = {row["date"]: row for row in await scenarios.plan_in_force(state, [store])}
+        explained = steps(usual, trace["parts"], forecast["point"], plan.get(trace["date"]))
+    year = trace["origin"].year
+    return await render(request, "why.html", store=store, year=year, trace=trace, steps=explained)
 
 
 @router.get("/changes")
@@ -144,6 +149,7 @@ async def changes(
         "changes.html",
         store=store,
         days=days,
+        **({"year": change["origin"].year} if change else {}),
         change=change,
         problem=problem,
         said=sentences.changed(change) if change else "",
@@ -161,8 +167,16 @@ async def _attributes(state: State, store: int) -> list[dict[str, Any]]:
 
 
 async def _accuracy(state: State, store: int) -> dict[str, Any] | None:
-    """Return how good the store's forecasts were; None if none has met its day."""
+    """Return how good the store's forecasts were; None if none has met its day.
+
+    Each item has `judged`, the days with sales that it measures.
+    """
     try:
-        return await accuracy.by_lead(state, [store], JUDGED_DAYS)
+        report = await accuracy.by_lead(state, [store], JUDGED_DAYS)
     except NotFoundError:
         return None
+    span = (report["kind"], store, report["first_day"], report["last_day"])
+    judged = {row["lead_week"]: row for row in await state.database.rows(JUDGED, span)}
+    for item in report["items"]:
+        item["judged"] = judged.get(item["lead_week"])
+    return report

@@ -58,6 +58,7 @@ class Day:
             "promo": self.promo,
             "school_holiday": self.school_holiday,
             "state_holiday": self.state_holiday,
+            "holiday": self.holiday,
             "sales": self.sales,
             "adjusted": self.adjusted["adjusted"] if self.adjusted else None,
         }

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from forecast_service.access import Reader
+from forecast_service.page.errors import NOT_YET
 from forecast_service.page.rendering import PageRoute, render
 from forecast_service.pages import MAX_STORE
 from forecast_service.state import state_of
@@ -44,14 +45,15 @@ async def worklist(
     """List the stores, or those with some reasons, from a rank on."""
     try:
         ranking = await service.current(state_of(request))
-    except NotYetError as error:
-        return await render(request, "worklist.html", page=None, detail=str(error))
+    except NotYetError:
+        return await render(request, "worklist.html", page=None, detail=NOT_YET)
     page = service.page(ranking, reason, [], after, PAGE_STORES)
     rest = page["next"] is not None
     return await render(
         request,
         "worklist.html",
         page=page,
+        year=page["today"].year,
         labels=LABELS,
         chosen=reason,
         filters=[

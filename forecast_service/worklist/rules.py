@@ -103,8 +103,8 @@ def _accuracy(facts: StoreFacts) -> Iterator[Reason]:
         return
     yield Reason(
         Code.ACCURACY,
-        f"Over the last {RECENT_DAYS} days forecasts were off by {recent:.1%} of sales; {beside} "
-        f"{usual:.1%}.",
+        f"Over the last {RECENT_DAYS} days forecasts were off by {_percent(recent)} of sales; "
+        f"{beside} {_percent(usual)}.",
         (recent - usual) * float(facts.ahead["sales"]),
     )
 
@@ -151,7 +151,7 @@ def _moved(facts: StoreFacts) -> Iterator[Reason]:
     earlier = [abs(float(row["after"]) / float(row["before"]) - 1) for row in moves.values()]
     if len(earlier) >= MIN_MOVES:
         usual = median(earlier)
-        bound, beside = max(MOVED * usual, MIN_MOVE), f"; {usual:.1%} a week is usual"
+        bound, beside = max(MOVED * usual, MIN_MOVE), f"; {_percent(usual)} a week is usual"
     else:
         bound, beside = LARGE_MOVE, ""
     if abs(share) <= bound:
@@ -159,8 +159,8 @@ def _moved(facts: StoreFacts) -> Iterator[Reason]:
     first, last = newest["first_day"], newest["last_day"]
     yield Reason(
         Code.MOVED,
-        f"Expected sales of {day_name(first)} to {day_name(last)} went {_direction(share)} by "
-        f"{abs(share):.1%} ({move:+,.0f}) within a week{beside}.",
+        f"Expected sales of {_span(first, last)} went {_direction(share)} by "
+        f"{_percent(abs(share))} ({_signed(move)}) within a week{beside}.",
         abs(move),
     )
 
@@ -201,7 +201,7 @@ def _adjustments(facts: StoreFacts) -> Iterator[Reason]:
         )
         yield Reason(
             Code.ADJUSTMENT,
-            f"The adjustment of {day_name(row['first_day'])} to {day_name(row['last_day'])} to "
+            f"The adjustment of {_span(row['first_day'], row['last_day'])} to "
             f"{what} ({row['reason']}, {row['author']}) {ended}.",
             float(row["difference"]),
         )
@@ -247,6 +247,18 @@ def _plan(row: dict[str, Any]) -> str:
     if row["school_holiday"]:
         parts.append("in school holidays")
     return ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else '−'}{abs(value):,.0f}"
+
+
+def _span(first: date, last: date) -> str:
+    return day_name(first) if first == last else f"{day_name(first)} to {day_name(last)}"
 
 
 def _direction(share: float) -> str:

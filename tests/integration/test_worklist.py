@@ -103,7 +103,7 @@ def test_accuracy_that_slipped_and_days_outside_their_range(service: Service) ->
         "FROM sales.cleaned_sales c WHERE c.sales > 0 AND c.date > '2015-04-18'",
     )
     slipped = sentences(service, "accuracy_slipped")
-    assert "off by 60.0% of sales" in slipped[3]["sentence"]
+    assert "off by 60.0 % of sales" in slipped[3]["sentence"]
     outside = sentences(service, "outside_range")
     assert set(outside) == {6}
     assert "3 of the last 7 days" in outside[6]["sentence"]
@@ -152,8 +152,8 @@ def test_a_forecast_that_moved_more_than_it_does(service: Service) -> None:
     change(service, *rows)
     moved = sentences(service, "forecast_moved")
     assert set(moved) == {2}
-    assert "Mon 15 Jun to Sun 19 Jul went up by 25.0%" in moved[2]["sentence"]
-    assert "0.0% a week is usual" in moved[2]["sentence"]
+    assert "Mon 15 Jun to Sun 19 Jul went up by 25.0 %" in moved[2]["sentence"]
+    assert "0.0 % a week is usual" in moved[2]["sentence"]
 
 
 def test_plans_that_were_never_seen_or_are_assumed(service: Service) -> None:

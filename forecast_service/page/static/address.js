@@ -14,23 +14,27 @@ const ENTRY = /^(\d{4}-\d{2}-\d{2})\.([a-z_]+)\.([01abc])$/;
 /** @typedef {Record<string, number | string>} Fields Changed fields of a day's plan. */
 
 /**
- * Read the changed plan; what is not one is left out.
+ * Read the changed plan; what is not one is counted and left out.
  * @param {string} query
- * @returns {Map<string, Fields>} Day -> its changed fields.
+ * @returns {{plan: Map<string, Fields>, unread: number}} Day -> its changed fields, and how many
+ *     changes were not understood.
  */
 export function readPlan(query) {
   /** @type {Map<string, Fields>} */
   const plan = new Map();
+  let unread = 0;
   for (const entry of new URLSearchParams(query).getAll('plan')) {
     const match = ENTRY.exec(entry);
-    if (!match) continue;
-    const [, date, name, value] = match;
-    if (!(/** @type {Record<string, string[]>} */ (VALUES)[name]?.includes(value))) continue;
+    const [, date = '', name = '', value = ''] = match ?? [];
+    if (!(/** @type {Record<string, string[]>} */ (VALUES)[name]?.includes(value))) {
+      unread += 1;
+      continue;
+    }
     const fields = plan.get(date) ?? {};
     fields[name] = name === 'state_holiday' ? value : Number(value);
     plan.set(date, fields);
   }
-  return plan;
+  return { plan, unread };
 }
 
 /**

@@ -1,12 +1,38 @@
 // @ts-check
 // Requests to the service's API, in the session's name. An error says what the service says.
 
+/** @typedef {{field: string, message: string, bounds?: Record<string, any>}} FieldError */
+
 export class Problem extends Error {
-  /** @param {number} status @param {string} detail */
-  constructor(status, detail) {
+  /** @param {number} status @param {string} detail @param {FieldError[]} [errors] */
+  constructor(status, detail, errors = []) {
     super(detail);
     this.status = status;
+    this.errors = errors;
   }
+}
+
+/** The status of a request of nobody who is signed in. */
+const SIGNED_OUT = 401;
+
+/** The error of a request whose session has ended. Nothing that was typed is lost by it. */
+export const sessionEnded = () => new Problem(SIGNED_OUT, 'Your session has ended.');
+
+/**
+ * Say what went wrong. After the end of a session, offer the way back that keeps this page.
+ * @param {HTMLElement} box
+ * @param {unknown} error
+ * @param {string} [before] What has not happened.
+ */
+export function tellProblem(box, error, before = '') {
+  const { message, status } = /** @type {Problem} */ (error);
+  box.textContent = before ? `${before}: ${message}` : message;
+  if (status !== SIGNED_OUT) return;
+  const link = document.createElement('a');
+  link.href = `/sign-in?next=${encodeURIComponent(location.pathname)}`;
+  link.target = '_blank';
+  link.textContent = 'Sign in in a new tab';
+  box.append(' ', link, ', come back to this one and try again: what you typed is still here.');
 }
 
 /**
@@ -21,13 +47,12 @@ async function ask(path, options) {
   } catch {
     throw new Problem(0, 'The service does not answer. Try again shortly.');
   }
-  if (answer.status === 401) {
-    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
-  }
+  if (answer.status === SIGNED_OUT) throw sessionEnded();
   const type = answer.headers.get('Content-Type') ?? '';
   const content = type.includes('json') ? await answer.json() : null;
   if (!answer.ok) {
-    throw new Problem(answer.status, content?.detail ?? `The service answered with ${answer.status}.`);
+    const detail = content?.detail ?? `The service answered with ${answer.status}.`;
+    throw new Problem(answer.status, detail, content?.errors);
   }
   return content;
 }

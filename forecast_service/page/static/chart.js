@@ -1,12 +1,14 @@
 // @ts-check
-// The chart of a store: sales, forecast with its ranges, what if, adjustments and promotions. It draws
-// what the tables show, and its cursor moves by keyboard as well.
+// The chart of a store: sales, forecast with its ranges, what if and adjustments. It draws what the
+// tables show, and its cursor moves by keyboard as well. What marks whole days is in `marks.js`.
 
 import { day, number } from './locale.js';
+import { closedDays, forecastBegins, holidays, promotions } from './marks.js';
 import { NO_LIBRARY, SCALES, bands, colour, dayAt, seconds } from './plotting.js';
 
 const HEIGHT = 280;
-const STRIP = 4;
+/** Width in pixels below which days on the axis stand closer, or there would be one. */
+const NARROW = 480;
 
 export class Chart {
   /**
@@ -15,8 +17,9 @@ export class Chart {
    * @param {any[]} days Past and future days, in their order.
    * @param {number} first Where the cursor begins.
    * @param {number} lead Days ahead of the forecasts that are laid over past days.
+   * @param {string} origin The newest day whose sales the forecast has seen.
    */
-  constructor(box, readout, days, first, lead) {
+  constructor(box, readout, days, first, lead, origin) {
     this.box = box;
     this.readout = readout;
     this.days = days;
@@ -24,6 +27,7 @@ export class Chart {
     this.scenario = new Map();
     this.index = first;
     this.lead = lead;
+    this.origin = origin;
     /** @type {any} */
     this.plot = null;
     this.draw();
@@ -33,17 +37,21 @@ export class Chart {
     new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height: HEIGHT })).observe(box);
   }
 
-  /** The columns that uPlot draws; days on which the store is closed leave gaps. */
+  /** The columns that uPlot draws. Closed days have no value; marks show them, and lines go on. */
   columns() {
     /** @param {string} name */
     const open = (name) => this.days.map((row) => (row.open ? row[name] : null));
+    const isPast = this.days.map((row) => row.date <= this.origin);
+    const points = open('point');
     const what = this.days.map((row) => {
       const changed = this.scenario.get(row.date);
       return changed?.open ? changed.point : null;
     });
     return [
       this.days.map((row) => seconds(row.date)),
-      ...['q0_025', 'q0_975', 'q0_1', 'q0_9', 'sales', 'point'].map(open),
+      ...['q0_025', 'q0_975', 'q0_1', 'q0_9', 'sales'].map(open),
+      points.map((value, k) => (isPast[k] ? null : value)),
+      points.map((value, k) => (isPast[k] ? value : null)),
       what,
       open('adjusted'),
     ];
@@ -75,43 +83,30 @@ export class Chart {
         tzDate: (/** @type {number} */ time) => UPlot.tzDate(new Date(time * 1000), 'UTC'),
         cursor: { drag: { x: false, y: false } },
         axes: [
-          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt), space: 90 },
-          { ...axis, size: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
+          { ...axis, size: 30, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(dayAt), space: this.box.clientWidth < NARROW ? 70 : 96 },
+          { ...axis, size: 60, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(number) },
         ],
         scales: SCALES,
         series: [
           {}, edge, edge, edge, edge,
-          line('--actual'), line('--series'), line('--scenario', { dash: [5, 3] }),
+          line('--actual'), line('--series'), line('--earlier', { dash: [2, 2], points: { show: true, size: 4, width: 0, fill: colour('--earlier') } }), line('--scenario', { dash: [5, 3] }),
           { stroke: colour('--scenario'), width: 0, paths: () => null, points: { show: true, size: 7, fill: colour('--scenario') } },
         ],
         bands: bands(),
         hooks: {
-          draw: [(/** @type {any} */ plot) => this.promotions(plot)],
+          // Behind all else, then over it.
+          drawClear: [(/** @type {any} */ plot) => closedDays(plot, this.days, this.scenario)],
+          draw: [
+            (/** @type {any} */ plot) => promotions(plot, this.days, this.scenario),
+            (/** @type {any} */ plot) => holidays(plot, this.days),
+            (/** @type {any} */ plot) => forecastBegins(plot, this.origin),
+          ],
           setCursor: [(/** @type {any} */ plot) => plot.cursor.idx != null && this.say(plot.cursor.idx)],
         },
       },
       this.columns(),
       this.box,
     );
-  }
-
-  /**
-   * Draw a strip under the days with a promotion.
-   * @param {any} plot
-   */
-  promotions(plot) {
-    const context = plot.ctx;
-    const ratio = devicePixelRatio;
-    const width = Math.max(2, plot.bbox.width / this.days.length - ratio);
-    context.save();
-    context.fillStyle = colour('--strong-line');
-    for (const row of this.days) {
-      const promo = this.scenario.get(row.date)?.promo ?? row.promo;
-      if (!promo) continue;
-      const x = plot.valToPos(seconds(row.date), 'x', true);
-      context.fillRect(x - width / 2, plot.bbox.top + plot.bbox.height - STRIP * ratio, width, STRIP * ratio);
-    }
-    context.restore();
   }
 
   /** @param {KeyboardEvent} event */
@@ -150,6 +145,7 @@ export class Chart {
     }
     if (row.adjusted !== null) said.push(`adjusted ${number(row.adjusted)}`);
     if (what?.promo ?? row.promo) said.push('promotion');
+    if (row.holiday) said.push(row.holiday);
     const text = `${day(row.date)}: ${said.join(', ')}`;
     if (this.readout.textContent !== text) this.readout.textContent = text;
   }

@@ -2,7 +2,7 @@
 // Jobs: a refresh, a retraining or an adopted plan, followed to their true end.
 
 import { addressWith, jobId } from './address.js';
-import { Problem, element, get } from './api.js';
+import { Problem, element, get, tellProblem } from './api.js';
 import { change, day, number } from './locale.js';
 
 /** Milliseconds between two looks at a job. */
@@ -42,11 +42,13 @@ function compare(job) {
   const rows = job.before.days.filter((/** @type {any} */ row) => after.has(row.date));
   /** @param {(row: any) => number} value */
   const total = (value) => rows.reduce((/** @type {number} */ sum, /** @type {any} */ row) => sum + value(row), 0);
-  const before = total((row) => row.point);
-  const now = total((row) => after.get(row.date).point);
+  // As everywhere, totals add up expected sales; the days below are forecasts.
+  const before = total((row) => row.mean);
+  const now = total((row) => after.get(row.date).mean);
   const summary = document.createElement('summary');
   summary.textContent =
-    `Before ${number(before)}, after ${number(now)}: ${change(now - before)} over ${rows.length} days` +
+    `Expected sales before ${number(before)}, after ${number(now)}: ${change(now - before)} over ` +
+    `${rows.length === 1 ? '1 day' : `${rows.length} days`}` +
     (job.before.model_version === job.after.model_version ? ', by the same model.' : ', by a new model.');
   const table = document.createElement('table');
   const head = table.createTHead().insertRow();
@@ -94,6 +96,8 @@ export async function follow(job) {
   element('#job').hidden = false;
   if (job) history.replaceState(null, '', addressWith(location.href, { job: id }));
   element('#job').scrollIntoView({ block: 'nearest' });
+  // The button that was pressed is disabled now and would leave the focus nowhere.
+  if (job) element('#job-said').focus({ preventScroll: true });
   let waited = false;
   let current = job;
   for (;;) {
@@ -101,7 +105,7 @@ export async function follow(job) {
       current ??= await get(`/v1/jobs/${encodeURIComponent(id)}`);
     } catch (error) {
       const problem = /** @type {Problem} */ (error);
-      element('#job-said').textContent = problem.message;
+      tellProblem(element('#job-said'), problem);
       if (!PASSING.includes(problem.status)) return;
     }
     if (current) {

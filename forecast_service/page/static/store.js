@@ -2,7 +2,7 @@
 // The page of a store: chart, what if, reasons, changes, notes and jobs.
 
 import { addressWith, readPlan } from './address.js';
-import { element, post } from './api.js';
+import { Problem, element, post, sessionEnded, tellProblem } from './api.js';
 import { Chart } from './chart.js';
 import { follow } from './jobs.js';
 import { localize } from './locale.js';
@@ -20,13 +20,15 @@ async function load(section, address) {
   section.setAttribute('aria-busy', 'true');
   try {
     const answer = await fetch(address);
+    if (answer.redirected && new URL(answer.url).pathname === '/sign-in') throw sessionEnded();
     const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
     const part = page.querySelector(`#${section.id}-content`) ?? page.querySelector('main');
     if (!part) throw new Error('there is no content');
     localize(part);
     section.replaceChildren(...part.childNodes);
-  } catch {
-    section.textContent = 'This part could not be loaded. Try again shortly.';
+  } catch (error) {
+    if (error instanceof Problem) tellProblem(section, error);
+    else section.textContent = 'This part could not be loaded. Try again shortly.';
   }
   section.removeAttribute('aria-busy');
 }
@@ -44,8 +46,9 @@ function start(action) {
       await follow(await post(`/v1/stores/${data.store}/${action}`));
     } catch (error) {
       element('#job').hidden = false;
-      element('#job-said').textContent = /** @type {Error} */ (error).message;
+      tellProblem(element('#job-said'), error);
       element('#job-said').classList.add('bad');
+      element('#job-said').focus();
     }
     button.disabled = false;
   });
@@ -57,6 +60,7 @@ const chart = new Chart(
   [...data.past, ...data.future],
   data.past.length,
   data.lead,
+  data.origin,
 );
 new WhatIf(data.store, data.future, chart, follow);
 takeNotes(data.store);
@@ -73,7 +77,7 @@ const changes = element('#changes');
 document.addEventListener('click', async (event) => {
   const link = /** @type {HTMLElement} */ (event.target).closest('a');
   // The same page with another history keeps the plan that is being tried.
-  if (link?.pathname === location.pathname) link.href = addressWith(link.href, { plan: readPlan(location.search) });
+  if (link?.pathname === location.pathname) link.href = addressWith(link.href, { plan: readPlan(location.search).plan });
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const section = link.matches('.why') ? why : changes.contains(link) ? changes : null;
   if (!section || new URL(link.href).origin !== location.origin) return;

@@ -2,7 +2,7 @@
 // What if: a changed plan in the table, what the model expects under it, adopting and discarding it.
 
 import { addressWith, readPlan } from './address.js';
-import { element, newKey, post } from './api.js';
+import { element, newKey, post, tellProblem } from './api.js';
 import { change, day, number } from './locale.js';
 
 /** Milliseconds to wait for a further change before asking. */
@@ -20,7 +20,8 @@ export class WhatIf {
     this.chart = chart;
     this.follow = follow;
     this.base = new Map(days.map((row) => [row.date, row]));
-    this.plan = this.known(readPlan(location.search));
+    const { plan, unread } = readPlan(location.search);
+    this.plan = this.known(plan);
     this.key = newKey();
     /** @type {AbortController | null} */
     this.asked = null;
@@ -34,10 +35,37 @@ export class WhatIf {
     this.adopt.addEventListener('click', () => this.send());
     element('#discard').addEventListener('click', () => this.discard());
     element('#copy-link').addEventListener('click', () => this.copy());
+    this.tellLeftOut(plan, unread);
     if (this.plan.size) {
       this.mark();
       this.ask();
     }
+  }
+
+  /**
+   * Say which changes of the page's link count for nothing, and why.
+   * @param {Map<string, import('./address.js').Fields>} plan What the link says.
+   * @param {number} unread How many of its changes were not understood.
+   */
+  tellLeftOut(plan, unread) {
+    const dates = [...this.base.keys()];
+    const counts = { past: 0, outside: 0, same: 0 };
+    for (const [date, fields] of plan) {
+      const kept = Object.keys(this.plan.get(date) ?? {}).length;
+      const missing = Object.keys(fields).length - kept;
+      if (this.base.has(date)) counts.same += missing;
+      else counts[date < dates[0] ? 'past' : 'outside'] += missing;
+    }
+    /** @param {number} count @param {string} one @param {string} several */
+    const say = (count, one, several) =>
+      count ? [count === 1 ? `1 change of this link ${one}.` : `${number(count)} changes of this link ${several}.`] : [];
+    const said = [
+      ...say(counts.past, 'is for a day that is past and was left out', 'are for days that are past and were left out'),
+      ...say(counts.outside, 'is for a day without a forecast and was left out', 'are for days without a forecast and were left out'),
+      ...say(counts.same, 'is what is planned anyway', 'are what is planned anyway'),
+      ...say(unread, 'was not understood and was left out', 'were not understood and were left out'),
+    ];
+    element('#scenario-left-out').textContent = said.join(' ');
   }
 
   /**
@@ -146,7 +174,7 @@ export class WhatIf {
 
   /** @param {unknown} error */
   fail(error) {
-    this.said.textContent = `This what-if could not be computed: ${/** @type {Error} */ (error).message}`;
+    tellProblem(this.said, error, 'This what-if could not be computed');
     this.chart.setScenario(new Map());
     for (const cell of this.table.querySelectorAll('td.what-if')) cell.textContent = '';
   }
@@ -157,8 +185,9 @@ export class WhatIf {
       this.follow(await post('/v1/plans', { changes: this.changes() }, { key: this.key }));
     } catch (error) {
       // The same key again is the same plan: it is safe to press the button once more.
-      this.said.textContent = `The plan was not adopted: ${/** @type {Error} */ (error).message}`;
+      tellProblem(this.said, error, 'The plan was not adopted');
       this.adopt.disabled = !this.mayAdopt;
+      this.said.focus();
     }
   }
 
@@ -167,6 +196,9 @@ export class WhatIf {
     history.replaceState(null, '', addressWith(location.href, { plan: this.plan }));
     this.mark();
     this.clear();
+    this.said.prepend('Your changes are discarded; the table shows the plan in force. ');
+    // The button is disabled now and would leave the focus nowhere.
+    this.said.focus();
   }
 
   clear() {
@@ -174,6 +206,7 @@ export class WhatIf {
     this.show(false);
     this.said.replaceChildren(...this.hint);
     element('#scenario-unseen').replaceChildren();
+    element('#scenario-left-out').textContent = '';
     for (const cell of this.table.querySelectorAll('td.what-if')) cell.textContent = '';
     this.chart.setScenario(new Map());
   }

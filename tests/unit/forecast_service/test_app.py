@@ -63,6 +63,15 @@ def test_unknown_paths_and_methods_are_problems(
     problem(client.request(method, path), status)
 
 
+def test_a_browser_gets_a_page_of_what_is_not_there(client: TestClient) -> None:
+    answer = client.get("/nope", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "There is no such page" in answer.text
+    problem(client.get("/nope", headers={"Accept": "*/*"}), 404)
+    problem(client.post("/nope", headers={"Accept": "text/html"}), 404)
+
+
 def test_a_wrong_method_is_told_all_right_ones(client: TestClient) -> None:
     answer = client.delete("/v1/adjustments")
     problem(answer, 405)
@@ -168,6 +177,15 @@ def test_a_bad_plan_is_refused(client: TestClient, body: bytes) -> None:
 def test_a_bad_adjustment_is_refused(client: TestClient, change: dict) -> None:
     body = {"store": 1, "first_day": "2015-06-19", "reason": "event"} | change
     assert problem(client.post("/v1/adjustments", json=body, headers=AS_PLANNER), 422)["errors"]
+
+
+def test_a_problem_is_in_our_own_words(client: TestClient) -> None:
+    body = {"store": 1, "first_day": "2015-06-19", "last_day": "2015-06-18", "reason": "event"}
+    content = problem(
+        client.post("/v1/adjustments", json=body | {"value": 1}, headers=AS_PLANNER), 422
+    )
+    assert content["detail"] == "body: last_day must be 0 to 366 days after first_day"
+    assert content["errors"][0]["message"] == "last_day must be 0 to 366 days after first_day"
 
 
 def test_a_body_nested_too_deeply_is_refused(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,9 +22,11 @@ from forecast_service.newest import Answer, Answers
 from forecast_service.problems import ServiceError
 from forecast_service.runs.service import LOST_AFTER, period_of, status_of
 from forecast_service.scenarios import plans
+from forecast_service.worklist.service import FILE_SCHEMA
 from streaming_job import strict
 from streaming_job.encoding import encode_frame
 from warehouse.errors import NotFoundError
+from warehouse.service import reading
 
 NOW = datetime(2015, 6, 19, 12, tzinfo=UTC)
 
@@ -59,12 +62,34 @@ def test_a_workbook_has_dates_as_dates_and_runs_no_formula() -> None:
         {"date": [date(2015, 6, 19), None], "point": [4321.5, float("nan")], "note": ["=1+2", None]}
     )
     body = formats.file_bytes(table, formats.Format.EXCEL)
-    rows = list(openpyxl.load_workbook(io.BytesIO(body)).active.values)
+    workbook = openpyxl.load_workbook(io.BytesIO(body))
+    rows = list(workbook.active.values)
+    assert workbook.sheetnames == ["Forecasts"]
+    assert workbook.active["A2"].number_format == "yyyy-mm-dd"
+    assert workbook.active["B2"].number_format == "#,##0"
+    assert workbook.active["C2"].number_format == "General"
     assert rows[0] == ("date", "point", "note")
     assert rows[1] == (datetime(2015, 6, 19), 4321.5, "=1+2")
     sheet = zipfile.ZipFile(io.BytesIO(body)).read("xl/worksheets/sheet1.xml").decode()
     assert "<f>=1+2" not in sheet and "<f>1+2" not in sheet
     assert rows[2][0] is None and rows[2][2] is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        (reading.FORECAST_COLUMNS, "Forecasts"),
+        (formats.NIXTLA_COLUMNS.values(), "Forecasts"),
+        (reading.HISTORY_COLUMNS, "Sales"),
+        (("level", "member", "mean"), "Totals"),
+        (FILE_SCHEMA.names, "Worklist"),
+        (("x",), "Data"),
+    ],
+)
+def test_a_workbooks_sheet_is_named_after_what_it_holds(columns: Iterable[str], name: str) -> None:
+    table = pa.table({column: [1] for column in columns})
+    body = formats.file_bytes(table, formats.Format.EXCEL)
+    assert openpyxl.load_workbook(io.BytesIO(body)).sheetnames == [name]
 
 
 def test_a_workbook_that_would_take_too_long_is_refused() -> None:

@@ -52,11 +52,11 @@ def test_a_store_like_always_needs_nobody() -> None:
     [
         (
             {"accuracy": ACCURATE | {"recent_error": 12_000.0}},
-            Code.ACCURACY, 6_000, "off by 20.0% of sales; before that, it was 10.0%",
+            Code.ACCURACY, 6_000, "off by 20.0 % of sales; before that, it was 10.0 %",
         ),
         (
             {"accuracy": ACCURATE | {"recent_error": 9_000.0, "naive_error": 3_000.0}},
-            Code.ACCURACY, 6_000, "two weeks earlier would have erred by 5.0%",
+            Code.ACCURACY, 6_000, "two weeks earlier would have erred by 5.0 %",
         ),
         (
             {"accuracy": ACCURATE | {"outside_days": 3}},
@@ -72,10 +72,10 @@ def test_a_store_like_always_needs_nobody() -> None:
         ),
         (
             {"moves": moves(-0.1, 0.03, 0.01, 0.02, 0.02)},
-            Code.MOVED, 5_000, "Mon 22 Jun to Sun 26 Jul went down by 10.0% (-5,000) within a week;"
-            " 2.0% a week is usual",
+            Code.MOVED, 5_000, "Mon 22 Jun to Sun 26 Jul went down by 10.0 % (−5,000) within a "
+            "week; 2.0 % a week is usual",
         ),
-        ({"moves": moves(0.2)}, Code.MOVED, 10_000, "went up by 20.0% (+10,000) within a week."),
+        ({"moves": moves(0.2)}, Code.MOVED, 10_000, "went up by 20.0 % (+10,000) within a week."),
         (
             {"unseen": [{"date": date(2015, 6, 27), "promo": 1, "state_holiday": "a",
                          "school_holiday": 0, "half_width": 800.0}]},
@@ -120,7 +120,18 @@ def test_an_adjustment_is_told_before_and_after_it_ends(is_expired: bool) -> Non
     }  # fmt: skip
     (reason,) = judge(adjustments=[row])
     assert "to +12.5 % (event, Ada)" in reason.sentence
+    assert "of Sat 20 Jun to Thu 25 Jun to" in reason.sentence
     assert ("expired on Sun 21 Jun" if is_expired else "expires on Sun 21 Jun") in reason.sentence
+
+
+def test_one_day_is_no_span() -> None:
+    row = {
+        "first_day": date(2015, 6, 20), "last_day": date(2015, 6, 20), "value": 9_000.0,
+        "percent": None, "reason": "event", "author": "Ada", "is_expired": True,
+        "expires_at": datetime(2015, 6, 21, 6, tzinfo=UTC), "difference": 3_000.0,
+    }  # fmt: skip
+    (reason,) = judge(adjustments=[row])
+    assert reason.sentence.startswith("The adjustment of Sat 20 Jun to 9,000 a day (event, Ada)")
 
 
 def ranking() -> service.Ranking:

@@ -18,7 +18,7 @@ def held(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said", "kept"),
     [
-        ({}, "81.0% of sales lay in the 80 % range and 95.1% in the 95 % range over 28 days: as "
+        ({}, "81.0 % lay in the 80 % range and 95.1 % in the 95 % range over 28 days: as "
              "promised.", True),
         ({"shares": {80: 0.6, 95: 0.94}, "kept": {80: False, 95: True}},
          "the 80 % range is too narrow.", False),
@@ -38,7 +38,7 @@ def test_ranges_of_days(changes: dict[str, Any], said: str, kept: bool | None) -
 @pytest.mark.parametrize(
     ("inside", "last_days", "said", "kept"),
     [
-        (20, 4, "20 of 24 (83%) lay in the 80 % range: as promised.", True),
+        (20, 4, "20 of 24 (83.3 %) lay in the 80 % range: as promised.", True),
         (10, 4, "too narrow", False),
         (24, 4, "too wide", False),
         (10, 3, "too few to judge", None),

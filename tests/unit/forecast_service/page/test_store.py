@@ -58,7 +58,8 @@ def test_the_steps_lead_from_the_usual_day_to_the_forecast() -> None:
         {"feature": "school", "effect": 0.02},
         {"feature": "intercept", "effect": 0.01},
     ]
-    made = steps(1000.0, parts, 1400.0)
+    plan = {"promo": 1, "school_holiday": 1, "state_holiday": "0"}
+    made = steps(1000.0, parts, 1400.0, plan)
     assert [step.name for step in made] == ["Promotion", "School holidays", OTHER]
     assert made[0].sales == pytest.approx(350.0)
     assert 1000.0 + sum(step.sales for step in made) == pytest.approx(1400.0)
@@ -68,9 +69,28 @@ def test_the_steps_lead_from_the_usual_day_to_the_forecast() -> None:
     assert product == pytest.approx(1400.0)
 
 
+def test_what_a_day_has_not_is_said_so() -> None:
+    features = ("promo", "school", "state_holiday", "after_school", "before_holiday_1")
+    parts = [{"feature": name, "effect": -0.1 - k / 100} for k, name in enumerate(features)]
+    plain = {"promo": 0, "school_holiday": 0, "state_holiday": "0"}
+    around = ["Days around public holidays", "Days around school holidays"]
+    assert [step.name for step in steps(1000.0, parts, 500.0, plain)] == [
+        *around, "No public holiday", "No school holidays", "No promotion", OTHER,
+    ]  # fmt: skip
+    full = {"promo": 1, "school_holiday": 1, "state_holiday": "a"}
+    for plan in (full, None):
+        assert [step.name for step in steps(1000.0, parts, 500.0, plan)] == [
+            *around, "Public holiday", "School holidays", "Promotion", OTHER,
+        ]  # fmt: skip
+
+
 def test_every_regressor_has_a_name_that_planners_know() -> None:
     unnamed = {name for name in DESIGN_COLUMNS if group_of(name) == OTHER}
     assert unnamed == {"intercept"}
+
+
+#: Six forecasts of three days; of the report's 28 days, the others had no sales or no forecast.
+JUDGED = {"days": 3, "forecasts": 6, "first_day": DAY - timedelta(2), "last_day": DAY}
 
 
 def accuracy_report(**week: Any) -> dict[str, Any]:
@@ -79,17 +99,26 @@ def accuracy_report(**week: Any) -> dict[str, Any]:
         "first_day": DAY - timedelta(27),
         "last_day": DAY,
         "items": [
-            {"lead_week": 1, "wape": 0.082, "naive_wape": 0.121, "coverage_80": 0.75,
-             "forecasts": 28.0} | week
+            {"lead_week": 1, "wape": 0.082, "naive_wape": 0.121, "coverage_80": 5 / 6,
+             "forecasts": 32.0, "judged": JUDGED} | week
         ],
     }  # fmt: skip
 
 
 def test_how_good_forecasts_were_is_one_sentence() -> None:
     assert sentences.accuracy(accuracy_report()) == (
-        "From Sat 23 May to Fri 19 Jun, forecasts up to 7 days ahead were off by 8.2 % of sales on "
-        "average, against 12.1 % by repeating the same weekday of two weeks earlier; 21 of 28 days "
-        "fell inside the 80 % range."
+        "On 3 days with sales from Wed 17 Jun to Fri 19 Jun, forecasts made 1 to 7 days ahead were "
+        "off by 8.2 % of sales on average, against 12.1 % by repeating the same weekday of two "
+        "weeks earlier; sales fell inside the 80 % range of 5 of 6 forecasts."
+    )
+    one = {"days": 1, "forecasts": 1, "first_day": DAY, "last_day": DAY}
+    said = sentences.accuracy(accuracy_report(judged=one, coverage_80=1.0))
+    assert said.startswith("On Fri 19 Jun, forecasts made 1 to 7 days ahead")
+    assert said.endswith("sales fell inside the 80 % range of 1 of 1 forecast.")
+    assert "No forecast" in sentences.accuracy(accuracy_report(judged=None))
+    earlier = JUDGED | {"first_day": date(2014, 12, 30)}
+    assert "from Tue 30 Dec 2014 to Fri 19 Jun," in sentences.accuracy(
+        accuracy_report(judged=earlier)
     )
     assert "against" not in sentences.accuracy(accuracy_report(naive_wape=None))
     assert "No forecast" in sentences.accuracy(accuracy_report(wape=None))
@@ -101,7 +130,8 @@ def test_how_good_forecasts_were_is_one_sentence() -> None:
     [
         (
             {"after": 1100.0, "change": 100.0, "plan": 120.0, "sales": -20.0, "model": 0.0},
-            "The next 2 days together are 100 more (10.0 %) than in the forecast of Fri 19 Jun. "
+            "The daily forecasts of the next 2 days add up to 100 more (10.0 %) than in the "
+            "forecast of Fri 19 Jun. "
             "Causes: a changed plan +120 and newer sales −20.",
         ),
         (
@@ -110,13 +140,14 @@ def test_how_good_forecasts_were_is_one_sentence() -> None:
         ),
         (
             {"after": 900.0, "change": -100.0, "plan": None, "sales": None, "model": None},
-            "The next 2 days together are 100 less (10.0 %) than in the forecast of Fri 19 Jun. "
+            "The daily forecasts of the next 2 days add up to 100 less (10.0 %) than in the "
+            "forecast of Fri 19 Jun. "
             "The causes are not known: the earlier model cannot be read any more.",
         ),
     ],
 )
 def test_what_changed_is_said(change: dict[str, Any], said: str) -> None:
-    whole = {"before": 1000.0, "earlier_origin": DAY, "days": [{}, {}]} | change
+    whole = {"before": 1000.0, "origin": DAY, "earlier_origin": DAY, "days": [{}, {}]} | change
     assert sentences.changed(whole) == said
 
 
