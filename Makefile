@@ -1,7 +1,7 @@
 # `make help` lists the targets. A target that needs the environment sets it up first.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status doctor backup restore test test-monitoring test-compose lint lint-pages \
-	format compose-backup compose-restore licences audit-dependencies \
+	lint-helm format compose-backup compose-restore licences audit-dependencies \
 	bench-ingest bench-forecast bench-freshness bench-idle bench-partitions bench-scale bench-pages \
 	bench-service chaos lock compose-up compose-down compose-demo
 # The steps of a target depend on each other.
@@ -85,6 +85,9 @@ lint: setup ## Check lint, format, types and import arrows
 
 lint-pages: ## Check the types of the planners' pages' scripts (needs npm)
 	npx --yes --package typescript@5.9.3 -- tsc --project forecast_service/page
+
+lint-helm: setup ## Lint and render the Helm chart, check it against Kubernetes' schemas (needs npm or helm)
+	sh deploy/helm/lint.sh
 
 format: setup ## Format the code and apply safe fixes
 	$(RUN) -m ruff check --fix .
