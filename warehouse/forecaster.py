@@ -112,7 +112,9 @@ class Forecaster:
         if plan is not None and (taught := _stores_that_differ(history, looking)):
             looking = looking[looking["store"].isin(taught)]
             rows = _updated(sales.features(transaction, origin, taught), looking)
-            refitted = _fitted(rows, version, dict.fromkeys(taught, origin))
+            # On the days that its model has seen: a refresh refits it on the same ones.
+            seen = store_models.set_index("store")["trained_until"].dt.date
+            refitted = _fitted(rows, version, {store: seen[store] for store in taught})
             others = store_models[~store_models["store"].isin(taught)]
             store_models = pd.concat([others, refitted], ignore_index=True)
             history = _updated(history, looking)

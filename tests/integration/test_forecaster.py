@@ -61,10 +61,15 @@ def test_a_changed_plan_changes_its_store_and_writes_nothing(forecast_chain: Cha
 
 
 @pytest.mark.parametrize("days_ahead", [4, 30], ids=["within the look-ahead", "beyond it"])
+@pytest.mark.parametrize("days_later", [0, 1], ids=["the model has seen all", "but for a day"])
 def test_a_what_if_is_what_a_refresh_under_the_plan_gives(
-    forecast_chain: Chain, days_ahead: int
+    forecast_chain: Chain, days_ahead: int, days_later: int
 ) -> None:
     chain = forecast_chain
+    if days_later:
+        # Store 3 is not due for a refit on this day.
+        chain.load_day(date(2015, 6, 13))
+        chain.refresh()
     before = issued(chain)
     mine = before[(before["store"] == 3) & (before["open"] == 1)]
     day = mine[mine["horizon"] >= days_ahead].iloc[0]["date"]
