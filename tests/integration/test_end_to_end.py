@@ -682,7 +682,7 @@ def test_a_refreshs_page_is_free_of_noise(running: Running) -> None:
     assert runs
     for run in runs:
         tags = {tag["key"] for tag in run["tags"] if not tag["key"].startswith((".", "dagster/"))}
-        assert tags <= {"forecast/refresh", "forecast_service/store"}
+        assert tags <= {"forecast/refresh", "forecast_service/store", "forecast_service/request"}
         events = run["eventConnection"]["events"]
         said = [event for event in events if event["__typename"] == "LogMessageEvent"]
         assert {event["level"] for event in said} == {"INFO"}

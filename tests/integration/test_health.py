@@ -211,7 +211,8 @@ def test_sales_a_hundred_times_their_usual_size_count_once_somebody_confirms_the
     wrong = datetime(2016, 1, 1, tzinfo=UTC)
     chain.load(datetime(2015, 6, 12, tzinfo=UTC).date(), as_of=wrong, s2_2015_06_11=100)
     result = chain.refresh()
-    assert abs(chain.frame(points)["total"].item() / before - 1) < 0.02
+    ignored = chain.frame(points)["total"].item()
+    assert abs(ignored / before - 1) < 0.01
     assert chain.frame(logs)["log_sales"].isna().all()
     assert "1 (store 2 on 2015-06-11:" in failed(chain)["usual_size"]
     records = chain.instance.get_records_for_run(
@@ -228,7 +229,8 @@ def test_sales_a_hundred_times_their_usual_size_count_once_somebody_confirms_the
     send_again(owner, 2, day)
     chain.refresh()
     assert chain.frame(logs)["log_sales"].notna().all()
-    assert abs(chain.frame(points)["total"].item() / before - 1) > 0.05, "now it counts"
+    # One strange day is no new level, so it moves the forecast by little.
+    assert abs(chain.frame(points)["total"].item() / ignored - 1) > 0.01, "now it counts"
     assert "usual_size" not in failed(chain)
 
 
