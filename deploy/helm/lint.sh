@@ -52,7 +52,9 @@ for values in deploy/helm/examples/values-*.yaml; do
         >"$to" 2>"$folder/said" || { cat "$folder/said" >&2; exit 1; }
     rendered="$rendered $to"
 done
+# pip knows the index and the certificates by which the environment was made.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --target "$folder/schemas" "$schemas"
 # shellcheck disable=SC2086 # a list of files without spaces
-.venv/bin/python -m uv tool run --quiet --from "$schemas" kubernetes-validate \
+PYTHONPATH=$folder/schemas .venv/bin/python "$folder/schemas/bin/kubernetes-validate" \
     --kubernetes-version "$kubernetes" --strict --quiet $rendered deploy/helm/examples/roles.yaml
 echo "chart: linted, rendered and valid for Kubernetes $kubernetes with $(ls deploy/helm/examples/values-*.yaml | wc -l) sets of values"
