@@ -308,10 +308,8 @@ def _stores_that_differ(features: pd.DataFrame, some: pd.DataFrame) -> list[int]
 
 def _updated(features: pd.DataFrame, some: pd.DataFrame) -> pd.DataFrame:
     """Return feature rows with some of them replaced, in the same order."""
-    keys = ["store", "date"]
-    old = pd.MultiIndex.from_frame(features[keys]).isin(pd.MultiIndex.from_frame(some[keys]))
-    both = pd.concat([features[~old], some[features.columns]], ignore_index=True)
-    return both.sort_values(keys, ignore_index=True)
+    both = _replaced(features, some[features.columns])
+    return both.sort_values(["store", "date"], ignore_index=True)
 
 
 def _by_version(
@@ -377,11 +375,11 @@ def _refuse_later_models(store_models: pd.DataFrame, origin: date) -> None:
         )
 
 
-def _replaced(stored: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
-    """Replace the stored plan of the stores and dates that another plan names."""
+def _replaced(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Replace the rows of the stores and dates that other rows name."""
     keys = ["store", "date"]
-    kept = ~pd.MultiIndex.from_frame(stored[keys]).isin(pd.MultiIndex.from_frame(plan[keys]))
-    return pd.concat([stored[kept], plan], ignore_index=True)
+    kept = ~pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(others[keys]))
+    return pd.concat([rows[kept], others], ignore_index=True)
 
 
 def _same_origin(stores: Sequence[int] | pd.Series, origin: date) -> pd.Series:

@@ -112,7 +112,7 @@ def prior_covariance() -> Array:
 
 
 def prior_share(history_days: float) -> float:
-    """Return how much the assumptions count after so many days of sales, from 1 down to 0."""
+    """Return the weight of the assumptions, from 1 for a short history down to 0."""
     return float(np.clip((LONG_DAYS - history_days) / (LONG_DAYS - SHORT_DAYS), 0.0, 1.0))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -18,9 +17,9 @@ from local_stack.doctor.graph import examine_dagster
 from local_stack.doctor.sales import examine_sales
 from local_stack.kafka import NAME as KAFKA
 from local_stack.postgres import NAME as POSTGRES
-from local_stack.postgres_roles import close, create_database, read_access, run_scripts
 from local_stack.schema import known_revisions, migrate
 from local_stack.stack import Stack
+from tests.support.databases import empty_dagster_database
 
 
 def bad(findings: list[Finding]) -> list[str]:
@@ -96,19 +95,12 @@ class DagsterTables:
 def dagster_tables(stack: Stack) -> Iterator[DagsterTables]:
     from dagster_postgres import DagsterPostgresStorage
 
-    name = f"dagster_{uuid.uuid4().hex[:12]}"
-    access = read_access().databases["dagster"]
-    with stack.postgres.admin_connection() as admin:
-        create_database(admin, name, access)
-    with stack.postgres.admin_connection(name) as admin:
-        close(admin, access)
-        run_scripts(admin, access)
-    tables = DagsterTables(
-        stack.postgres.url("dagster", name), stack.postgres.url("dagster_reader", name)
-    )
-    DagsterPostgresStorage(tables.owner)
-    yield tables
-    stack.postgres.drop_database(name)
+    with empty_dagster_database(stack) as name:
+        tables = DagsterTables(
+            stack.postgres.url("dagster", name), stack.postgres.url("dagster_reader", name)
+        )
+        DagsterPostgresStorage(tables.owner)
+        yield tables
 
 
 def test_a_stale_heartbeat_of_the_daemon_is_told(dagster_tables: DagsterTables) -> None:

@@ -35,9 +35,9 @@ from forecast_assets.monitoring.sales_metrics import SalesSource
 from forecast_assets.monitoring.sources import StackCollector
 from forecast_assets.settings import settings
 from forecast_assets.steps.health import find_problems
-from local_stack.postgres_roles import close, create_database, read_access, run_scripts
 from local_stack.stack import Stack
 from tests.support.chain import STORES, Chain
+from tests.support.databases import empty_dagster_database
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -64,16 +64,8 @@ def names(samples: Samples) -> set[str]:
 @pytest.fixture
 def dagster_database(stack: Stack) -> Iterator[str]:
     """A database of Dagster's own, empty but for what the reader may ask."""
-    name = f"dagster_{uuid.uuid4().hex[:12]}"
-    access = read_access().databases["dagster"]
-    with stack.postgres.admin_connection() as connection:
-        create_database(connection, name, access)
-    with stack.postgres.admin_connection(name) as connection:
-        # As the stack does at its start.
-        close(connection, access)
-        run_scripts(connection, access)
-    yield name
-    stack.postgres.drop_database(name)
+    with empty_dagster_database(stack) as name:
+        yield name
 
 
 @pytest.fixture

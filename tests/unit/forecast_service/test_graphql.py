@@ -6,12 +6,17 @@ import pytest
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
+from forecast_assets.planning.dagster_health import DAEMON_SILENCE_SECONDS
 from forecast_service import dagster
 
 
 @pytest.mark.parametrize("query", [dagster._LAUNCH, dagster._FIND, dagster._DAEMONS])
 def test_dagster_understands_the_query(query: str) -> None:
     assert validate(create_schema().graphql_schema, parse(query)) == []
+
+
+def test_the_daemon_is_dead_when_the_alert_says_so() -> None:
+    assert dagster.DAEMON_SILENCE.total_seconds() == DAEMON_SILENCE_SECONDS
 
 
 NOW = datetime(2015, 6, 19, 12, tzinfo=UTC)
