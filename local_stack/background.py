@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from local_stack import environment, paths
+from local_stack import environment, own_settings, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
@@ -151,7 +151,11 @@ def stop_background(console: Console, *, delete_data: bool = False) -> None:
     stack = attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
-        environment.remove_dotenv(paths.DOTENV)
+        try:
+            environment.remove_dotenv(paths.DOTENV)
+        except OSError as error:
+            # The services end all the same; the next start writes it anew.
+            console.print(f"{paths.DOTENV} stays as it is: {error}")
         _list_runs_that_end(stack, console)
     with console.status("stopping"):
         stack.stop()
@@ -249,9 +253,8 @@ def _refuse_too_many(stores: int, calendar: Calendar) -> None:
 def _too_many(stores: int, calendar: Calendar, day: date) -> str | None:
     """Return what is wrong with the number of partitions that there are on a day, if anything."""
     from forecast_assets.defs.partitions import too_many
-    from forecast_assets.settings import settings
 
-    planned = settings().model_copy(
+    planned = own_settings.graph_settings().model_copy(
         update={"calendar_start": calendar[0], "calendar_end": calendar[1]}
     )
     return too_many(stores, planned, day)

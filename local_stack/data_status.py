@@ -7,6 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from local_stack.dagster_processes import WEBSERVER
+from local_stack.errors import StackError
+from local_stack.own_settings import graph_settings
 from local_stack.report import last_failed_run
 from local_stack.stack import Stack
 
@@ -46,14 +48,14 @@ def read_health(reader_url: str, calendar_end: date | None) -> SalesHealth:
 
     Raises:
         WarehouseError: The database cannot be read.
+        StackError: A setting is not allowed, so that the rules have no limits.
     """
     from forecast_assets.planning.health import problems
-    from forecast_assets.settings import settings
     from forecast_assets.steps.health import limits_of, read_facts
     from warehouse import health, sales
     from warehouse.connection import Warehouse
 
-    config = settings().model_copy(update={"calendar_end": calendar_end})
+    config = graph_settings().model_copy(update={"calendar_end": calendar_end})
     with Warehouse(reader_url).transaction() as transaction:
         facts = read_facts(transaction, config)
         stores = len(sales.stores(transaction))
@@ -68,8 +70,8 @@ def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
     url = stack.database_urls("sales")["READER_DATABASE_URL"]
     try:
         read = read_health(url, calendar_end)
-    except WarehouseError as error:
-        return [f"problem: {error}"]
+    except (WarehouseError, StackError) as error:
+        return [f"problem: the data cannot be judged: {error}"]
     return describe(read.facts, read.problems, stores=read.stores, open_changes=read.open_changes)
 
 

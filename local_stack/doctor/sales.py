@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from local_stack.data_status import read_health
 from local_stack.doctor.findings import Finding, entry, ok, problem, warning
+from local_stack.errors import StackError
 from local_stack.ledger_place import NEW_TOPIC_HINT, compare_with_broker
 from local_stack.stack import Stack
 from streaming_job.errors import StreamError
@@ -41,6 +42,9 @@ def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Findin
 
     try:
         read = read_health(reader_url, calendar_end)
+    except StackError as error:
+        yield problem("sales", f"cannot be judged: {error}", "see the lines about settings")
+        return
     except READ_ERRORS as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         remedy = f"see the line about the schema, and {entry('DatabaseAway')}"
