@@ -187,7 +187,7 @@ def show_status(console: Console) -> bool:
     Returns:
         Whether every service that was started, and not ended, still runs.
     """
-    dead = False
+    dead: list[str] = []
     links: list[str] = []
     table = Table("stack", "service", "PID", "address")
     data: list[str] = []
@@ -206,14 +206,15 @@ def show_status(console: Console) -> bool:
         living = {record.name for record in records if stack.is_running(record.name)}
         for record in records if living else ():
             gone = record.name not in living
-            dead |= gone
             table.add_row(
                 folder.name,
                 record.name,
                 str(record.pid),
                 "DEAD" if gone else addresses.get(record.name, ""),
             )
-        if POSTGRES in living:
+        if living:
+            died = [record.name for record in records if record.name not in living]
+            dead += [f"stack {folder.name}: {text}" for text in _deaths(died, folder)]
             calendar = read_calendar(folder)
             data += [
                 f"{folder.name}: {line}"
@@ -230,13 +231,26 @@ def show_status(console: Console) -> bool:
             )
     if table.row_count:
         console.print(table)
+        for line in dead:
+            console.print(Text(line, style="bold red"))
         for line in [*data, *links]:
             console.print(line, markup=False)
     else:
         console.print("nothing is running; start with `make demo` or `make up`")
-    if dead:
-        console.print("a service has died: `make up` restarts it")
     return not dead
+
+
+def _deaths(died: list[str], folder: Path) -> list[str]:
+    """Return what to say of services that have died: which, and what to do."""
+    if not died:
+        return []
+    them = "it" if len(died) == 1 else "them"
+    remedy = (
+        f"`make up` starts {them} again"
+        if folder == paths.UP_STACK
+        else "end that demo with Ctrl-C, and start it anew"
+    )
+    return [f"{', '.join(sorted(died))} {'is' if len(died) == 1 else 'are'} dead; {remedy}"]
 
 
 def _sample_folder(folder: Path) -> Path:

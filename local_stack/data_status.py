@@ -11,6 +11,7 @@ from local_stack.errors import StackError
 from local_stack.own_settings import graph_settings
 from local_stack.report import last_failed_run
 from local_stack.stack import Stack
+from local_stack.stream import NAME as STREAM
 
 if TYPE_CHECKING:
     from forecast_assets.planning.health import Problem
@@ -21,11 +22,11 @@ def describe_data(stack: Stack, calendar_end: date | None) -> list[str]:
     """Describe a stack's data and its last failed run, one sentence a line.
 
     Args:
-        stack: The stack; without PostgreSQL there is nothing to say.
+        stack: The stack.
         calendar_end: The last day of its calendar.
     """
     if stack.postgres.port is None or not stack.postgres.is_ready():
-        return []
+        return ["problem: nothing can be said about the data, since PostgreSQL does not answer"]
     return [*_sales_lines(stack, calendar_end), *_run_lines(stack)]
 
 
@@ -72,7 +73,15 @@ def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
         read = read_health(url, calendar_end)
     except (WarehouseError, StackError) as error:
         return [f"problem: the data cannot be judged: {error}"]
-    return describe(read.facts, read.problems, stores=read.stores, open_changes=read.open_changes)
+    # One that was never started, or that was ended on purpose, is not dead.
+    recorded = any(record.name == STREAM for record in stack.processes.records())
+    return describe(
+        read.facts,
+        read.problems,
+        stores=read.stores,
+        open_changes=read.open_changes,
+        stream_lives=not recorded or stack.is_running(STREAM),
+    )
 
 
 def _run_lines(stack: Stack) -> list[str]:
