@@ -65,14 +65,15 @@ def read_health(reader_url: str, calendar_end: date | None) -> SalesHealth:
 
 
 def _sales_lines(stack: Stack, calendar_end: date | None) -> list[str]:
+    from forecast_assets.monitoring.reading import READ_ERRORS
     from forecast_assets.planning.status import describe_data as describe
-    from warehouse.errors import WarehouseError
 
     url = stack.database_urls("sales")["READER_DATABASE_URL"]
     try:
         read = read_health(url, calendar_end)
-    except (WarehouseError, StackError) as error:
-        return [f"problem: the data cannot be judged: {error}"]
+    except (*READ_ERRORS, StackError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return [f"problem: the data cannot be judged: {reason}"]
     # One that was never started, or that was ended on purpose, is not dead.
     recorded = any(record.name == STREAM for record in stack.processes.records())
     return describe(

@@ -36,8 +36,17 @@ def _alerts() -> dict[Rule, tuple[str, bool]]:
     }
 
 
-def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Finding]:
-    """Apply the health rules, and say how new the data are."""
+def examine_sales(
+    reader_url: str, calendar_end: date | None, *, stream_lives: bool = True
+) -> Iterator[Finding]:
+    """Apply the health rules, and say how new the data are.
+
+    Args:
+        reader_url: The sales database's address with the reader's role.
+        calendar_end: The last day of the calendar.
+        stream_lives: Whether the stream's process runs. What the database says of a dead one is
+            what was true before, and the line about its process says what is.
+    """
     from forecast_assets.monitoring.reading import READ_ERRORS
 
     try:
@@ -51,7 +60,11 @@ def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Findin
         yield problem("sales", reason, remedy)
         return
     alerts = _alerts()
+    from forecast_assets.planning.alert_messages import Rule
+
     for violated in read.problems:
+        if violated.rule is Rule.STREAM and not stream_lives:
+            continue
         alert, is_urgent = alerts[violated.rule]
         find = problem if is_urgent else warning
         yield find(violated.rule.value, violated.summary, f"see {entry(alert)}")
@@ -64,7 +77,7 @@ def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Findin
         yield ok("forecasts", f"newest origin {max(facts.origins.values())}")
     else:
         yield warning("forecasts", "there are none yet", "wait for the first refresh and training")
-    if facts.stream is not None:
+    if facts.stream is not None and stream_lives:
         yield ok("stream", f"says {facts.stream.state}; {facts.stream.lag_events:,} events waited")
 
 
