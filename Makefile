@@ -20,10 +20,11 @@ override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
 override SEED := $(call from_argument,SEED)
 override FILE := $(call from_argument,FILE)
+override DOOR := $(filter-out $(NO),$(call from_argument,DOOR))
 override REPLACE := $(filter-out $(NO),$(call from_argument,REPLACE))
 override NEW_TOPIC := $(filter-out $(NO),$(call from_argument,NEW_TOPIC))
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
-export DATA PYTHON DELETE FILE REPLACE
+export DATA PYTHON DELETE FILE REPLACE DOOR
 WITH_DATA := $(if $(DATA),--data="$$DATA")
 WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
@@ -62,7 +63,7 @@ restore: setup ## Restore FILE=archive into a stack that is down; REPLACE=1 dele
 	@test -n "$$FILE" || { echo "Set FILE=path to an archive that \`make backup\` made." >&2; exit 1; }
 	@$(RUN) -m local_stack restore $(if $(REPLACE),--replace) -- "$$FILE"
 
-compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir loads Kaggle's files
+compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir Kaggle's files, DOOR=1 with TLS and a login
 	@sh deploy/docker/compose.sh up
 
 compose-down: ## End the containers; DELETE=1 also deletes their data

@@ -368,3 +368,103 @@ def test_watching_is_optional_pinned_and_without_a_known_password() -> None:
                 assert (paths.REPOSITORY / source).exists()
     used = {secret for service in watchers.values() for secret in service.get("secrets", ())}
     assert used == set(composed["secrets"])
+
+
+DOOR = ("-f", "docker-compose.yml", "-f", "compose.door.yml", "--profile", "*")
+
+
+@pytest.fixture(scope="module")
+def behind_the_door(
+    compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The services as an engine would get them with compose.door.yml, under another name."""
+    filled = tmp_path_factory.mktemp("door") / ".env"
+    filled.write_text(
+        _filled_settings()
+        + "DOOR_HOST=forecasts.example.com\nDOOR_ADDRESS=192.0.2.1\nDOOR_PORT=443\n"
+        + "DOOR_CERTIFICATE=/etc/sales/certificate.pem\nDOOR_KEY=/etc/sales/key.pem\n"
+    )
+    answer = compose(*DOOR, "config", settings=filled)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    services: dict[str, Any] = yaml.safe_load(answer.stdout)["services"]
+    return services
+
+
+def test_with_a_door_nothing_else_is_published(behind_the_door: dict[str, Any]) -> None:
+    published = {
+        name: [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]]
+        for name, service in behind_the_door.items()
+        if service.get("ports")
+    }
+    assert published == {"door": [("192.0.2.1", "443", 8443)]}
+
+
+def test_a_door_without_a_certificate_does_not_open(compose: Callable[..., Any]) -> None:
+    answer = compose(*DOOR, "config")
+    assert answer.returncode != 0
+    assert "make compose-up DOOR=1" in answer.stderr
+
+
+def test_the_door_has_no_more_than_it_needs(behind_the_door: dict[str, Any]) -> None:
+    door = behind_the_door["door"]
+    assert re.fullmatch(r"nginx:\d+\.\d+\.\d+-bookworm", door["image"])
+    assert (door["cap_drop"], door["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert (door["user"], door["init"], door["read_only"]) == ("101:101", True, True)
+    assert int(door["mem_limit"]) > 0
+    assert door["restart"] == "unless-stopped"
+    mounts = {volume["target"]: volume for volume in door["volumes"]}
+    assert all(volume["read_only"] for volume in mounts.values())
+    script = (paths.REPOSITORY / "deploy" / "nginx" / "start.sh").read_text()
+    (filled_in,) = re.findall(r"for name in ([\w. ]+\.conf);", script)
+    assert {f"/etc/door/{name}" for name in filled_in.split()} <= mounts.keys()
+    for target, volume in mounts.items():
+        if target not in ("/etc/door/certificate.pem", "/etc/door/key.pem"):
+            assert Path(volume["source"]).is_file(), volume
+
+
+def test_the_servers_behind_the_door_know_its_name_and_its_paths(
+    behind_the_door: dict[str, Any], composed: dict[str, Any]
+) -> None:
+    name, url = "forecasts.example.com", "https://forecasts.example.com"
+    for server in ("dagster-webserver", "mlflow"):
+        own = behind_the_door[server]["command"]
+        loopback = ("--allowed-host=127.0.0.1:", "--allowed-host=localhost:")
+        without = [word for word in composed[server]["command"] if not word.startswith(loopback)]
+        added = [f"--allowed-host={name}"]
+        added += ["--path-prefix=/dagster"] if server == "dagster-webserver" else []
+        assert sorted(own) == sorted([*without, *added])
+    service = behind_the_door["forecast-service"]["environment"]
+    assert service["SERVICE_PUBLIC_URL"] == url
+    assert service["DAGSTER_WEBSERVER_URL"] == "http://dagster-webserver:3000/dagster"
+    assert service["DAGSTER_PUBLIC_URL"] == f"{url}/dagster"
+    assert service["MLFLOW_PUBLIC_URL"] == f"{url}/mlflow"
+    for server in ("code-server", "dagster-daemon", "dagster-webserver"):
+        assert behind_the_door[server]["environment"]["DAGSTER_WEBSERVER_URL"] == f"{url}/dagster"
+    grafana = behind_the_door["grafana"]["environment"]
+    assert grafana["GF_SERVER_ROOT_URL"] == f"{url}/grafana/"
+    door = behind_the_door["door"]["environment"]
+    assert door["DOOR_HOST"] == name
+    for token in (UI_TOKEN, MLFLOW_TOKEN, "GRAFANA_ADMIN_PASSWORD"):
+        assert door[token] == f"secret-{token}"
+
+
+def test_the_door_leads_where_the_containers_listen(behind_the_door: dict[str, Any]) -> None:
+    script = (paths.REPOSITORY / "deploy" / "nginx" / "start.sh").read_text()
+    leads = dict(re.findall(r"DOOR_(\w+):-([\w-]+:\d+)\}", script))
+    assert leads == {
+        "SERVICE": "forecast-service:8080",
+        "DAGSTER": "dagster-webserver:3000",
+        "MLFLOW": "mlflow:5000",
+        "GRAFANA": "grafana:3000",
+    }
+    for address in leads.values():
+        name, port = address.split(":")
+        command = behind_the_door[name].get("command") or []
+        assert f"--port={port}" in command or name == "grafana"
+
+
+def test_without_a_door_links_lead_to_the_published_ports(composed: dict[str, Any]) -> None:
+    service = composed["forecast-service"]["environment"]
+    assert service["DAGSTER_PUBLIC_URL"] == "http://127.0.0.1:3000"
+    assert service["MLFLOW_PUBLIC_URL"] == "http://127.0.0.1:5000"
+    assert service["SERVICE_PUBLIC_URL"] == ""
