@@ -2,10 +2,11 @@
 # The containers' stack by one word: up, down, demo, backup or restore. `make compose-up` and its like call this in the
 # repository's root. A folder of Kaggle's files comes in DATA; DELETE=1 lets `down` delete the data. DOOR=1 lets
 # `up` begin with one door (compose.door.yml), which every word uses from then on.
+# COMPOSE_SETTINGS names another file of settings than deploy/docker/.env.
 set -eu
 
 here=deploy/docker
-settings=$here/.env
+settings=${COMPOSE_SETTINGS:-$here/.env}
 # Minutes that the first forecasts may take: a load, a refresh and a training.
 first_minutes=30
 # Seconds in which a day's events must have become forecasts.
@@ -20,16 +21,15 @@ for name in $(sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env.example $here/.env.example); 
 done
 
 compose() {
-    if has_door; then
-        docker compose -f docker-compose.yml -f compose.door.yml --env-file "$settings" "$@"
-    else
-        docker compose --env-file "$settings" "$@"
-    fi
+    docker compose --env-file "$settings" "$@"
 }
 
-# The settings say so, so that whatever ends or saves the containers knows about the door.
+# The settings name the files, so that whatever ends or saves the containers knows about the door.
 has_door() {
-    [ -n "$(value_of DOOR_CERTIFICATE)" ]
+    case :$(value_of COMPOSE_FILE): in
+        *:compose.door.yml:*) ;;
+        *) return 1 ;;
+    esac
 }
 
 secret() {
@@ -63,9 +63,17 @@ make_settings() {
     say "made $settings: passwords, calendar, ports"
 }
 
-# Makes a certificate that no browser trusts, unless the settings name one that some do.
+# Adds the door, with a certificate that no browser trusts unless the settings name another.
 make_door() {
     has_door && return
+    if [ -z "$(value_of DOOR_CERTIFICATE)" ]; then
+        make_certificate
+    fi
+    files=$(value_of COMPOSE_FILE)
+    printf 'COMPOSE_FILE=%s:compose.door.yml\n' "${files:-docker-compose.yml}" >>"$settings"
+}
+
+make_certificate() {
     tls=$here/door
     [ -e "$tls/key.pem" ] || (
         host=$(value_of DOOR_HOST)
