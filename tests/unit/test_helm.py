@@ -31,7 +31,9 @@ COMPONENTS = (
 #: What compose sets and the chart does not.
 OF_COMPOSE = {
     # The chart has no Spark cluster: the schema refuses another master than local[…].
-    "SPARK_AUTHENTICATE_SECRET",
+    *("SPARK_AUTHENTICATE_SECRET", "SPARK_MAX_CORES"),
+    # Pods start no other pods: see docs/operations.md.
+    "FORECAST_RUN_LAUNCHER",
     # A value of the chart decides what `load` reads.
     "SALES_FILES",
 }
