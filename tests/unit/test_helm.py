@@ -160,7 +160,7 @@ def test_every_optional_setting_of_the_containers_is_a_value(composed: dict[str,
         if value == f"${{{name}:-}}"
     }
     # The calendar has values of its own, and the webhook's address is a secret.
-    apart = {"SALES_CALENDAR_END", "FORECAST_ALERT_WEBHOOK", "SALES_FILES"}
+    apart = OF_COMPOSE | {"SALES_CALENDAR_END", "FORECAST_ALERT_WEBHOOK"}
     settings = _defaults()["settings"]
     assert settings.keys() == optional - apart
     assert set(settings.values()) == {""}
