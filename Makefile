@@ -18,12 +18,13 @@ override ONCE := $(filter-out $(NO),$(call from_argument,ONCE))
 override DELETE := $(filter-out $(NO),$(call from_argument,DELETE))
 override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
+override MASTER := $(call from_argument,MASTER)
 override SEED := $(call from_argument,SEED)
 override FILE := $(call from_argument,FILE)
 override REPLACE := $(filter-out $(NO),$(call from_argument,REPLACE))
 override NEW_TOPIC := $(filter-out $(NO),$(call from_argument,NEW_TOPIC))
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
-export DATA PYTHON DELETE FILE REPLACE
+export DATA PYTHON DELETE FILE REPLACE MASTER
 WITH_DATA := $(if $(DATA),--data="$$DATA")
 WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
@@ -104,8 +105,8 @@ test-monitoring: setup ## Test the exporter, the alerts and every panel of the d
 	$(RUN) -m pytest tests/unit/monitoring tests/integration/test_exporter.py
 	$(RUN) -m pytest tests/integration/test_end_to_end.py -k "history_becomes or live_day_becomes or panel"
 
-bench-ingest: setup ## Compare the stream with its ceiling and its peers; the last line is JSON
-	$(RUN) -m benchmarks.ingest
+bench-ingest: setup ## Compare the stream with its peers, or with MASTER=standalone on a Spark cluster; the last line is JSON
+	$(RUN) -m benchmarks.ingest $(if $(MASTER),--master="$$MASTER")
 
 bench-freshness: setup ## Time a day's last event to its forecasts; DATA=dir for Kaggle's files; the last line is JSON
 	$(RUN) -m benchmarks.freshness $(WITH_DATA)
