@@ -1,10 +1,11 @@
 #!/bin/sh
 # The containers' stack by one word: up, down, demo, backup or restore. `make compose-up` and its like call this in the
 # repository's root. A folder of Kaggle's files comes in DATA; DELETE=1 lets `down` delete the data.
+# COMPOSE_SETTINGS names another file of settings than deploy/docker/.env.
 set -eu
 
 here=deploy/docker
-settings=$here/.env
+settings=${COMPOSE_SETTINGS:-$here/.env}
 # Minutes that the first forecasts may take: a load, a refresh and a training.
 first_minutes=30
 # Seconds in which a day's events must have become forecasts.

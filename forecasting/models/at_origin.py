@@ -151,8 +151,7 @@ def ridge_terms(
     Returns:
         Log forecasts, shape (rows, half-lives).
     """
-    n = len(panel.stores)
-    recent = np.flatnonzero(panel.days_between(np.full(n, origin - LEVEL_DAYS), np.full(n, origin)))
+    recent = _level_rows(panel, origin, LEVEL_DAYS)
     residual = panel.y[recent, None] - linear_terms(
         panel.x[recent], panel.store[recent], fit.coefficients
     )
@@ -161,6 +160,16 @@ def ridge_terms(
     level = recent_levels(residual, panel.store[recent], age, fit.scale, weights)
     terms: Array = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients)
     return terms + level[panel.store[rows]]
+
+
+def _level_rows(panel: Panel, origin: np.datetime64, days: int) -> npt.NDArray[np.int64]:
+    """Return the rows of the last `days` days up to an origin that tell a store's level.
+
+    What sells in a clearance before a long closure is no level.
+    """
+    n = len(panel.stores)
+    between = panel.days_between(np.full(n, origin - days), np.full(n, origin))
+    return np.flatnonzero(between & ~panel.clearance)
 
 
 def ridge_log_point(
@@ -175,7 +184,7 @@ def past_residuals(
 ) -> Residuals:
     """Put the residuals of the last `days` days before an origin on a grid."""
     n = len(panel.stores)
-    rows = np.flatnonzero(panel.days_between(np.full(n, origin - days), np.full(n, origin)))
+    rows = _level_rows(panel, origin, days)
     middle = len(HALF_LIVES) // 2
     fitted = linear_terms(panel.x[rows], panel.store[rows], fit.coefficients[:, [middle]])[:, 0]
     first = origin - days + 1
@@ -255,7 +264,7 @@ def _levels(
         f"level_{days}": level[store, k] for k, days in enumerate(LEVEL_WINDOWS)
     }
     newest = residuals.first + (end - 1)
-    past = np.flatnonzero(panel.days_between(np.full(n, newest - KIND_DAYS), np.full(n, newest)))
+    past = _level_rows(panel, newest, KIND_DAYS)
     residual = residuals.value[
         panel.store[past], (panel.day[past] - residuals.first).astype(np.int64)
     ]

@@ -20,7 +20,7 @@ from forecasting.arrays import Array
 from forecasting.calibration import SHAPE_LEVELS, ErrorMeasure, normal_quantiles
 from forecasting.columns import QUANTILES
 from forecasting.features.daily import CLOSURE_NOTICE_DAYS, before_closure
-from forecasting.features.panel import Panel
+from forecasting.features.panel import CLEARANCE_DAYS, Panel
 from forecasting.models.levels import LEVEL_DAYS, LEVEL_PRIOR_DAYS
 from forecasting.models.moments import HALF_LIFE_WEIGHTS
 from forecasting.models.store_fit import StoreFit, linear_terms
@@ -144,7 +144,8 @@ def learn_closures(
     fitted = linear_terms(panel.x[rows], store, fit(stores).coefficients)
     residual = panel.y[rows] - fitted @ np.array(HALF_LIFE_WEIGHTS)
     just_before = panel.before_closure[rows]
-    effect = (residual - _level_before(residual, store, panel.day[rows], just_before))[just_before]
+    level = _level_before(residual, store, panel.day[rows], panel.clearance[rows])
+    effect = (residual - level)[just_before]
     days = panel.frame["days_to_refurbishment"].to_numpy()[rows[just_before]]
     return ClosureEffect.of(effect, days)
 
@@ -153,16 +154,16 @@ def _level_before(
     residual: Array,
     store: npt.NDArray[np.int64],
     day: npt.NDArray[np.datetime64],
-    just_before: npt.NDArray[np.bool_],
+    clearance: npt.NDArray[np.bool_],
 ) -> Array:
     """Return the store's level at each row: the mean residual of the ordinary weeks before."""
     position = (day - day.min()).astype(np.int64)
     grid = np.zeros((2, int(store.max()) + 1, int(position.max()) + 2))
-    ordinary = ~just_before
+    ordinary = ~clearance
     grid[0, store[ordinary], position[ordinary] + 1] = residual[ordinary]
     grid[1, store[ordinary], position[ordinary] + 1] = 1.0
     total = np.cumsum(grid, axis=2)
-    start = np.maximum(position - LEVEL_DAYS - CLOSURE_NOTICE_DAYS, 0)
+    start = np.maximum(position - LEVEL_DAYS - CLEARANCE_DAYS, 0)
     value, count = total[:, store, position] - total[:, store, start]
     level: Array = value / (count + LEVEL_PRIOR_DAYS)
     return level

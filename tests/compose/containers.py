@@ -7,6 +7,7 @@ serves, in `base_images/build.sh`.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -82,6 +83,33 @@ class Containers:
             f"--env-file={self.settings}",
             *arguments,
         ]
+
+    def script(self, word: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run what `make compose-WORD` runs, on these containers.
+
+        Args:
+            word: up, down, backup or restore.
+            folder: Where Docker finds Compose as its plugin; filled if it is empty.
+            variables: What make would pass on.
+        """
+        plugin = folder / "cli-plugins" / "docker-compose"
+        if not plugin.exists():
+            plugin.parent.mkdir(parents=True)
+            plugin.symlink_to(paths.script("docker-compose"))
+        return subprocess.run(
+            ["sh", "deploy/docker/compose.sh", word],
+            cwd=paths.REPOSITORY,
+            env=os.environ
+            | {
+                "DOCKER_CONFIG": str(folder),
+                "COMPOSE_PROJECT_NAME": PROJECT,
+                "COMPOSE_SETTINGS": str(self.settings),
+            }
+            | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def start(self, *services: str) -> None:
         """Start services, or all, and those that they need."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -239,6 +240,51 @@ def test_a_container_that_crashes_comes_back_by_itself(
         REFRESH_SECONDS,
         "forecasts after the crash",
     )
+
+
+def test_a_backup_brings_everything_back_and_the_stream_goes_on(
+    containers: Containers, tmp_path: Path
+) -> None:
+    """What was sent after the backup is read from Kafka again."""
+    stored = "SELECT count(*) FROM sales.raw_sales"
+    archive = tmp_path / "archive.tar"
+
+    def make(word: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return containers.script(word, tmp_path / "docker", FILE=str(archive), **variables)
+
+    saved = make("backup")
+    assert saved.returncode == 0, saved.stderr
+    assert archive.stat().st_mode & 0o777 == 0o600
+    at_backup = containers.value("sales", stored)
+    sent = containers.produce_last_day()
+    containers.wait(
+        lambda: (
+            containers.value("sales", stored) == at_backup + sent and _is_consistent(containers)
+        ),
+        REFRESH_SECONDS,
+        "forecasts with what was sent after the backup",
+    )
+    running = make("restore", REPLACE="1")
+    assert running.returncode == 1 and "End the containers first" in running.stderr
+    assert make("down").returncode == 0
+    refused = make("restore")
+    assert refused.returncode == 1 and "Nothing was restored" in refused.stderr, refused.stderr
+
+    restored = make("restore", REPLACE="1")
+    assert restored.returncode == 0, restored.stderr
+    containers.start("postgres")
+    containers.wait(
+        lambda: containers.value("sales", stored) == at_backup, 60, "what the archive holds"
+    )
+    containers.start()
+    seconds = containers.wait(
+        lambda: (
+            containers.value("sales", stored) == at_backup + sent and _is_consistent(containers)
+        ),
+        FIRST_FORECASTS_SECONDS,
+        "forecasts after the restore",
+    )
+    log.info(f"restored: {sent} events read again, forecasts after {seconds:.0f} s")
 
 
 def test_every_event_of_all_this_is_there_exactly_once(containers: Containers) -> None:

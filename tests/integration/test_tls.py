@@ -305,6 +305,23 @@ def test_what_does_not_fit_postgresqls_tls_is_one_line(
     _refused(encrypted.invoke(command, STREAM_DATABASE_URL=url), message)
 
 
+def test_the_variables_of_postgresqls_clients_count_too(encrypted: Encrypted) -> None:
+    """As compose.tls.yml sets them beside addresses that say nothing of TLS."""
+    plain = encrypted.postgres.url(encrypted.urls["STREAM_DATABASE_URL"])
+    other = str(encrypted.other_authority.certificate)
+
+    def audit(authority: str) -> Result:
+        return encrypted.invoke(
+            "audit",
+            STREAM_DATABASE_URL=plain,
+            PGSSLMODE="verify-full",
+            PGSSLROOTCERT=authority,
+        )
+
+    _refused(audit(other), "certificate verify failed")
+    assert "certificate" not in audit(str(encrypted.authority.certificate)).output
+
+
 @pytest.mark.parametrize("command", NEEDS_DATABASE)
 def test_what_a_postgresql_lacks_is_one_line(
     encrypted: Encrypted, stack: Stack, command: str

@@ -404,3 +404,79 @@ def test_watching_is_optional_pinned_and_without_a_known_password() -> None:
                 assert (paths.REPOSITORY / source).exists()
     used = {secret for service in watchers.values() for secret in service.get("secrets", ())}
     assert used == set(composed["secrets"])
+
+
+def _composed_with(compose: Callable[..., Any], folder: Path, *files: str) -> dict[str, Any]:
+    """The services with files on top, named in the settings as compose.sh would read them."""
+    settings = folder / ".env"
+    lines = {
+        "COMPOSE_FILE": ":".join(("docker-compose.yml", *files)),
+        "POSTGRES_ADDRESS": "db.example.com:5432",
+        "EXTERNAL_NETWORK": "theirs",
+        "KAFKA_ADDRESS": "kafka.example.com:9093",
+        "KAFKA_SASL_USERNAME": "stream",
+        "AUTHORITY_FILE": "/etc/ours/authority.pem",
+    }
+    settings.write_text(
+        _filled_settings() + "".join(f"{name}={value}\n" for name, value in lines.items())
+    )
+    answer = compose("--profile=*", "config", settings=settings)
+    assert answer.returncode == 0, answer.stderr
+    services: dict[str, Any] = yaml.safe_load(answer.stdout)["services"]
+    return services
+
+
+AUTHORITY = "/etc/sales/authority.pem"
+
+
+def _has_authority(service: dict[str, Any]) -> bool:
+    return any(
+        (volume["source"], volume["target"], volume.get("read_only"))
+        == ("/etc/ours/authority.pem", AUTHORITY, True)
+        for volume in service["volumes"]
+    )
+
+
+def test_with_tls_every_client_of_postgresql_checks_its_certificate(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    services = _composed_with(compose, tmp_path, "compose.external.yml", "compose.tls.yml")
+    assert "postgres" not in services
+    clients = {
+        name
+        for name, service in services.items()
+        if "db.example.com" in str(service.get("environment"))
+    }
+    assert clients >= {"roles", "migrations", "stream", "dagster-daemon", "exporter", "backup"}
+    for name in clients:
+        environment = services[name]["environment"]
+        assert environment["PGSSLMODE"] == "verify-full", name
+        assert environment["PGSSLROOTCERT"] == AUTHORITY, name
+        assert _has_authority(services[name]), name
+
+
+def test_a_kafka_elsewhere_is_asked_over_tls_by_everybody(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    services = _composed_with(compose, tmp_path, "compose.kafka.yml")
+    assert "kafka" not in services
+    clients = {
+        name
+        for name, service in services.items()
+        if "KAFKA_SASL_PASSWORD" in service.get("environment", {})
+    }
+    assert clients >= {"topics", "stream", "spark-worker", "dagster-daemon", "forecast-service"}
+    for name in clients:
+        environment = services[name]["environment"]
+        access = BrokerAccess.model_validate(
+            {
+                name.removeprefix("KAFKA_").lower(): value
+                for name, value in environment.items()
+                if name.startswith("KAFKA_")
+            }
+        )
+        assert access.has_tls and access.has_sasl, name
+        assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "kafka.example.com:9093", name
+        assert environment["KAFKA_SSL_CA_FILE"] == AUTHORITY and _has_authority(services[name])
+        assert "kafka" not in services[name].get("depends_on", {}), name
+    assert "kafka:9092" not in str(services)

@@ -14,8 +14,10 @@ from forecasting.features.plans import features_with_plan
 from forecasting.models.closures import BINS, PRIOR_DEVIATION, ClosureEffect, closure_bins
 from forecasting.models.limits import LIMIT_FACTOR
 from forecasting.models.pooled import PooledModel
+from forecasting.models.store_models import fit_stores
 from forecasting.models.training import fit_pooled
 from forecasting.pipeline import predict, predict_features
+from forecasting.prediction import forecast
 
 ORIGIN = pd.Timestamp("2015-01-16")
 HORIZON = 42
@@ -76,6 +78,34 @@ def test_clearances_do_not_change_the_forecasts_of_ordinary_days(
     out, theirs = run(clearances)[0], run(quiet)[0]
     columns = ["q0_5", "q0_1", "q0_9"]
     pd.testing.assert_frame_equal(out[columns], theirs[columns])
+
+
+def test_a_clearance_that_has_begun_is_no_new_level(days: pd.DataFrame) -> None:
+    """It begins before the days that are told apart, and ends with the closure that is planned."""
+    closing = close(days, 3, f"{ORIGIN + pd.Timedelta(days=10):%Y-%m-%d}", 12, 1.0)
+    clearing = closing.copy()
+    begun = (clearing["store"] == 3) & clearing["date"].between(
+        ORIGIN - pd.Timedelta(days=6), ORIGIN
+    )
+    clearing.loc[begun, "sales"] *= 3.0
+    pooled = run(closing)[1]
+    plan = closing.loc[closing["date"] > ORIGIN].drop(columns=["sales", "customers"])
+    origins = pd.Series(ORIGIN, index=np.unique(days["store"]))
+
+    def points(sold: pd.DataFrame) -> pd.Series:
+        """Forecast from some past sales with the models of the quiet ones."""
+        past = sold[sold["date"] <= ORIGIN]
+        models = fit_stores(
+            features_with_plan(closing[closing["date"] <= ORIGIN], plan, origins, HORIZON),
+            pooled,
+            origin=ORIGIN.date(),
+        )
+        features = features_with_plan(past, plan, origins, HORIZON)
+        ahead = features["date"] > ORIGIN
+        out = forecast(features[~ahead], models, pooled, features[ahead], origins=origins)
+        return out.set_index(["store", "date"])["point"]
+
+    pd.testing.assert_series_equal(points(clearing), points(closing))
 
 
 def test_the_effect_is_the_distribution_of_past_closures(clearances: pd.DataFrame) -> None:
