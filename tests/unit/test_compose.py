@@ -22,6 +22,7 @@ from streaming_job.settings import StreamSettings
 
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
 COMPOSE = Path(paths.script("docker-compose"))
+RUN_LAUNCHER = "FORECAST_RUN_LAUNCHER"
 #: What runs once and ends.
 TASKS = {"migrations", "topics", "load", "backup", "restore"}
 
@@ -215,6 +216,41 @@ def test_no_container_has_more_than_it_needs(composed: dict[str, Any]) -> None:
         # Kafka's image writes its settings beside its program.
         assert service.get("read_only", False) == (name != "kafka"), name
         assert "/var/run/docker.sock" not in str(service.get("volumes")), name
+
+
+def test_runs_in_containers_of_their_own_get_what_the_daemons_runs_have(
+    composed: dict[str, Any], compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    launcher = yaml.safe_load((DOCKER / "run_launcher.yaml").read_text())["config"]
+    daemon = composed["dagster-daemon"]
+    # The setting itself is for the daemon alone.
+    assert sorted(launcher["env_vars"]) == sorted(set(daemon["environment"]) - {RUN_LAUNCHER})
+    assert launcher["container_kwargs"]["volumes"] == ["forecast-assets_dagster:/var/lib/dagster"]
+    for name, value in (("cap_drop", ["ALL"]), ("read_only", True), ("init", True)):
+        assert launcher["container_kwargs"][name] == daemon[name] == value
+    assert launcher["container_kwargs"]["security_opt"] == daemon["security_opt"]
+
+    settings = tmp_path / ".env"
+    settings.write_text(_filled_settings() + "\nDOCKER_GROUP=999\n")
+    files = ("--file=docker-compose.yml", "--file=compose.runs.yml")
+    answer = compose(*files, "config", settings=settings)
+    assert answer.returncode == 0, answer.stderr
+    merged = yaml.safe_load(answer.stdout)
+    assert merged["name"] == "forecast-assets", "the volume's name begins with it"
+    with_socket = {
+        name: service
+        for name, service in merged["services"].items()
+        if "docker.sock" in str(service.get("volumes"))
+    }
+    assert with_socket.keys() == {"dagster-daemon"}
+    environment = with_socket["dagster-daemon"]["environment"]
+    assert environment[RUN_LAUNCHER] == "/app/deploy/docker/run_launcher.yaml"
+    assert "deploy/docker/run_launcher.yaml" in (DOCKER / "Dockerfile").read_text()
+    assert environment["RUN_IMAGE"] == merged["services"]["dagster-daemon"]["image"]
+    assert environment["RUN_NETWORK"] == merged["networks"]["default"]["name"]
+    assert with_socket["dagster-daemon"]["group_add"] == ["999"]
+    answer = compose(*files, "config")
+    assert answer.returncode != 0 and "stat -c %g" in answer.stderr
 
 
 def test_everything_comes_back_but_what_runs_once(composed: dict[str, Any]) -> None:
