@@ -16,7 +16,7 @@ from local_stack.processes import Command, Processes, Record
 
 NAME = "exporter"
 MODULE = "forecast_assets.servers.exporter"
-START_SECONDS = 300.0
+START_SECONDS = 120.0
 
 _CONFIG = """\
 # Written by the stack: prometheus --config.file=<this file> --web.listen-address=127.0.0.1:9090

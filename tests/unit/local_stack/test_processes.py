@@ -14,7 +14,6 @@ import pytest
 from local_stack import (
     code_server,
     dagster_processes,
-    exporter,
     forecast_api,
     kafka,
     mlflow_server,
@@ -289,7 +288,6 @@ def test_the_last_message_is_no_frame_of_a_trace(processes: Processes) -> None:
     [
         code_server,
         dagster_processes,
-        exporter,
         forecast_api,
         kafka,
         mlflow_server,
