@@ -11,6 +11,9 @@ from local_stack.stack import Stack
 from streaming_job.cli import app
 from streaming_job.kafka_client import describe_topic
 
+#: When the events were sent; a deep audit compares it, too.
+SENT_SECONDS = 1_790_000_000
+
 
 def last_line(*options: str) -> str:
     result = CliRunner().invoke(app, ["audit", *options])
@@ -40,7 +43,9 @@ def test_events_that_wait_are_named_beside_the_verdict(
         bootstrap_servers=broker, acks="all", **stack.kafka.access.client_options()
     )
     for number in range(6):
-        producer.send(fresh_topic, value=b"no sale", partition=number % 2)
+        producer.send(
+            fresh_topic, value=b"no sale", partition=number % 2, timestamp_ms=SENT_SECONDS * 1000
+        )
     producer.close()
     assert last_line(*options) == (
         f"balanced: 0 stored, 0 quarantined, {nothing}; "
@@ -54,8 +59,10 @@ def test_events_that_wait_are_named_beside_the_verdict(
         )
         owner.execute(
             "INSERT INTO sales.quarantined_events (stream_id, topic_partition, kafka_offset, "
-            "event_time, reason, value) SELECT stream_id, p, n, now(), 'not_json', 'no sale' FROM "
-            "sales.streams, (VALUES (0, 0), (0, 1), (0, 2), (1, 0), (1, 1)) e (p, n)"
+            "event_time, reason, value) SELECT stream_id, p, n, to_timestamp(%s), 'not_json', "
+            "'no sale' FROM sales.streams, "
+            "(VALUES (0, 0), (0, 1), (0, 2), (1, 0), (1, 1)) e (p, n)",
+            (SENT_SECONDS,),
         )
         owner.execute(
             "INSERT INTO sales.stream_offsets (stream_id, topic_partition, first_offset, "
