@@ -46,6 +46,8 @@ def scrape(registry: CollectorRegistry) -> Samples:
     text = generate_latest(registry).decode()
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families), "a name appears twice"
+    labels = {name for family in families for sample in family.samples for name in sample.labels}
+    assert not labels & {"job", "instance"}, "Prometheus sets these, and renames a target's own"
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
@@ -165,6 +167,23 @@ def test_a_database_that_is_away_gives_no_numbers(
     assert value(scrape(registry), "forecast_database_up", database="sales") == 1
 
 
+def test_the_scrape_after_a_time_out_reads_again(
+    fresh_database: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = SalesSource(fresh_database["READER_DATABASE_URL"], settings())
+    registry = registry_of(source)
+    assert value(scrape(registry), "forecast_database_up", database="sales") == 1
+    with psycopg.connect(fresh_database["OWNER_DATABASE_URL"]) as owner:
+        owner.execute("LOCK TABLE sales.changes IN ACCESS EXCLUSIVE MODE")
+        assert value(scrape(registry), "forecast_database_up", database="sales") == 0
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "statement timeout" in told[0], told
+    samples = scrape(registry)
+    assert value(samples, "forecast_database_up", database="sales") == 1
+    assert value(samples, "forecast_open_changes") == 0
+
+
 def test_dagster_is_read_from_its_own_tables(
     stack: Stack, dagster_database: str, dagster_storage: DagsterPostgresStorage
 ) -> None:
@@ -200,13 +219,15 @@ def test_dagster_is_read_from_its_own_tables(
     samples = scrape(registry_of(source))
     source.close()
     assert value(samples, "forecast_database_up", database="dagster") == 1
-    assert value(samples, "dagster_runs", job="refresh", status="QUEUED") == 1
+    assert value(samples, "dagster_runs", dagster_job="refresh", status="QUEUED") == 1
     assert value(samples, "dagster_open_runs", status="QUEUED") == 1
     assert value(samples, "dagster_open_runs", status="STARTED") == 0
-    assert value(samples, "dagster_ended_runs", job="refresh", status="SUCCESS") == 1
-    assert value(samples, "dagster_newest_run_failed", job="refresh") == 1
-    assert value(samples, "dagster_newest_run_failed", job="train") == 0
-    oldest = value(samples, "dagster_oldest_run_timestamp_seconds", job="refresh", status="QUEUED")
+    assert value(samples, "dagster_ended_runs", dagster_job="refresh", status="SUCCESS") == 1
+    assert value(samples, "dagster_newest_run_failed", dagster_job="refresh") == 1
+    assert value(samples, "dagster_newest_run_failed", dagster_job="train") == 0
+    oldest = value(
+        samples, "dagster_oldest_run_timestamp_seconds", dagster_job="refresh", status="QUEUED"
+    )
     assert oldest is not None and abs(oldest - now) < 60
     beat = value(samples, "dagster_daemon_heartbeat_timestamp_seconds", daemon="SENSOR")
     assert beat is not None and abs(beat - (now - 600)) < 1

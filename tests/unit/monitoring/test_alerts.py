@@ -45,14 +45,21 @@ FIRES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "DaemonDead": ({'dagster_daemon_heartbeat_timestamp_seconds{daemon="SENSOR"}': "0x100"}, {}),
     "QueueStuck": (
-        {'dagster_oldest_run_timestamp_seconds{job="refresh",status="QUEUED"}': "0x100"},
+        {'dagster_oldest_run_timestamp_seconds{dagster_job="refresh",status="QUEUED"}': "0x100"},
         {},
     ),
     "RunLong": (
-        {'dagster_oldest_run_timestamp_seconds{job="train",status="STARTED"}': f"-{DAY}x100"},
-        {"job": "train", "status": "STARTED"},
+        {
+            'dagster_oldest_run_timestamp_seconds{dagster_job="train",status="STARTED"}': (
+                f"-{DAY}x100"
+            )
+        },
+        {"dagster_job": "train", "status": "STARTED"},
     ),
-    "RunFailed": ({'dagster_newest_run_failed{job="refresh"}': "1x100"}, {"job": "refresh"}),
+    "RunFailed": (
+        {'dagster_newest_run_failed{dagster_job="refresh"}': "1x100"},
+        {"dagster_job": "refresh"},
+    ),
     "SensorFailing": (
         {'dagster_ticks{name="alerts",type="SENSOR",status="FAILURE"}': "2x100"},
         {"name": "alerts", "type": "SENSOR"},
@@ -108,10 +115,10 @@ HEALTHY = {
     'stream_ledger_offsets_total{topic="sales",topic_partition="0",outcome="stored"}': "0+9x100",
     'dagster_daemon_heartbeat_timestamp_seconds{daemon="SENSOR"}': "0+60x100",
     # An old run in the queue of a backfill, while others run.
-    'dagster_oldest_run_timestamp_seconds{job="refresh",status="QUEUED"}': "0x100",
-    'dagster_runs{job="refresh",status="STARTED"}': "2x100",
-    'dagster_oldest_run_timestamp_seconds{job="refresh",status="STARTED"}': "0x100",
-    'dagster_newest_run_failed{job="refresh"}': "0x50 1x10 0x40",
+    'dagster_oldest_run_timestamp_seconds{dagster_job="refresh",status="QUEUED"}': "0x100",
+    'dagster_runs{dagster_job="refresh",status="STARTED"}': "2x100",
+    'dagster_oldest_run_timestamp_seconds{dagster_job="refresh",status="STARTED"}': "0x100",
+    'dagster_newest_run_failed{dagster_job="refresh"}': "0x50 1x10 0x40",
     'dagster_ticks{name="alerts",type="SENSOR",status="SKIPPED"}': "20x100",
     'dagster_newest_tick_timestamp_seconds{name="alerts",type="SENSOR"}': "0+60x100",
     # A sensor that the code no longer has, and a monthly schedule.
