@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from forecast_assets.defs.checks import WATCHED
 from forecast_assets.planning.alert_messages import Rule
 from local_stack import paths
+from local_stack.exporter import SCRAPE_SECONDS, SCRAPE_TIMEOUT_SECONDS
 from tests.support.prometheus import MONITORING, run
 
 DAY = 86_400
@@ -126,6 +128,8 @@ HEALTHY = {
     'dagster_newest_tick_timestamp_seconds{name="train_monthly",type="SCHEDULE"}': "0x100",
     'forecast_service_requests_total{status="200"}': "0+600x100",
     'forecast_service_requests_total{status="503"}': "0+1x100",
+    # Somebody waits until it is ready.
+    'forecast_service_requests_total{route="/health/ready",status="503"}': "0+600x100",
     'forecast_service_request_seconds_bucket{le="0.5"}': "0+600x100",
     'forecast_service_request_seconds_bucket{le="+Inf"}': "0+600x100",
     "forecast_service_refused_total": "5x100",
@@ -325,6 +329,38 @@ def test_the_configurations_are_valid(tmp_path: Path) -> None:
     assert prometheus.returncode == 0, prometheus.stdout + prometheus.stderr
     alertmanager = run("amtool", "check-config", MONITORING / "alertmanager.yml")
     assert alertmanager.returncode == 0, alertmanager.stdout + alertmanager.stderr
+
+
+def test_a_scrape_has_time_to_read_the_databases() -> None:
+    """Reading took almost five seconds on a busy machine."""
+    scrapes = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["global"]
+    assert (scrapes["scrape_interval"], scrapes["scrape_timeout"]) == (
+        f"{SCRAPE_SECONDS}s",
+        f"{SCRAPE_TIMEOUT_SECONDS}s",
+    )
+
+
+def test_a_message_keeps_apart_what_fires_and_what_is_over(tmp_path: Path) -> None:
+    receivers = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())["receivers"]
+    (text,) = (s["text"] for receiver in receivers for s in receiver.get("slack_configs", []))
+    data = tmp_path / "data.json"
+    data.write_text(
+        json.dumps(
+            {
+                "status": "firing",
+                "alerts": [
+                    {"status": status, "annotations": {"summary": job, "runbook": "page"}}
+                    for status, job in (("firing", "exporter"), ("resolved", "stream"))
+                ],
+            }
+        )
+    )
+    answer = run(
+        "amtool", "template", "render", f"--template.text={text}", f"--template.data={data}",
+        f"--template.glob={tmp_path}/*.tmpl",
+    )  # fmt: skip
+    lines = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    assert " ".join(lines) == "exporter Steps: page Over: stream", answer.stderr
 
 
 @pytest.mark.parametrize(
