@@ -40,6 +40,7 @@ class DagsterSource:
             *_runs(facts.open_runs, facts.ended_runs),
             *_newest_runs(facts.newest_runs),
             *_ticks(facts.ticks),
+            _switched_off(facts.switched_off),
             *_heartbeats(facts.heartbeats),
             _checks(facts.checks),
             _size(facts.size),
@@ -133,6 +134,15 @@ def _ticks(rows: Sequence[Row]) -> list[Metric]:
             newest.items(),
         ),
     ]
+
+
+def _switched_off(rows: Sequence[Row]) -> Metric:
+    return gauges(
+        "dagster_switched_off",
+        "Sensors and schedules that a person has switched off: always 1.",
+        ("name", "type"),
+        (((row["name"], row["type"]), 1.0) for row in rows),
+    )
 
 
 def _heartbeats(rows: Sequence[Row]) -> list[Metric]:

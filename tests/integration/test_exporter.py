@@ -207,6 +207,13 @@ def test_dagster_is_read_from_its_own_tables(
         origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()
     )
     dagster_storage.schedule_storage.add_instigator_state(state)
+    off = InstigatorState(
+        RemoteInstigatorOrigin(repository, "off"),
+        InstigatorType.SENSOR,
+        InstigatorStatus.STOPPED,
+        SensorInstigatorData(),
+    )
+    dagster_storage.schedule_storage.add_instigator_state(off)
     error = SerializableErrorInfo("the webhook does not answer", [], None)
     for status, ago, why in ((TickStatus.FAILURE, 60, error), (TickStatus.SKIPPED, 30, None)):
         dagster_storage.schedule_storage.create_tick(
@@ -231,6 +238,8 @@ def test_dagster_is_read_from_its_own_tables(
     assert oldest is not None and abs(oldest - now) < 60
     beat = value(samples, "dagster_daemon_heartbeat_timestamp_seconds", daemon="SENSOR")
     assert beat is not None and abs(beat - (now - 600)) < 1
+    assert value(samples, "dagster_switched_off", name="off", type="SENSOR") == 1
+    assert value(samples, "dagster_switched_off", name="alerts", type="SENSOR") is None
     ticks = {"name": "alerts", "type": "SENSOR"}
     assert value(samples, "dagster_ticks", **ticks, status="FAILURE") == 1
     assert value(samples, "dagster_ticks", **ticks, status="SKIPPED") == 1

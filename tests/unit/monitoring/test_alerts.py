@@ -66,6 +66,10 @@ FIRES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'dagster_ticks{name="alerts",type="SENSOR",status="FAILURE"}': "2x100"},
         {"name": "alerts", "type": "SENSOR"},
     ),
+    "SensorOff": (
+        {'dagster_switched_off{name="refresh_when_changed",type="SENSOR"}': "1x100"},
+        {"name": "refresh_when_changed", "type": "SENSOR"},
+    ),
     "SensorSilent": (
         {'dagster_newest_tick_timestamp_seconds{name="alerts",type="SENSOR"}': "0x100"},
         {"name": "alerts", "type": "SENSOR"},
@@ -239,7 +243,7 @@ READ = {
     **dict.fromkeys(
         (
             "CheckFailed", "DaemonDead", "QueueStuck", "RunLong", "RunFailed", "SensorFailing",
-            "SensorSilent",
+            "SensorOff", "SensorSilent",
         ),
         "dagster",
     ),

@@ -128,6 +128,7 @@ FACTS = DagsterFacts(
             "newest_seconds": 1.0,
         }
     ],
+    switched_off=[{"name": "alerts", "type": "SENSOR"}],
     heartbeats=[{"daemon": "SENSOR", "beat_seconds": 1.0, "errors": 0}],
     checks=[{"asset": "forecasts", "name": "fresh", "status": "FAILED"}],
     size=[{"database": "dagster", "bytes": 1}],
