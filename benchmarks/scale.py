@@ -2,8 +2,8 @@
 
 `python -m benchmarks.scale` makes up sales for each chain, loads them, and runs the jobs on
 Dagster's PostgreSQL storage. Each step runs in a separate process, so that its time and peak memory
-are measured alone. At the end it measures the size of the sales database. The last line is one JSON
-object.
+are measured alone. At the end it measures the sales database, its tables, and what Dagster's
+records need. The last line is one JSON object.
 
 `python -m benchmarks.scale --backtest [DATA]` measures one backtest over twelve months of 1,115
 stores instead, on made-up sales or on Kaggle's files. The pooled model is trained before the twelve
@@ -123,6 +123,21 @@ def backtest_steps(stores: int) -> dict[str, Callable[[], None]]:
     }
 
 
+#: Size from which a table is reported.
+SHOWN_MB = 1
+#: A partitioned table counts with its partitions.
+_TABLE_SIZES = """
+SELECT coalesce(parent.inhparent, part.oid)::regclass::text,
+    sum(pg_total_relation_size(part.oid))::bigint
+FROM pg_class part LEFT JOIN pg_inherits parent ON parent.inhrelid = part.oid
+WHERE part.relnamespace = 'sales'::regnamespace AND part.relkind = 'r'
+GROUP BY 1 ORDER BY 2 DESC
+"""
+_RECORD_SIZES = """
+SELECT pg_database_size('dagster'),
+    (SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION')
+"""
+
 MEASURED = ("load", "first refresh", "training", "first forecasts", "refresh", "backfill")
 UNMEASURED = ("partitions", "one more day", "earlier training")
 
@@ -194,7 +209,32 @@ def _run_steps(
         with stack.postgres.admin_connection("sales") as connection:
             row = connection.execute("SELECT pg_database_size('sales')").fetchone()
         costs["database"] = {"mb": row[0] / 1e6 if row else float("nan")}
+        costs |= _sizes(stack)
     return costs
+
+
+def _sizes(stack: Stack) -> dict[str, dict[str, float]]:
+    """Return MB, rows and bytes per row, indexes included, of each table over `SHOWN_MB`.
+
+    For Dagster, the rows are the materializations, and the size is that of its whole database.
+    """
+    sizes = {}
+    with stack.postgres.admin_connection("sales") as connection:
+        for table, size in connection.execute(_TABLE_SIZES).fetchall():
+            if size > SHOWN_MB * 1e6:
+                (rows,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
+                sizes[table] = (size, rows)
+    with stack.postgres.admin_connection("dagster") as connection:
+        sizes["dagster"] = connection.execute(_RECORD_SIZES).fetchone() or (0, 0)
+    figures = {}
+    for name, (size, rows) in sizes.items():
+        figures[f"table {name}"] = {
+            "mb": float(size) / 1e6, "rows": rows, "bytes_per_row": float(size) / max(rows, 1)
+        }  # fmt: skip
+        say(
+            f"{name}: {size / 1e6:,.0f} MB, {rows:,} rows, {float(size) / max(rows, 1):,.0f} B each"
+        )
+    return figures
 
 
 def _measure(module: list[str], environment: dict[str, str], folder: Path) -> dict[str, float]:
@@ -244,6 +284,11 @@ def summarize(costs: dict[int, dict[str, dict[str, float]]]) -> dict[str, Any]:
             name: [round(costs[factor][name]["mb"]) for factor in factors] for name in MEASURED
         },
         "database_mb": [round(costs[factor]["database"]["mb"]) for factor in factors],
+        "bytes_per_row": {
+            name.removeprefix("table "): round(figures["bytes_per_row"])
+            for name, figures in costs[last].items()
+            if name.startswith("table ")
+        },
         f"times_x{last}": {
             name: round(costs[last][name]["seconds"] / costs[first][name]["seconds"], 1)
             for name in MEASURED

@@ -3,6 +3,7 @@
 import os
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from pydantic import (
@@ -196,6 +197,14 @@ class Settings(BaseSettings):
     )
     spark_master: str = Field(
         "local[2,4]", alias="SPARK_MASTER", description="The Spark master for such runs."
+    )
+    run_launcher: Path | None = Field(
+        None,
+        alias="FORECAST_RUN_LAUNCHER",
+        description=(
+            "File that says how backfills and trainings are launched, in the form of "
+            "dagster.yaml's `run_launcher`. Default: as processes of the daemon, like refreshes."
+        ),
     )
     mlflow_experiment: str = Field("sales-forecast", alias="FORECAST_MLFLOW_EXPERIMENT")
 

@@ -18,6 +18,7 @@ from forecast_service.tokens import Client, Scope
 #: Longest header that can hold a token.
 _LONGEST = 200
 _bearer = HTTPBearer(auto_error=False, description="A token of `python -m forecast_service token`.")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
 async def client_of(request: Request, token: str) -> Client | None:
@@ -31,47 +32,62 @@ def require(scope: Scope) -> Callable[..., Awaitable[Client]]:
     """Return a dependency that lets in tokens with a scope.
 
     Args:
-        scope: `read`, `plan` (adjust and plan) or `train` (retrain and refresh).
+        scope: `read`, `plan` (adjust and plan), `train` (retrain and refresh) or `operate` (pass
+            a proxy to Dagster, MLflow and Grafana).
     """
 
-    async def authorized(
-        request: Request,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    ) -> Client:
-        # Who sends any `Authorization` means that one, even if it is not a bearer token.
-        by_session = "authorization" not in request.headers
-        token = credentials.credentials if credentials else ""
-        client = await client_of(request, sessions.session_token(request) if by_session else token)
-        if client is None:
-            raise ServiceError(
-                401,
-                "send a valid token as `Authorization: Bearer …`; "
-                "`python -m forecast_service token create` makes one",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        if by_session and not sessions.may_change(request):
-            raise ServiceError(
-                403,
-                "a page of another site sent this request in your session's name; programs send "
-                "`Authorization: Bearer …` instead of the cookie",
-            )
-        request.state.client, request.state.scopes = client.name, client.scopes
-        if scope not in client.scopes:
-            raise ServiceError(
-                403,
-                f"the token {client.name!r} lacks the scope {scope!r}; "
-                f"it has {', '.join(sorted(client.scopes))}",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-            )
-        return client
+    async def authorized(request: Request, credentials: Credentials) -> Client:
+        return await authorize(request, credentials, scope)
 
     return authorized
 
 
-async def watcher(
+async def authorize(
     request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> None:
+    credentials: HTTPAuthorizationCredentials | None,
+    scope: Scope,
+    method: str | None = None,
+) -> Client:
+    """Return who sent a request that may do what its scope and method say.
+
+    Args:
+        request: The request.
+        credentials: Its bearer token.
+        scope: What it needs.
+        method: Its method, where a proxy asks about another request; by default its own.
+
+    Raises:
+        ServiceError: It may not.
+    """
+    # Who sends any `Authorization` means that one, even if it is not a bearer token.
+    by_session = "authorization" not in request.headers
+    token = credentials.credentials if credentials else ""
+    client = await client_of(request, sessions.session_token(request) if by_session else token)
+    if client is None:
+        raise ServiceError(
+            401,
+            "send a valid token as `Authorization: Bearer …`; "
+            "`python -m forecast_service token create` makes one",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    if by_session and not sessions.may_change(request, method):
+        raise ServiceError(
+            403,
+            "a page of another site sent this request in your session's name; programs send "
+            "`Authorization: Bearer …` instead of the cookie",
+        )
+    request.state.client, request.state.scopes = client.name, client.scopes
+    if scope not in client.scopes:
+        raise ServiceError(
+            403,
+            f"the token {client.name!r} lacks the scope {scope!r}; "
+            f"it has {', '.join(sorted(client.scopes))}",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+        )
+    return client
+
+
+async def watcher(request: Request, credentials: Credentials) -> None:
     """Let in Prometheus by `METRICS_TOKEN`, which opens nothing else, and any reader.
 
     The database is not asked for Prometheus's token: metrics matter most when it is away.

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from forecast_service import health
+from forecast_service import door, health
 from forecast_service.accuracy.endpoints import router as accuracy
 from forecast_service.adjustments.endpoints import router as adjustments
 from forecast_service.dagster import DagsterClient
@@ -100,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (worklist, forecasts, totals, accuracy, traces, adjustments, scenarios, runs):
         app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
     for router in (
-        *(compatibility, health.router),
+        *(compatibility, health.router, door.router),
         *(sign_in.router, worklist_page.router, chain.router, stores.router),
         *(store.router, charts.router),
     ):

@@ -63,7 +63,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Whose token it is. Its old one stops working.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="read, plan or train; may be given again. Default: read."),
+        typer.Option(help="read, plan, train or operate; may be given again. Default: read."),
     ] = None,
 ) -> None:
     """Make a token and print it once; the database keeps only its SHA-256."""

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.responses import Response
 
+from forecast_service.state import state_of
+
 #: Browsers send a cookie to every port of a host, so each server's has a name of its own.
 COOKIE = "forecast-service-session"
 #: Methods that change nothing.
@@ -34,9 +36,14 @@ def is_own_page(request: Request) -> bool:
     return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
 
 
-def may_change(request: Request) -> bool:
-    """Tell whether a request with a session, not a bearer token, may do what its method says."""
-    return request.method in SAFE_METHODS or is_own_page(request)
+def may_change(request: Request, method: str | None = None) -> bool:
+    """Tell whether a request with a session, not a bearer token, may do what its method says.
+
+    Args:
+        request: The request.
+        method: Its method, where a proxy asks about another request; by default its own.
+    """
+    return (method or request.method) in SAFE_METHODS or is_own_page(request)
 
 
 def begin(request: Request, response: Response, token: str) -> None:
@@ -47,12 +54,22 @@ def begin(request: Request, response: Response, token: str) -> None:
         path="/",
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_is_encrypted(request),
     )
 
 
 def end(request: Request, response: Response) -> None:
     """Sign the browser out."""
     response.delete_cookie(
-        COOKIE, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        COOKIE, path="/", httponly=True, samesite="strict", secure=_is_encrypted(request)
     )
+
+
+def _is_encrypted(request: Request) -> bool:
+    """Tell whether the browser's own connection has TLS.
+
+    Behind a proxy the settings say so: anybody can send a header that claims it.
+    """
+    public_url = state_of(request).settings.public_url
+    scheme = urlsplit(public_url).scheme if public_url else request.url.scheme
+    return scheme == "https"

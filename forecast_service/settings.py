@@ -36,11 +36,21 @@ class Settings(BaseSettings):
     dagster_url: str | None = Field(
         None, alias="DAGSTER_WEBSERVER_URL", description="The address of Dagster's webserver."
     )
+    dagster_public_url: str | None = Field(
+        None,
+        alias="DAGSTER_PUBLIC_URL",
+        description="The address for links to Dagster, if browsers reach it at another one.",
+    )
     dagster_token: SecretStr | None = Field(
         None, alias="DAGSTER_WEBSERVER_TOKEN", description="What Dagster's webserver asks for."
     )
     mlflow_url: str | None = Field(
         None, alias="MLFLOW_TRACKING_URI", description="The address of the MLflow server."
+    )
+    mlflow_public_url: str | None = Field(
+        None,
+        alias="MLFLOW_PUBLIC_URL",
+        description="The address for links to MLflow, if browsers reach it at another one.",
     )
     mlflow_token: SecretStr | None = Field(
         None, alias="MLFLOW_TRACKING_TOKEN", description="What MLflow asks for."
@@ -95,6 +105,15 @@ class Settings(BaseSettings):
         Path(".jars/page/uplot-1.6.30.jar"),
         alias="SERVICE_CHARTS_JAR",
         description="uPlot, which draws the pages' charts, as `make setup` fetches it.",
+    )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#@\s]+$",
+        alias="SERVICE_PUBLIC_URL",
+        description=(
+            "The address under which browsers reach the service through a proxy that ends TLS, "
+            "like https://forecasts.example.com; with https, the session's cookie stays on TLS."
+        ),
     )
     host: str = Field("127.0.0.1", alias="SERVICE_HOST", description="The address to listen on.")
     port: int = Field(8080, ge=1, le=65535, alias="SERVICE_PORT", description="The port.")

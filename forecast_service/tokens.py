@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from warehouse.service import tokens as statements
 
-Scope = Literal["read", "plan", "train"]
+Scope = Literal["read", "plan", "train", "operate"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "fs_"
 TOKEN_BYTES = 32

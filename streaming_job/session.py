@@ -85,6 +85,9 @@ def cluster_config(master: str, settings: SparkSettings) -> dict[str, str]:
             config["spark.driver.host"] = settings.spark_driver_host
         if settings.spark_driver_bind_address is not None:
             config["spark.driver.bindAddress"] = settings.spark_driver_bind_address
+        if settings.spark_max_cores is not None:
+            # Whoever takes all keeps them as long as it lives, and the next driver gets none.
+            config["spark.cores.max"] = str(settings.spark_max_cores)
     if _is_one_process(master):
         config["spark.authenticate"] = "true"
     elif settings.spark_authenticate_secret is not None:
@@ -123,7 +126,8 @@ def await_executor(spark: SparkSession, seconds: float = EXECUTOR_SECONDS) -> No
                 f"no executor of {master} has reached the driver at {host} within "
                 f"{seconds:.0f} s: set SPARK_DRIVER_HOST to a name by which the workers reach this "
                 "process, give master, workers and driver the same SPARK_AUTHENTICATE_SECRET, and "
-                "see whether a worker has cores and memory to spare"
+                "see whether a worker has cores and memory to spare (SPARK_MAX_CORES bounds what "
+                "another driver takes)"
             )
         time.sleep(EXECUTOR_POLL_SECONDS)
 

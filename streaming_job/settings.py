@@ -34,6 +34,11 @@ class SparkSettings(BaseSettings):
         default=None,
         description="address on which it listens for them; by default the one of that name",
     )
+    spark_max_cores: int | None = Field(
+        default=None,
+        gt=0,
+        description="cores of a cluster that the driver takes at most; by default all free ones",
+    )
     spark_authenticate_secret: SecretStr | None = Field(
         default=None, description="what a cluster's processes ask each other for"
     )

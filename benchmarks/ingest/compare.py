@@ -18,6 +18,7 @@ import psycopg
 from benchmarks.common import say
 from benchmarks.ingest.ways import WAYS
 from benchmarks.ingest.workload import FIRST_DAY, LAST_DAY, STORES, real_shaped
+from local_stack.kafka import TOPIC_PARTITIONS
 from local_stack.stack import Stack
 
 #: Events per batch of the latency measurement: a day of every store.
@@ -44,21 +45,21 @@ class Bench:
     stack: Stack
     folder: Path
 
-    def send(self, topic: str, events: int) -> None:
+    def send(self, topic: str, events: int, partitions: int = TOPIC_PARTITIONS) -> None:
         """Create a topic and fill it."""
         from streaming_job import producer
 
-        self.stack.kafka.create_topic(topic)
+        self.stack.kafka.create_topic(topic, partitions)
         servers = self.stack.kafka.bootstrap_servers
         producer.produce(real_shaped(events), bootstrap_servers=servers, topic=topic)
 
-    def environment(self, name: str, topic: str) -> dict[str, str]:
+    def environment(self, name: str, topic: str, role: str) -> dict[str, str]:
         """Create a database and return the environment of a process that fills it.
 
         Args:
-            name: The database's name. The stream uses its own role. The peers need more rights, so
-                they use the owner's role.
+            name: The database's name.
             topic: The topic to read.
+            role: `STREAM`, or `OWNER` for the peers, which need more rights.
         """
         self.stack.postgres.create_sales_database(name)
         self.stack.migrate(name)
@@ -69,11 +70,10 @@ class Bench:
                 f"SELECT number, 'a', 'a', 0 FROM generate_series(1, {STORES}) number"
             )
             connection.execute("CREATE SCHEMA IF NOT EXISTS public")
-        role = "STREAM_DATABASE_URL" if name == "exactly_once" else "OWNER_DATABASE_URL"
         return self.stack.component_environment(
             "stream",
             {
-                "STREAM_DATABASE_URL": urls[role],
+                "STREAM_DATABASE_URL": urls[f"{role}_DATABASE_URL"],
                 "SALES_TOPIC": topic,
                 "SPARK_STREAM_CHECKPOINTS_PATH": str(self.folder / "checkpoints" / name),
             },
@@ -103,7 +103,8 @@ def compare(events: int, ways: list[str], latency_batches: int) -> dict[str, Any
         say(f"sent in {time.monotonic() - began:.0f} s")
         results: Results = {}
         for way in ways:
-            result = _run_in_process(way, events, bench.environment(way, "bench"))
+            role = "STREAM" if way == "exactly_once" else "OWNER"
+            result = _run_in_process(way, events, bench.environment(way, "bench", role))
             if result is not None:
                 results[way] = result
                 say(f"{way}: {result['warm']:,.0f} events/s warm")
@@ -133,7 +134,7 @@ def _latencies(bench: Bench, batches: int) -> list[float]:
     from streaming_job.settings import StreamSettings
 
     bench.stack.kafka.create_topic("latency")
-    environment = bench.environment("exactly_once_latency", "latency")
+    environment = bench.environment("exactly_once_latency", "latency", "STREAM")
     fields = [name for name in StreamSettings.model_fields if name.upper() in environment]
     settings = StreamSettings(
         _env_file=None, **{name: environment[name.upper()] for name in fields}

@@ -48,8 +48,9 @@ def install(folder: Path) -> Path:
     """
     if not _sql_clients(folder):
         venv.create(folder, with_pip=True, clear=True)
-        # Flink's setup script needs a setuptools that still contains pkg_resources.
-        for packages in (["setuptools<81", "wheel"], ["--no-build-isolation", LIBRARIES]):
+        # Flink's setup script needs a setuptools that still contains pkg_resources. The one of a
+        # new environment, from before 70.1, cannot build wheels without further packages.
+        for packages in (["setuptools>=70.1,<81"], ["--no-build-isolation", LIBRARIES]):
             python = str(folder / "bin" / "python")
             subprocess.run(
                 [python, "-m", "pip", "install", "--quiet", "--no-deps", *packages],

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The containers' stack by one word: up, down, demo, backup or restore. `make compose-up` and its like call this in the
-# repository's root. A folder of Kaggle's files comes in DATA; DELETE=1 lets `down` delete the data.
+# repository's root. A folder of Kaggle's files comes in DATA; DELETE=1 lets `down` delete the data. DOOR=1 lets
+# `up` begin with one door (compose.door.yml), which every word uses from then on.
 # COMPOSE_SETTINGS names another file of settings than deploy/docker/.env.
 set -eu
 
@@ -21,6 +22,14 @@ done
 
 compose() {
     docker compose --env-file "$settings" "$@"
+}
+
+# The settings name the files, so that whatever ends or saves the containers knows about the door.
+has_door() {
+    case :$(value_of COMPOSE_FILE): in
+        *:compose.door.yml:*) ;;
+        *) return 1 ;;
+    esac
 }
 
 secret() {
@@ -54,6 +63,39 @@ make_settings() {
     say "made $settings: passwords, calendar, ports"
 }
 
+# Adds the door, with a certificate that no browser trusts unless the settings name another.
+make_door() {
+    has_door && return
+    if [ -z "$(value_of DOOR_CERTIFICATE)" ]; then
+        make_certificate
+    fi
+    files=$(value_of COMPOSE_FILE)
+    printf 'COMPOSE_FILE=%s:compose.door.yml\n' "${files:-docker-compose.yml}" >>"$settings"
+}
+
+make_certificate() {
+    tls=$here/door
+    [ -e "$tls/key.pem" ] || (
+        host=$(value_of DOOR_HOST)
+        host=${host:-localhost:8443}
+        case ${host%:*} in
+            *[!0-9.]*) kind=DNS ;;
+            *) kind=IP ;;
+        esac
+        # Only its user enters the folder; in it, the container's user may read the key.
+        umask 022
+        mkdir -p -m 700 "$tls"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+            -subj "/CN=${host%:*}" -addext "subjectAltName=$kind:${host%:*}" \
+            -keyout "$tls/new.pem" -out "$tls/certificate.pem" 2>"$tls/log" || fail "$(cat "$tls/log")"
+        chmod 644 "$tls/new.pem"
+        mv "$tls/new.pem" "$tls/key.pem"
+    )
+    printf 'DOOR_CERTIFICATE=%s\nDOOR_KEY=%s\n' "$PWD/$tls/certificate.pem" "$PWD/$tls/key.pem" >>"$settings"
+    say "made $tls/certificate.pem for a trial: self-signed and valid for 30 days, so browsers warn." \
+        "For anything else, set DOOR_CERTIFICATE and DOOR_KEY in $settings."
+}
+
 forecasts() {
     compose exec -T forecast-service python -m forecast_assets forecast "$@"
 }
@@ -69,9 +111,17 @@ up() {
         fail "$settings says SALES_FILES=${files:-(none: made-up sales)}, and two chains do not mix:" \
             "delete the data with \`make compose-down DELETE=1\` and the file $settings, or change it."
     fi
+    [ -z "${DOOR:-}" ] || make_door
     compose up --build --detach
     say "waiting for the first forecasts: they take a few minutes"
     forecasts --store 1 --wait "$first_minutes"
+    if has_door; then
+        say "Everything: https://$(value_of DOOR_HOST), with a token of"
+        say "  docker compose --env-file $settings run --rm migrations" \
+            "python -m forecast_service token create NAME --scope read --scope plan"
+        say "and for /dagster/ and /mlflow/ with one that has --scope operate besides"
+        return
+    fi
     say "Dagster: http://127.0.0.1:$(value_of STACK_UI_PORT)/?token=$(value_of DAGSTER_WEBSERVER_TOKEN)"
     say "MLflow: http://127.0.0.1:$(value_of STACK_MLFLOW_PORT)/?token=$(value_of MLFLOW_TRACKING_TOKEN)"
     say "Planners' pages: http://127.0.0.1:$(value_of STACK_SERVICE_PORT), with a token of"

@@ -125,14 +125,25 @@ class SparkResource(dg.ConfigurableResource):
             spark.stop()
 
     def computing(self) -> SparkSession:
-        """Return the run's session for computing; it starts on the first call."""
+        """Return the run's session for computing; it starts on the first call.
+
+        Raises:
+            UnavailableError: The cluster does not answer, or its executors do not reach the driver.
+        """
         if self._computing is None:
+            from streaming_job.errors import UnavailableError
             from streaming_job.session import await_executor, check_master
 
             master = settings().spark_master
             check_master(master)
-            self._computing = _lazy_spark(computing_config(master))
-            await_executor(self._computing.spark_session)
+            lazy = _lazy_spark(computing_config(master))
+            try:
+                await_executor(lazy.spark_session)
+            except UnavailableError:
+                # A later step would otherwise get a session that waits for ever.
+                lazy.spark_session.stop()
+                raise
+            self._computing = lazy
         session: SparkSession = self._computing.spark_session
         return session
 

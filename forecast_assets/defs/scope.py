@@ -21,16 +21,13 @@ from forecast_assets.planning.partition_cells import (
     shift,
     within,
 )
-from forecast_assets.planning.scope import Scope
+from forecast_assets.planning.scope import REFRESH_TAG, Scope
 from forecast_assets.settings import settings
 from forecast_assets.steps.changed_days import merge_earliest
 
 if TYPE_CHECKING:
     from forecast_assets.defs.resources import OnlyDaysResource
     from warehouse.connection import Transaction
-
-#: Run tag of the refreshes that the sensor requests. At most one of them is in flight.
-REFRESH_TAG = "forecast/refresh"
 
 
 def agree_on_calendar(transaction: Transaction) -> None:

@@ -1,7 +1,7 @@
 """The scope of a run: the partition cells that its assets compute.
 
-Contains only the value class. `defs/scope.py` makes one from requested partitions or claimed
-changes.
+Contains only the value class, and the tag that makes a run a refresh. `defs/scope.py` makes a scope
+from requested partitions or claimed changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from forecast_assets.planning.partition_cells import (
     StorePeriods,
     chunks,
 )
+
+#: Run tag of the refreshes that the sensor requests. At most one of them is in flight.
+REFRESH_TAG = "forecast/refresh"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from forecast_assets.servers.options import (
     UI_TOKEN_VARIABLE,
     AllowedHosts,
     Host,
+    PathPrefix,
     Port,
     required_token,
 )
@@ -34,6 +35,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 3000,
     allowed_host: AllowedHosts = None,
+    path_prefix: PathPrefix = "",
 ) -> None:
     """Serve Dagster's UI to whoever brings the token."""
     from dagster import DagsterInstance
@@ -53,14 +55,14 @@ def serve(
             workspace_load_target=WorkspaceFileTarget(paths=[str(workspace)]),
         ) as context:
             app = create_app_from_workspace_process_context(
-                context, live_data_poll_rate=LIVE_DATA_MS
+                context, path_prefix=path_prefix, live_data_poll_rate=LIVE_DATA_MS
             )
             gate = Gate(
                 app,
                 hosts=allowed_hosts(host, port, allowed_host or ()),
                 token=token,
                 name=NAME,
-                graphql_paths=("/graphql",),
+                graphql_paths=(f"{path_prefix}/graphql",),
             )
             # At its "info" level, uvicorn would log addresses, sign-in links among them.
             uvicorn.run(gate, host=host, port=port, log_level="warning")

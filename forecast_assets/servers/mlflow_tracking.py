@@ -54,6 +54,9 @@ def _prepare(database: str, artifacts: Path, hosts: list[str]) -> None:
     os.environ |= {
         # MLflow checks Host and Origin as well, by a list of its own.
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+            f"{scheme}://{name}" for name in hosts for scheme in ("http", "https")
+        ),
         # Its assistant runs commands on the server's machine: never for a client elsewhere.
         "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
         # Its job queue (for judging language models) costs five processes.

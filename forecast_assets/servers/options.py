@@ -24,6 +24,12 @@ AllowedHosts = Annotated[
 ]
 
 
+PathPrefix = Annotated[
+    str,
+    typer.Option(help="The path under which a proxy serves everything, like /dagster."),
+]
+
+
 def required_token(variable: str) -> str:
     """Return the token that lets in.
 

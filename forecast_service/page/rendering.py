@@ -149,7 +149,8 @@ class PageRoute(APIRoute):
             except _ERRORS as error:
                 status, detail = _explain(error)
                 if status == 401:
-                    return to_sign_in(request)
+                    here, query = request.url.path, request.url.query
+                    return to_sign_in(f"{here}?{query}" if query else here)
                 title = "Not yet" if isinstance(error, NotYetError) else _TITLES.get(status)
                 return await _error_page(request, status, title, detail)
 
@@ -164,15 +165,18 @@ def add_error_pages(app: FastAPI) -> None:
 
     async def missing(request: Request, error: Exception) -> Response:
         status = cast(HTTPException, error).status_code
-        # A browser asks for a page first; a script's `fetch` and other programs do not.
-        wants_page = request.headers.get("accept", "").startswith("text/html")
-        if status == 404 and wants_page and request.method in ("GET", "HEAD"):
+        if status == 404 and wants_page(request, request.method):
             return await _error_page(
                 request, 404, "There is no such page", "Nothing is at this address."
             )
         return await to_problem(request, error)
 
     app.add_exception_handler(HTTPException, missing)
+
+
+def wants_page(request: Request, method: str) -> bool:
+    """Tell whether a browser asks for a page; a script's `fetch` and other programs do not."""
+    return method in ("GET", "HEAD") and request.headers.get("accept", "").startswith("text/html")
 
 
 class Static(StaticFiles):
@@ -185,10 +189,9 @@ class Static(StaticFiles):
         return response
 
 
-def to_sign_in(request: Request) -> Response:
-    """Return the way to the sign-in and back."""
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return go_to(f"{SIGN_IN}?next={quote(here, safe='')}")
+def to_sign_in(address: str) -> Response:
+    """Return the way to the sign-in and back to an address."""
+    return go_to(f"{SIGN_IN}?next={quote(address, safe='')}")
 
 
 def go_to(address: str) -> Response:
@@ -211,6 +214,12 @@ def _explain(error: Exception) -> tuple[int, str]:
         "The sales database does not answer, or takes too long. Nothing is lost: load this page "
         "again shortly."
     )
+
+
+async def refusal_page(request: Request, error: ServiceError) -> Response:
+    """Return the page that says why somebody who is signed in may not do something."""
+    status, detail = _explain(error)
+    return await _error_page(request, status, _TITLES.get(status), detail)
 
 
 async def _error_page(request: Request, status: int, title: str | None, detail: str) -> Response:

@@ -64,9 +64,11 @@ def _collect(
 
 def _links(state: State, row: dict[str, Any], mlflow_run_id: str | None) -> dict[str, str]:
     links = {}
-    if state.dagster.url:
-        links["dagster_run"] = f"{state.dagster.url}/runs/{row['refresh_id']}"
-    mlflow = (state.settings.mlflow_url or "").rstrip("/")
+    # A browser may reach both at other addresses than the service does.
+    dagster = (state.settings.dagster_public_url or state.dagster.url).rstrip("/")
+    if dagster:
+        links["dagster_run"] = f"{dagster}/runs/{row['refresh_id']}"
+    mlflow = (state.settings.mlflow_public_url or state.settings.mlflow_url or "").rstrip("/")
     if mlflow_run_id and mlflow.startswith("http"):
         links["mlflow_run"] = f"{mlflow}/#/runs/{mlflow_run_id}"
     return links

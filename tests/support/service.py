@@ -15,6 +15,7 @@ import pandas as pd
 import psycopg
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from forecast_service.app import create_app
 from forecast_service.scenarios import plans
@@ -27,6 +28,7 @@ TOKENS = {
     "planner": ["read", "plan"],
     "trainer": ["read", "train"],
     "everything": ["read", "plan", "train"],
+    "operator": ["read", "operate"],
 }
 
 
@@ -89,6 +91,7 @@ class Service:
     tokens: dict[str, str]
     dagster: FakeDagster
     sent: list[pd.DataFrame]
+    app: FastAPI
 
     def client(self, name: str = "reader") -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.tokens[name]}"} if name else {}
@@ -118,8 +121,13 @@ def serving(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def service_on(urls: dict[str, str]) -> Iterator[Service]:
-    """Serve a sales database, with a token for each of `TOKENS`."""
+def service_on(urls: dict[str, str], **changes: str) -> Iterator[Service]:
+    """Serve a sales database, with a token for each of `TOKENS`.
+
+    Args:
+        urls: The addresses of the database.
+        changes: Further settings of the service.
+    """
     made = {client: new_token() for client in TOKENS}
     with psycopg.connect(urls["OWNER_DATABASE_URL"], cursor_factory=psycopg.RawCursor) as owner:
         for client, scopes in TOKENS.items():
@@ -132,6 +140,7 @@ def service_on(urls: dict[str, str]) -> Iterator[Service]:
         KAFKA_BOOTSTRAP_SERVERS="nowhere:1",
         FORECAST_MAX_OPEN_MINUTES=1e6,
         SERVICE_POOL_WAIT_SECONDS=1,
+        **changes,
     )  # type: ignore[call-arg]
     sent: list[pd.DataFrame] = []
     app, dagster = create_app(settings), FakeDagster()
@@ -139,4 +148,4 @@ def service_on(urls: dict[str, str]) -> Iterator[Service]:
         patch.setattr(plans, "produce", lambda events, **_: sent.append(events))
         client = httpx.AsyncClient(transport=httpx.MockTransport(dagster))
         app.state.service.dagster._client = client
-        yield Service(urls, address, made, dagster, sent)
+        yield Service(urls, address, made, dagster, sent, app)

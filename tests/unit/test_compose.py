@@ -22,6 +22,7 @@ from streaming_job.settings import StreamSettings
 
 DOCKER = paths.REPOSITORY / "deploy" / "docker"
 COMPOSE = Path(paths.script("docker-compose"))
+RUN_LAUNCHER = "FORECAST_RUN_LAUNCHER"
 #: What runs once and ends.
 TASKS = {"migrations", "topics", "load", "backup", "restore"}
 
@@ -215,6 +216,41 @@ def test_no_container_has_more_than_it_needs(composed: dict[str, Any]) -> None:
         # Kafka's image writes its settings beside its program.
         assert service.get("read_only", False) == (name != "kafka"), name
         assert "/var/run/docker.sock" not in str(service.get("volumes")), name
+
+
+def test_runs_in_containers_of_their_own_get_what_the_daemons_runs_have(
+    composed: dict[str, Any], compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    launcher = yaml.safe_load((DOCKER / "run_launcher.yaml").read_text())["config"]
+    daemon = composed["dagster-daemon"]
+    # The setting itself is for the daemon alone.
+    assert sorted(launcher["env_vars"]) == sorted(set(daemon["environment"]) - {RUN_LAUNCHER})
+    assert launcher["container_kwargs"]["volumes"] == ["forecast-assets_dagster:/var/lib/dagster"]
+    for name, value in (("cap_drop", ["ALL"]), ("read_only", True), ("init", True)):
+        assert launcher["container_kwargs"][name] == daemon[name] == value
+    assert launcher["container_kwargs"]["security_opt"] == daemon["security_opt"]
+
+    settings = tmp_path / ".env"
+    settings.write_text(_filled_settings() + "\nDOCKER_GROUP=999\n")
+    files = ("--file=docker-compose.yml", "--file=compose.runs.yml")
+    answer = compose(*files, "config", settings=settings)
+    assert answer.returncode == 0, answer.stderr
+    merged = yaml.safe_load(answer.stdout)
+    assert merged["name"] == "forecast-assets", "the volume's name begins with it"
+    with_socket = {
+        name: service
+        for name, service in merged["services"].items()
+        if "docker.sock" in str(service.get("volumes"))
+    }
+    assert with_socket.keys() == {"dagster-daemon"}
+    environment = with_socket["dagster-daemon"]["environment"]
+    assert environment[RUN_LAUNCHER] == "/app/deploy/docker/run_launcher.yaml"
+    assert "deploy/docker/run_launcher.yaml" in (DOCKER / "Dockerfile").read_text()
+    assert environment["RUN_IMAGE"] == merged["services"]["dagster-daemon"]["image"]
+    assert environment["RUN_NETWORK"] == merged["networks"]["default"]["name"]
+    assert with_socket["dagster-daemon"]["group_add"] == ["999"]
+    answer = compose(*files, "config")
+    assert answer.returncode != 0 and "stat -c %g" in answer.stderr
 
 
 def test_everything_comes_back_but_what_runs_once(composed: dict[str, Any]) -> None:
@@ -444,3 +480,109 @@ def test_a_kafka_elsewhere_is_asked_over_tls_by_everybody(
         assert environment["KAFKA_SSL_CA_FILE"] == AUTHORITY and _has_authority(services[name])
         assert "kafka" not in services[name].get("depends_on", {}), name
     assert "kafka:9092" not in str(services)
+
+
+#: What the settings have to say for it.
+DOOR = "COMPOSE_FILE=docker-compose.yml:compose.door.yml\n"
+
+
+@pytest.fixture(scope="module")
+def behind_the_door(
+    compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The services as an engine would get them with compose.door.yml, under another name."""
+    filled = tmp_path_factory.mktemp("door") / ".env"
+    filled.write_text(
+        _filled_settings()
+        + DOOR
+        + "DOOR_HOST=forecasts.example.com\nDOOR_ADDRESS=192.0.2.1\nDOOR_PORT=443\n"
+        + "DOOR_CERTIFICATE=/etc/sales/certificate.pem\nDOOR_KEY=/etc/sales/key.pem\n"
+    )
+    answer = compose("--profile=*", "config", settings=filled)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    services: dict[str, Any] = yaml.safe_load(answer.stdout)["services"]
+    return services
+
+
+def test_with_a_door_nothing_else_is_published(behind_the_door: dict[str, Any]) -> None:
+    published = {
+        name: [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]]
+        for name, service in behind_the_door.items()
+        if service.get("ports")
+    }
+    assert published == {"door": [("192.0.2.1", "443", 8443)]}
+
+
+def test_a_door_without_a_certificate_does_not_open(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = tmp_path / ".env"
+    settings.write_text(_filled_settings() + DOOR)
+    answer = compose("config", settings=settings)
+    assert answer.returncode != 0
+    assert "make compose-up DOOR=1" in answer.stderr
+
+
+def test_the_door_has_no_more_than_it_needs(behind_the_door: dict[str, Any]) -> None:
+    door = behind_the_door["door"]
+    assert re.fullmatch(r"nginx:\d+\.\d+\.\d+-bookworm", door["image"])
+    assert (door["cap_drop"], door["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert (door["user"], door["init"], door["read_only"]) == ("101:101", True, True)
+    assert int(door["mem_limit"]) > 0
+    assert door["restart"] == "unless-stopped"
+    mounts = {volume["target"]: volume for volume in door["volumes"]}
+    assert all(volume["read_only"] for volume in mounts.values())
+    script = (paths.REPOSITORY / "deploy" / "nginx" / "start.sh").read_text()
+    (filled_in,) = re.findall(r"for name in ([\w. ]+\.conf);", script)
+    assert {f"/etc/door/{name}" for name in filled_in.split()} <= mounts.keys()
+    for target, volume in mounts.items():
+        if target not in ("/etc/door/certificate.pem", "/etc/door/key.pem"):
+            assert Path(volume["source"]).is_file(), volume
+
+
+def test_the_servers_behind_the_door_know_its_name_and_its_paths(
+    behind_the_door: dict[str, Any], composed: dict[str, Any]
+) -> None:
+    name, url = "forecasts.example.com", "https://forecasts.example.com"
+    for server in ("dagster-webserver", "mlflow"):
+        own = behind_the_door[server]["command"]
+        loopback = ("--allowed-host=127.0.0.1:", "--allowed-host=localhost:")
+        without = [word for word in composed[server]["command"] if not word.startswith(loopback)]
+        added = [f"--allowed-host={name}"]
+        added += ["--path-prefix=/dagster"] if server == "dagster-webserver" else []
+        assert sorted(own) == sorted([*without, *added])
+    service = behind_the_door["forecast-service"]["environment"]
+    assert service["SERVICE_PUBLIC_URL"] == url
+    assert service["DAGSTER_WEBSERVER_URL"] == "http://dagster-webserver:3000/dagster"
+    assert service["DAGSTER_PUBLIC_URL"] == f"{url}/dagster"
+    assert service["MLFLOW_PUBLIC_URL"] == f"{url}/mlflow"
+    for server in ("code-server", "dagster-daemon", "dagster-webserver"):
+        assert behind_the_door[server]["environment"]["DAGSTER_WEBSERVER_URL"] == f"{url}/dagster"
+    grafana = behind_the_door["grafana"]["environment"]
+    assert grafana["GF_SERVER_ROOT_URL"] == f"{url}/grafana/"
+    door = behind_the_door["door"]["environment"]
+    assert door["DOOR_HOST"] == name
+    for token in (UI_TOKEN, MLFLOW_TOKEN, "GRAFANA_ADMIN_PASSWORD"):
+        assert door[token] == f"secret-{token}"
+
+
+def test_the_door_leads_where_the_containers_listen(behind_the_door: dict[str, Any]) -> None:
+    script = (paths.REPOSITORY / "deploy" / "nginx" / "start.sh").read_text()
+    leads = dict(re.findall(r"DOOR_(\w+):-([\w-]+:\d+)\}", script))
+    assert leads == {
+        "SERVICE": "forecast-service:8080",
+        "DAGSTER": "dagster-webserver:3000",
+        "MLFLOW": "mlflow:5000",
+        "GRAFANA": "grafana:3000",
+    }
+    for address in leads.values():
+        name, port = address.split(":")
+        command = behind_the_door[name].get("command") or []
+        assert f"--port={port}" in command or name == "grafana"
+
+
+def test_without_a_door_links_lead_to_the_published_ports(composed: dict[str, Any]) -> None:
+    service = composed["forecast-service"]["environment"]
+    assert service["DAGSTER_PUBLIC_URL"] == "http://127.0.0.1:3000"
+    assert service["MLFLOW_PUBLIC_URL"] == "http://127.0.0.1:5000"
+    assert service["SERVICE_PUBLIC_URL"] == ""

@@ -93,6 +93,53 @@ def test_files_are_named_by_their_whole_path_and_never_mixed(folder: Path) -> No
     assert "is not a folder" in run(folder, "up", DATA="missing").stderr
 
 
+def test_a_door_gets_a_certificate_for_a_trial_and_stays(folder: Path) -> None:
+    answer = run(folder, "up", DOOR="1")
+    assert answer.returncode == 0, answer.stderr
+    made = settings(folder)
+    tls = folder / "deploy" / "docker" / "door"
+    assert made["DOOR_CERTIFICATE"] == str(tls / "certificate.pem")
+    assert made["DOOR_KEY"] == str(tls / "key.pem")
+    # The container's user reads the key; nobody else of this machine gets there.
+    assert (tls / "key.pem").stat().st_mode & 0o777 == 0o644
+    assert tls.stat().st_mode & 0o777 == 0o700
+    text = subprocess.run(
+        ["openssl", "x509", "-in", tls / "certificate.pem", "-noout", "-ext", "subjectAltName"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "DNS:localhost" in text
+    assert "self-signed" in answer.stdout
+    assert "https://localhost:8443" in answer.stdout
+    assert made["DAGSTER_WEBSERVER_TOKEN"] not in answer.stdout
+    # By hand and by every word, the settings' file says it.
+    assert made["COMPOSE_FILE"] == "docker-compose.yml:compose.door.yml"
+    assert asked(folder)[0] == f"compose {ARGUMENTS} up --build --detach"
+    # It stays without being asked for, also when everything ends, and is not made twice.
+    key = (tls / "key.pem").read_bytes()
+    assert run(folder, "up").returncode == 0
+    assert run(folder, "down").returncode == 0
+    assert run(folder, "up", DOOR="1").returncode == 0
+    assert ((tls / "key.pem").read_bytes(), settings(folder)) == (key, made)
+
+
+def test_a_door_takes_a_certificate_that_the_settings_name_and_other_files_stay(
+    folder: Path,
+) -> None:
+    run(folder, "up")
+    file = folder / "deploy" / "docker" / ".env"
+    with file.open("a") as opened:
+        opened.write("DOOR_CERTIFICATE=/etc/sales/own.pem\nDOOR_KEY=/etc/sales/own.key\n")
+        opened.write("COMPOSE_FILE=docker-compose.yml:compose.external.yml\n")
+    answer = run(folder, "up", DOOR="1")
+    assert answer.returncode == 0, answer.stderr
+    made = settings(folder)
+    assert made["DOOR_CERTIFICATE"] == "/etc/sales/own.pem"
+    assert made["COMPOSE_FILE"] == "docker-compose.yml:compose.external.yml:compose.door.yml"
+    assert not (folder / "deploy" / "docker" / "door").exists()
+
+
 def test_an_end_keeps_the_data_unless_told_otherwise(folder: Path) -> None:
     refused = run(folder, "down")
     assert (refused.returncode, refused.stderr.startswith("Nothing to end")) == (1, True)

@@ -31,7 +31,9 @@ COMPONENTS = (
 #: What compose sets and the chart does not.
 OF_COMPOSE = {
     # The chart has no Spark cluster: the schema refuses another master than local[…].
-    "SPARK_AUTHENTICATE_SECRET",
+    *("SPARK_AUTHENTICATE_SECRET", "SPARK_MAX_CORES"),
+    # Pods start no other pods: see docs/operations.md.
+    "FORECAST_RUN_LAUNCHER",
     # A value of the chart decides what `load` reads.
     "SALES_FILES",
 }
@@ -158,7 +160,7 @@ def test_every_optional_setting_of_the_containers_is_a_value(composed: dict[str,
         if value == f"${{{name}:-}}"
     }
     # The calendar has values of its own, and the webhook's address is a secret.
-    apart = {"SALES_CALENDAR_END", "FORECAST_ALERT_WEBHOOK", "SALES_FILES"}
+    apart = OF_COMPOSE | {"SALES_CALENDAR_END", "FORECAST_ALERT_WEBHOOK"}
     settings = _defaults()["settings"]
     assert settings.keys() == optional - apart
     assert set(settings.values()) == {""}

@@ -79,4 +79,9 @@ if ! has apache/kafka:4.3.1 && ! pull apache/kafka:4.3.1; then
     cp "$repository"/.jars/kafka/*.jar "$work/kafka/libs/"
     build apache/kafka:4.3.1 kafka
 fi
+if ! has nginx:1.28.0-bookworm && ! pull nginx:1.28.0-bookworm; then
+    debian
+    mkdir -p "$work/nginx"
+    build nginx:1.28.0-bookworm nginx
+fi
 docker image ls --filter label=stand-in=yes --format 'stand-in: {{.Repository}}:{{.Tag}}, {{.Size}}'

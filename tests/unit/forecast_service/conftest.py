@@ -13,7 +13,12 @@ from forecast_service.tokens import digest_of
 
 #: A port on which nothing listens.
 NOWHERE = "postgresql://sales_reader:planted-password@127.0.0.1:9/sales"
-TOKENS = {"reader": ["read"], "planner": ["read", "plan"], "trainer": ["read", "train"]}
+TOKENS = {
+    "reader": ["read"],
+    "planner": ["read", "plan"],
+    "trainer": ["read", "train"],
+    "operator": ["read", "operate"],
+}
 
 
 def settings(**changes: Any) -> Settings:

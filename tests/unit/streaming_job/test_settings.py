@@ -87,10 +87,12 @@ def test_a_cluster_gets_the_drivers_address_and_the_secret() -> None:
         spark_driver_host="stream",
         spark_driver_bind_address="0.0.0.0",  # noqa: S104
         spark_authenticate_secret="s3cret",  # type: ignore[arg-type]
+        spark_max_cores=3,
     )
     assert cluster_config("spark://master:7077", settings) == {
         "spark.driver.host": "stream",
         "spark.driver.bindAddress": "0.0.0.0",  # noqa: S104
+        "spark.cores.max": "3",
         "spark.authenticate": "true",
         "spark.authenticate.secret": "see _SPARK_AUTH_SECRET",
     }, "its value would be an argument of a process"

@@ -19,6 +19,9 @@ for host in ("mlflow:5000", "elsewhere:5000"):
     client = TestClient(app, base_url=f"http://{host}")
     path = "/api/2.0/mlflow/experiments/get-by-name"
     print(client.get(path, params={"experiment_name": "none"}).status_code)
+for origin in ("https://mlflow:5000", "https://elsewhere:5000"):
+    client = TestClient(app, base_url="http://mlflow:5000", headers={"Origin": origin})
+    print(client.post("/ajax-api/2.0/mlflow/runs/search", json={}).status_code == 403)
 """
 
 
@@ -26,4 +29,7 @@ def test_a_name_that_is_allowed_gets_an_answer_and_no_other_does(tmp_path: Path)
     answer = subprocess.run(
         [sys.executable, "-c", ASK, str(tmp_path)], capture_output=True, text=True, check=False
     )
-    assert answer.stdout.split() == ["404", "403"], answer.stderr[-2000:]
+    asked = answer.stdout.split()
+    assert asked[:2] == ["404", "403"], answer.stderr[-2000:]
+    # Pages behind a proxy with TLS are its own; MLflow would only know http and localhost.
+    assert asked[2:] == ["False", "True"]
