@@ -167,23 +167,6 @@ def test_a_database_that_is_away_gives_no_numbers(
     assert value(scrape(registry), "forecast_database_up", database="sales") == 1
 
 
-def test_the_scrape_after_a_time_out_reads_again(
-    fresh_database: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    source = SalesSource(fresh_database["READER_DATABASE_URL"], settings())
-    registry = registry_of(source)
-    assert value(scrape(registry), "forecast_database_up", database="sales") == 1
-    with psycopg.connect(fresh_database["OWNER_DATABASE_URL"]) as owner:
-        owner.execute("LOCK TABLE sales.changes IN ACCESS EXCLUSIVE MODE")
-        assert value(scrape(registry), "forecast_database_up", database="sales") == 0
-    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len(told) == 1
-    assert "statement timeout" in told[0], told
-    samples = scrape(registry)
-    assert value(samples, "forecast_database_up", database="sales") == 1
-    assert value(samples, "forecast_open_changes") == 0
-
-
 def test_dagster_is_read_from_its_own_tables(
     stack: Stack, dagster_database: str, dagster_storage: DagsterPostgresStorage
 ) -> None:
