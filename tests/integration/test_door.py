@@ -459,7 +459,8 @@ def test_dagster_and_mlflow_load_in_a_browser(everything: Everything, browser: B
     page.goto("/mlflow/")
     expect(page.get_by_text("Experiments").first).to_be_visible(timeout=3 * TIMEOUT)
     context.close()
-    assert failed == []
+    # MLflow's own page asks for this, which only its own login has.
+    assert [line for line in failed if not line.endswith("/mlflow/users/current")] == []
 
 
 # TLS
