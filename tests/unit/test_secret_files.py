@@ -57,8 +57,8 @@ def test_an_empty_variable_is_none(tmp_path: Path) -> None:
         ("", 0o600, "is empty"),
         ("\n\n", 0o600, "is empty"),
         ("one\ntwo\n", 0o600, "more than one line"),
-        ("open", 0o644, "can be read by every user"),
-        ("open", 0o604, "can be read by every user"),
+        ("seen by all", 0o644, "can be read by every user"),
+        ("seen by all", 0o604, "can be read by every user"),
     ],
 )
 def test_a_wrong_file_ends_the_start(tmp_path: Path, content: str, mode: int, message: str) -> None:
