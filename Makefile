@@ -53,7 +53,7 @@ status: ## Show the running services and their addresses
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
 	@$(RUN) -m local_stack status
 
-doctor: ## Say what is wrong with the stack, and what to do; exits 1 for warnings, 2 for problems
+doctor: ## Say what is wrong with the stack, and what to do; fails if anything is wrong
 	@test -f .venv/installed.lock || { echo "Nothing is running: \`make setup\` has not been run." >&2; exit 1; }
 	@$(RUN) -m local_stack doctor
 

@@ -42,6 +42,27 @@ SkipBad = Annotated[
 ]
 
 
+#: Commands that start services, which would fail or do something else than they were told.
+NEED_RIGHT_SETTINGS = ("demo", "up", "restore")
+#: Commands that show what is wrong with the settings, and go on.
+SHOW_WRONG_SETTINGS = ("status", "backup")
+
+
+@app.callback()
+def settle_environment(context: typer.Context) -> None:
+    """Read the user's settings, and forget what the shell exports besides them."""
+    command = context.invoked_subcommand
+    wrong = own_settings.take_own_settings(paths.OWN_DOTENV, environment.VARIABLES)
+    if wrong and command in NEED_RIGHT_SETTINGS:
+        raise StackError("\n".join(wrong))
+    for line in wrong if command in SHOW_WRONG_SETTINGS else ():
+        errors.print(Text.assemble(("warning: ", "yellow"), line))
+    context.obj = wrong
+    # The shell's other variables are no settings.
+    names = own_settings.settings_of("dagster") - set(environment.VARIABLES)
+    inherited.keep_known_variables({*names, own_settings.JAVA_HOME})
+
+
 @app.command()
 def prepare() -> None:
     """Set up a Java, if the machine has none, and fetch the jars."""
@@ -125,6 +146,7 @@ def status() -> None:
 
 @app.command()
 def doctor(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Say what is wrong with a stack; the exit code is 0, 1 for warnings, 2 for problems."""
@@ -137,7 +159,11 @@ def doctor(
         demo_runs = background.attached(paths.DEMO_STACK).processes.alive()
         folder = paths.DEMO_STACK if demo_runs else folder
     calendar = background.read_calendar(folder)
-    found = examination.examine(background.attached(folder), calendar[1] if calendar else None)
+    found = [
+        findings.problem("settings", line, "running services keep what they started with")
+        for line in context.obj
+    ] or [findings.ok("settings", "what .env.local and the shell set is allowed")]
+    found += examination.examine(background.attached(folder), calendar[1] if calendar else None)
     if folder == paths.UP_STACK and is_held(paths.STACKS / "demo.lock"):
         found.append(
             findings.warning(
@@ -178,8 +204,10 @@ def restore(
     from local_stack.steps import only_one
 
     with only_one(paths.STACKS / "demo.lock"):
-        restore_stack(attached(paths.UP_STACK), archive, replace=replace, say=console.print)
-    console.print("restored: `make up` starts it")
+        restored = restore_stack(
+            attached(paths.UP_STACK), archive, replace=replace, say=console.print
+        )
+    console.print(f"restored: {restored.next_step}")
 
 
 @app.command("sample-data")
@@ -207,13 +235,6 @@ def sample_data(
     console.print(f"{len(files.train):,} store days to {last} written to {output}")
 
 
-def _settle_environment() -> None:
-    """Read the user's settings, and forget what the shell exports besides them."""
-    own_settings.read_own_settings(paths.OWN_DOTENV, environment.VARIABLES)
-    names = own_settings.settings_of("dagster") - set(environment.VARIABLES)
-    inherited.keep_known_variables({*names, own_settings.JAVA_HOME})
-
-
 def _interrupt(number: int, frame: FrameType | None) -> Never:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
@@ -230,7 +251,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        _settle_environment()
         app(prog_name="python -m local_stack")
     except StackError as error:
         _fail(str(error))

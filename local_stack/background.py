@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from local_stack import environment, paths
+from local_stack import environment, own_settings, paths
 from local_stack.code_server import NAME as CODE_SERVER
 from local_stack.dagster_processes import DAEMON, WEBSERVER
 from local_stack.data_plan import DataPlan, plan_of_files, plan_of_sample
@@ -151,7 +151,11 @@ def stop_background(console: Console, *, delete_data: bool = False) -> None:
     stack = attached(paths.UP_STACK)
     names = [record.name for record in stack.processes.alive()]
     if names:
-        environment.remove_dotenv(paths.DOTENV)
+        try:
+            environment.remove_dotenv(paths.DOTENV)
+        except OSError as error:
+            # The services end all the same; the next start writes it anew.
+            console.print(f"{paths.DOTENV} stays as it is: {error}")
         _list_runs_that_end(stack, console)
     with console.status("stopping"):
         stack.stop()
@@ -183,7 +187,7 @@ def show_status(console: Console) -> bool:
     Returns:
         Whether every service that was started, and not ended, still runs.
     """
-    dead = False
+    dead: list[str] = []
     links: list[str] = []
     table = Table("stack", "service", "PID", "address")
     data: list[str] = []
@@ -202,14 +206,15 @@ def show_status(console: Console) -> bool:
         living = {record.name for record in records if stack.is_running(record.name)}
         for record in records if living else ():
             gone = record.name not in living
-            dead |= gone
             table.add_row(
                 folder.name,
                 record.name,
                 str(record.pid),
                 "DEAD" if gone else addresses.get(record.name, ""),
             )
-        if POSTGRES in living:
+        if living:
+            died = [record.name for record in records if record.name not in living]
+            dead += [f"stack {folder.name}: {text}" for text in _deaths(died, folder)]
             calendar = read_calendar(folder)
             data += [
                 f"{folder.name}: {line}"
@@ -226,13 +231,26 @@ def show_status(console: Console) -> bool:
             )
     if table.row_count:
         console.print(table)
+        for line in dead:
+            console.print(Text(line, style="bold red"))
         for line in [*data, *links]:
             console.print(line, markup=False)
     else:
         console.print("nothing is running; start with `make demo` or `make up`")
-    if dead:
-        console.print("a service has died: `make up` restarts it")
     return not dead
+
+
+def _deaths(died: list[str], folder: Path) -> list[str]:
+    """Return what to say of services that have died: which, and what to do."""
+    if not died:
+        return []
+    them = "it" if len(died) == 1 else "them"
+    remedy = (
+        f"`make up` starts {them} again"
+        if folder == paths.UP_STACK
+        else "end that demo with Ctrl-C, and start it anew"
+    )
+    return [f"{', '.join(sorted(died))} {'is' if len(died) == 1 else 'are'} dead; {remedy}"]
 
 
 def _sample_folder(folder: Path) -> Path:
@@ -249,9 +267,8 @@ def _refuse_too_many(stores: int, calendar: Calendar) -> None:
 def _too_many(stores: int, calendar: Calendar, day: date) -> str | None:
     """Return what is wrong with the number of partitions that there are on a day, if anything."""
     from forecast_assets.defs.partitions import too_many
-    from forecast_assets.settings import settings
 
-    planned = settings().model_copy(
+    planned = own_settings.graph_settings().model_copy(
         update={"calendar_start": calendar[0], "calendar_end": calendar[1]}
     )
     return too_many(stores, planned, day)

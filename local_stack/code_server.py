@@ -22,7 +22,7 @@ from local_stack.processes import Command, Processes, Record
 
 NAME = "code-server"
 #: Seconds to import the asset graph on a busy machine of two cores.
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 #: The workspace's name for the code; Dagster keeps the state of sensors and schedules under it.
 LOCATION = "forecast_assets"
 #: Bytes of a Unix socket's path that the kernel accepts, without the closing NUL.

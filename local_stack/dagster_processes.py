@@ -25,7 +25,7 @@ DAEMON = "dagster-daemon"
 WEBSERVER_MODULE = "forecast_assets.servers.dagster_ui"
 #: Dagster's documented port; the stack takes any free one when it is in use.
 USUAL_PORT = 3000
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 
 _LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries {

@@ -17,11 +17,15 @@ from local_stack.processes import Command, Processes, Record
 NAME = "exporter"
 MODULE = "forecast_assets.servers.exporter"
 START_SECONDS = 120.0
+#: Seconds between two scrapes, and after which one is given up: reading the databases takes seconds
+#: on a busy machine. The same as in deploy/monitoring/prometheus.yml.
+SCRAPE_SECONDS, SCRAPE_TIMEOUT_SECONDS = 15, 10
 
 _CONFIG = """\
 # Written by the stack: prometheus --config.file=<this file> --web.listen-address=127.0.0.1:9090
 global:
   scrape_interval: {seconds}s
+  scrape_timeout: {timeout}s
   evaluation_interval: {seconds}s
 rule_files: ["{rules}"]
 scrape_configs:
@@ -90,7 +94,7 @@ class Exporter(Gated):
         """Tell whether the exporter answers."""
         return answers(with_token(f"{self.url}/health", self.token))
 
-    def write_config(self, service_port: int | None, scrape_seconds: int = 5) -> None:
+    def write_config(self, service_port: int | None, scrape_seconds: int = SCRAPE_SECONDS) -> None:
         """Write the configuration of a Prometheus that watches this stack.
 
         Args:
@@ -102,7 +106,12 @@ class Exporter(Gated):
             "service": service_port,
             "stream": network.remembered_port(self._stream_port_file),
         }
-        text = _CONFIG.format(rules=paths.ALERT_RULES, seconds=scrape_seconds) + "".join(
+        head = _CONFIG.format(
+            rules=paths.ALERT_RULES,
+            seconds=scrape_seconds,
+            timeout=min(scrape_seconds, SCRAPE_TIMEOUT_SECONDS),
+        )
+        text = head + "".join(
             _JOB.format(name=name, token=self._token_file, target=f"{network.LOOPBACK}:{port}")
             for name, port in ports.items()
             if port is not None

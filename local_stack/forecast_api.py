@@ -20,7 +20,7 @@ TOKEN_VARIABLE = "FORECAST_SERVICE_TOKEN"  # noqa: S105 - a name
 #: The name of the stack's own token in the database; it has every scope.
 TOKEN_NAME = "local-stack"  # noqa: S105 - a name
 USUAL_PORT = 8080
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 class ForecastService(WebServer):

@@ -25,7 +25,7 @@ USER = "sales"
 #: One Spark task handles one topic-partition; more than a small machine's cores gain nothing.
 TOPIC_PARTITIONS = 4
 HEAP = "-Xmx512m"
-START_SECONDS = 90.0
+START_SECONDS = 300.0
 
 # A healthy broker's INFO lines would only fill the disk; a failed start logs an ERROR or a WARN.
 _LOG4J = """

@@ -15,7 +15,7 @@ NAME = "mlflow"
 #: MLflow behind a gate that asks for a token; the containers start the same module.
 MODULE = "forecast_assets.servers.mlflow_tracking"
 #: Seconds to start; the first start runs MLflow's own migrations.
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 
 
 class MlflowServer(Gated):

@@ -27,7 +27,7 @@ from local_stack.processes import Command, Processes, Record
 NAME = "postgres"
 #: `docker-compose.yml` sets the same; the roles' limits are in `deploy/postgres/roles.txt`.
 MAX_CONNECTIONS = 300
-START_SECONDS = 30.0
+START_SECONDS = 300.0
 
 _SERVER_SETTINGS = {
     "listen_addresses": network.LOOPBACK,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from local_stack import logs
 from local_stack.errors import StackError
 from local_stack.logs import start_writer, wait_for_writer
 from local_stack.private import make_private
@@ -74,6 +75,8 @@ class Record:
     whole_family: bool = False
     program: str = ""
     writer: int = 0
+    #: Size of its log when it started: what lies before is of earlier starts.
+    log_start: int = 0
 
     def process(self) -> psutil.Process | None:
         """Return the recorded process, None if it has ended or its PID belongs to another."""
@@ -115,6 +118,7 @@ class Processes:
         make_private(self.log_folder)
         environment = {**command.environment, MARKER: str(self.folder)}
         user, group = command.user or (None, None)
+        log_start = self._log_size(command.name)
         writer = start_writer(self.log(command.name))
         try:
             child = subprocess.Popen(
@@ -156,6 +160,7 @@ class Processes:
             whole_family=command.whole_family,
             program=Path(command.arguments[0]).name,
             writer=writer.pid,
+            log_start=log_start,
         )
         self._write(record)
         return record
@@ -185,14 +190,11 @@ class Processes:
                 logged, heard = size, now
             if not self.is_alive(record):
                 wait_for_writer(record.writer)
-                raise StackError(
-                    f"{record.name} ended before {what}; its log ({self.log(record.name)}) "
-                    f"ends with:\n{self.log_tail(record.name)}"
-                )
+                raise StackError(f"{record.name} ended before {what}; {self._log_end(record)}")
             if now > heard + timeout or now > started + PATIENCE * timeout:
                 raise StackError(
-                    f"{record.name} was not ready ({what}) within {now - started:.0f} s; its log "
-                    f"({self.log(record.name)}) ends with:\n{self.log_tail(record.name)}"
+                    f"{record.name} was not ready ({what}) within {now - started:.0f} s; "
+                    f"{self._log_end(record)}"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -202,20 +204,22 @@ class Processes:
         """Return the path of a service's log."""
         return self.log_folder / f"{name}.log"
 
+    def _log_end(self, record: Record) -> str:
+        """Return where a service's log is, and the last lines of its own start."""
+        tail = self.log_tail(record.name, since=record.log_start)
+        return f"its log ({self.log(record.name)}) of this start ends with:\n{tail}"
+
     def _log_size(self, name: str) -> int:
         path = self.log(name)
         return path.stat().st_size if path.exists() else 0
 
-    def log_tail(self, name: str, lines: int = LOG_TAIL_LINES) -> str:
-        """Return the last lines of a service's log, indented."""
-        path = self.log(name)
-        if not path.exists():
-            return "  (no log)"
-        with path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 16_384))
-            text = log.read().decode("utf-8", "replace")
-        return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty log)"
+    def log_tail(self, name: str, lines: int = LOG_TAIL_LINES, since: int = 0) -> str:
+        """Return the last lines of a service's log, indented; see `logs.tail`."""
+        return logs.tail(self.log(name), lines, since)
+
+    def last_message(self, record: Record) -> str | None:
+        """Return the last line of a service's own start that says something; None without one."""
+        return logs.last_message(self.log(record.name), record.log_start)
 
     def records(self) -> list[Record]:
         """Return the recorded processes in start order; delete unreadable PID files."""

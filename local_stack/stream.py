@@ -9,7 +9,7 @@ from local_stack.processes import Command, Processes, Record
 
 NAME = "stream"
 #: Seconds to start; a Spark session alone took 17 s on a busy machine of two cores.
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 #: What it logs once the query runs; see `streaming_job/run.py`.
 READY_MESSAGE = "from offsets"
 #: What a start needs, once, when the topic is another one than the ledger knows.

@@ -13,7 +13,7 @@ from datetime import date, datetime
 
 import psycopg
 
-from streaming_job import comparison, kafka_client, ledger
+from streaming_job import comparison, kafka_client, lag, ledger
 from streaming_job.ledger_rows import Counts
 from streaming_job.settings import StreamSettings
 
@@ -149,6 +149,31 @@ def audit(database_url: str) -> AuditReport:
         outdated=outdated[0][0] if outdated else 0,
         outdated_examples=[_describe_correction(*row[1:]) for row in outdated],
     )
+
+
+def waiting_events(settings: StreamSettings, report: AuditReport) -> int:
+    """Return how many events of the topic an audit says nothing about: they wait in Kafka.
+
+    Args:
+        settings: The stream's settings.
+        report: The audit; what was stored after it counts as waiting.
+
+    Raises:
+        StreamError: PostgreSQL or Kafka does not answer, there is no topic, or the broker lost
+            events.
+    """
+    servers = settings.kafka_bootstrap_servers
+    topic = kafka_client.describe_topic(servers, settings.sales_topic)
+    with ledger.connect(settings.database_url) as connection:
+        stream_id = ledger.find_stream(connection, topic.name, topic.uuid)
+    # A topic-partition that the ledger does not know waits from its first event on.
+    next_offsets, _ = kafka_client.offset_bounds(servers, topic.name, topic.partitions)
+    next_offsets = dict(next_offsets)
+    for row in report.partitions:
+        taken = row.stream_id == stream_id and row.topic_partition in topic.partitions
+        if taken and row.next_offset is not None:
+            next_offsets[row.topic_partition] = row.next_offset
+    return sum(lag.waiting_events(servers, topic.name, next_offsets, topic.partitions).values())
 
 
 def _describe_correction(

@@ -1,7 +1,8 @@
 """The command line: `python -m streaming_job run|drain|create-topic|produce|audit|requeue`.
 
-Exit codes: 0 success; 1 the audit found a fault; 2 wrong usage; 3 refused, a person must decide;
-4 PostgreSQL or Kafka does not answer; 5 Spark's Java process died, start again.
+Exit codes: 0 success; 1 the audit found a fault; 2 wrong usage, such as files that cannot be sent;
+3 refused, a person must decide; 4 PostgreSQL or Kafka does not answer;
+5 Spark's Java process died, start again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ from rossmann.kaggle import BadRow, list_bad_rows
 from rossmann.parsing import MAX_STORE
 from streaming_job import audit as audits
 from streaming_job import producer
-from streaming_job.errors import RefusedError, SettingsError, SparkDiedError, StreamError
+from streaming_job.errors import (
+    InputError,
+    RefusedError,
+    SettingsError,
+    SparkDiedError,
+    StreamError,
+)
 from streaming_job.reason_codes import REQUEUED, Reason
-from streaming_job.settings import load_settings
+from streaming_job.settings import StreamSettings, load_settings
 
 app = typer.Typer(
     help="The stream of sales events from Kafka to PostgreSQL.",
@@ -35,7 +42,7 @@ app = typer.Typer(
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
 
-UNBALANCED, REFUSED, UNAVAILABLE, SPARK_DIED = 1, 3, 4, 5
+UNBALANCED, WRONG_USAGE, REFUSED, UNAVAILABLE, SPARK_DIED = 1, 2, 3, 4, 5
 
 AcceptRecreatedTopic = Annotated[
     bool,
@@ -53,7 +60,9 @@ def _exit_on_errors() -> Iterator[None]:
         yield
     except StreamError as error:
         stderr.print(f"[red]error:[/red] {_escape(str(error))}")
-        if isinstance(error, RefusedError | SettingsError):
+        if isinstance(error, InputError):
+            code = WRONG_USAGE
+        elif isinstance(error, RefusedError | SettingsError):
             code = REFUSED
         else:
             code = SPARK_DIED if isinstance(error, SparkDiedError) else UNAVAILABLE
@@ -246,6 +255,7 @@ def audit(
     with _exit_on_errors():
         settings = load_settings()
         report = audits.deep_audit(settings) if deep else audits.audit(settings.database_url)
+        waiting = _what_waits(settings, report)
     # A name or an offset that was cut off could not be looked up.
     names, counts = ("topic-partition", "offsets"), ("stored", "quarantined", "gaps", "expired")
     table = Table(*(Column(name, overflow="fold") for name in (*names, *counts)))
@@ -279,4 +289,18 @@ def audit(
     quarantined = sum(partition.quarantine_rows for partition in report.partitions)
     stdout.print(
         f"balanced: {stored:,} stored, {quarantined:,} quarantined, nothing lost or duplicated"
+        f"{waiting}"
     )
+
+
+def _what_waits(settings: StreamSettings, report: audits.AuditReport) -> str:
+    """Return what an audit's verdict leaves out, to append to it; nothing if nothing waits."""
+    try:
+        waiting = audits.waiting_events(settings, report)
+    except StreamError as error:
+        # The tables and the ledger are judged without Kafka, and that stands.
+        return f"; what waits in Kafka is unknown and not part of this ({_escape(str(error))})"
+    if not waiting:
+        return ""
+    events = "event waits in Kafka and is" if waiting == 1 else "events wait in Kafka and are"
+    return f"; {waiting:,} {events} not part of this"

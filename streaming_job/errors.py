@@ -12,6 +12,10 @@ class SettingsError(StreamError):
     """A setting is missing or wrong."""
 
 
+class InputError(StreamError):
+    """A file or folder that the caller names is missing, or holds nothing that can be sent."""
+
+
 class RefusedError(StreamError):
     """Continuing could lose or duplicate events, so a person must decide first."""
 

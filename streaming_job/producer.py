@@ -17,7 +17,7 @@ from kafka import KafkaProducer
 from rossmann import fields, kaggle
 from streaming_job import encoding
 from streaming_job.broker_access import BrokerAccess, broker_access
-from streaming_job.errors import RefusedError, SettingsError, UnavailableError
+from streaming_job.errors import InputError, RefusedError, UnavailableError
 from streaming_job.kafka_client import (
     BOOTSTRAP_MS,
     RECONNECT_MS,
@@ -166,16 +166,16 @@ def read_days(
         The rows with Kaggle's columns, sorted by day and store.
 
     Raises:
-        SettingsError: The file is missing, contains a bad row, or has no rows for these days.
+        InputError: The file is missing, contains a bad row, or has no rows for these days.
     """
     try:
         days = kaggle.read_train(folder, skipped)
     except kaggle.KaggleFilesError as error:
-        raise SettingsError(str(error)) from error
+        raise InputError(str(error)) from error
     rows = days[days["date"].between(pd.Timestamp(first), pd.Timestamp(last))]
     if rows.empty:
         has = f"{days['date'].min():%F} to {days['date'].max():%F}" if len(days) else "none"
-        raise SettingsError(
+        raise InputError(
             f"train.csv in {folder} has no rows from {first} to {last}: its days are {has}"
         )
     named = rows.rename(columns={column: field for field, column in fields.COLUMNS.items()})

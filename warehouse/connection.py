@@ -149,6 +149,19 @@ class Warehouse:
         finally:
             connection.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Open a transaction for reading, all of whose statements see the same state.
+
+        Use it where a second statement explains what a first one found or lacked.
+
+        Raises:
+            UnreachableError: PostgreSQL does not answer.
+        """
+        with self.transaction() as transaction:
+            transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield transaction
+
 
 @cache
 def _pool(url: str) -> QueuePool:

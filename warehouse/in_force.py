@@ -58,7 +58,7 @@ def forecasts(
     """Return the forecasts of stores for the first days after their origin.
 
     Args:
-        transaction: The open transaction.
+        transaction: A snapshot: a refresh may commit while this reads.
         stores: Stores of the chain.
         days: How many days of each store.
         as_of: An origin: return the issued forecast that was the newest then, or the backtest
@@ -116,6 +116,12 @@ def _missing_error(
         """,
         (list(stores),),
     )
+    if known["first_origin"] is not None and as_of is None:
+        return NotYetError(
+            f"{_listed(stores)}: no forecast is in force at the moment, since sales that it had "
+            "seen were withdrawn. The next refresh issues one; see `make status` for what is going "
+            "on"
+        )
     if known["first_origin"] is not None:
         return NotFoundError(
             f"{_listed(stores)}: no forecast from {as_of}. Forecasts were issued from "

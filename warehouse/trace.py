@@ -76,7 +76,8 @@ def forecast(
         raise NotYetError(f"store {store}: {NOTHING_YET}")
     if not known["count"]:
         raise NotFoundError(
-            f"{missing}, nor of any other day; check the store's number and that a refresh has run"
+            f"store {store} has no forecast of any day: check the store's number and that a "
+            "refresh has run"
         )
     raise NotFoundError(
         f"{missing}; its forecasts are of {known['first_day']} to {known['last_day']}, from "

@@ -87,6 +87,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     FROM recent FULL JOIN newest USING (name, job_type, status)
 $$;
 
+-- Sensors and schedules that a person has switched off.
+CREATE FUNCTION monitoring.switched_off()
+RETURNS TABLE (name text, type text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT coalesce(body #>> '{origin,job_name}', body #>> '{origin,instigator_name}'), job_type
+    FROM (SELECT *, job_body::jsonb AS body FROM jobs) AS parsed
+    WHERE status = 'STOPPED'
+$$;
+
 -- The newest sign of life of each of the daemon's parts, and how many errors it had to tell.
 CREATE FUNCTION monitoring.heartbeats()
 RETURNS TABLE (daemon text, beat_seconds double precision, errors bigint)

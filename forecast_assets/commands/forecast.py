@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -133,12 +133,19 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         from warehouse.connection import Warehouse
 
         wanted = parse_stores(store)
+        today = datetime.now(UTC).date()
+        if as_of is not None and as_of.date() > today:
+            raise typer.BadParameter(
+                f"{as_of:%Y-%m-%d} is yet to come: ask for a day until {today} (UTC), or leave it "
+                "out for the forecasts in force",
+                param_hint="--as-of",
+            )
         warehouse = Warehouse(settings().require_reader_url())
         with warehouse.transaction() as transaction:
             stores = in_force.known_stores(transaction, wanted)
 
         def look() -> list[dict[str, Any]]:
-            with warehouse.transaction() as transaction:
+            with warehouse.snapshot() as transaction:
                 return in_force.forecasts(
                     transaction, stores, days, as_of.date() if as_of else None
                 )

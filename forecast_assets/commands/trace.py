@@ -232,7 +232,7 @@ def register(app: typer.Typer, console: Console | None = None) -> None:
         warehouse = Warehouse(config.require_reader_url())
 
         def look() -> dict[str, Any]:
-            with warehouse.transaction() as transaction:
+            with warehouse.snapshot() as transaction:
                 return trace(transaction, request, config)
 
         traced = wait_for(look, wait)

@@ -82,6 +82,7 @@ class DagsterDatabase:
                     ended_runs=ask("ended_runs"),
                     newest_runs=ask("newest_runs"),
                     ticks=ask("ticks"),
+                    switched_off=ask("switched_off"),
                     heartbeats=ask("heartbeats"),
                     checks=ask("checks"),
                     size=ask("size"),

@@ -16,6 +16,9 @@ from forecast_assets.planning.dagster_health import Row
 #: States of a run that has not ended.
 OPEN_STATES = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
+#: Label of a job of Dagster's: Prometheus sets `job` and `instance` itself, and renames a target's.
+JOB = "dagster_job"
+
 
 class DagsterSource:
     """Dagster's database as a source of metrics."""
@@ -37,6 +40,7 @@ class DagsterSource:
             *_runs(facts.open_runs, facts.ended_runs),
             *_newest_runs(facts.newest_runs),
             *_ticks(facts.ticks),
+            _switched_off(facts.switched_off),
             *_heartbeats(facts.heartbeats),
             _checks(facts.checks),
             _size(facts.size),
@@ -52,19 +56,19 @@ def _runs(unfinished: Sequence[Row], ended: Sequence[Row]) -> list[Metric]:
         gauges(
             "dagster_runs",
             "Runs that have not ended, by job and state.",
-            ("job", "status"),
+            (JOB, "status"),
             (((row["job"], row["status"]), row["runs"]) for row in unfinished),
         ),
         gauges(
             "dagster_oldest_run_timestamp_seconds",
             "When the oldest run that has not ended was created, by job and state.",
-            ("job", "status"),
+            (JOB, "status"),
             (((row["job"], row["status"]), row["oldest_seconds"]) for row in unfinished),
         ),
         gauges(
             "dagster_ended_runs",
             "Runs that ended within a day, by job and outcome.",
-            ("job", "status"),
+            (JOB, "status"),
             (((row["job"], row["status"]), row["runs"]) for row in ended),
         ),
         gauges(
@@ -84,25 +88,25 @@ def _newest_runs(rows: Sequence[Row]) -> list[Metric]:
         gauges(
             "dagster_newest_run_failed",
             "Whether the job's newest ended run failed.",
-            ("job",),
+            (JOB,),
             (((row["job"],), float(row["status"] == "FAILURE")) for row in rows),
         ),
         gauges(
             "dagster_newest_run_ended_timestamp_seconds",
             "When the job's newest ended run ended.",
-            ("job",),
+            (JOB,),
             (((row["job"],), row["ended_seconds"]) for row in rows),
         ),
         gauges(
             "dagster_newest_success_timestamp_seconds",
             "When the job's newest successful run ended.",
-            ("job",),
+            (JOB,),
             (((row["job"],), row["succeeded_seconds"]) for row in rows),
         ),
         gauges(
             "dagster_newest_success_seconds",
             "How long the job's newest successful run took.",
-            ("job",),
+            (JOB,),
             (((row["job"],), row["success_took_seconds"]) for row in rows),
         ),
     ]
@@ -130,6 +134,15 @@ def _ticks(rows: Sequence[Row]) -> list[Metric]:
             newest.items(),
         ),
     ]
+
+
+def _switched_off(rows: Sequence[Row]) -> Metric:
+    return gauges(
+        "dagster_switched_off",
+        "Sensors and schedules that a person has switched off: always 1.",
+        ("name", "type"),
+        (((row["name"], row["type"]), 1.0) for row in rows),
+    )
 
 
 def _heartbeats(rows: Sequence[Row]) -> list[Metric]:

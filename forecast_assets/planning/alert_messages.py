@@ -6,11 +6,11 @@ The checks, the webhook and `make status` use the same sentences. What is wrong 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
-from forecast_assets.planning.health_facts import OutdatedCorrection
+from forecast_assets.planning.health_facts import LateStore, OutdatedCorrection
 
 #: How many names a sentence lists before truncating.
 LISTED_NAMES = 10
@@ -75,13 +75,22 @@ def list_some(names: Iterable[str], limit: int = LISTED_NAMES) -> str:
     return ", ".join(listed[:limit]) + (" …" if len(listed) > limit else "")
 
 
-def stale_forecasts(waiting: Mapping[int, date], bound: timedelta) -> str:
-    """Say that changes wait: store -> its first changed day."""
-    listed = list_some(f"{store} since {day}" for store, day in waiting.items())
+def stale_forecasts(late: Sequence[LateStore], bound: timedelta, now: datetime) -> str:
+    """Say which stores' changes wait, and since when."""
+    listed = list_some(f"store {row.store}, waiting{_since(row.made_at, now)}" for row in late)
     return (
-        f"forecasts of {len(waiting)} stores are stale: their changes have waited for more than "
+        f"forecasts of {len(late)} stores are stale: their changes have waited for more than "
         f"{_minutes(bound)} ({listed})"
     )
+
+
+def _since(moment: datetime | None, now: datetime) -> str:
+    """Return a time of today as hours and minutes, another one with its day."""
+    if moment is None:
+        return ""
+    moment = moment.astimezone(UTC)
+    is_today = moment.date() == now.astimezone(UTC).date()
+    return f" since {moment:{'%H:%M' if is_today else '%Y-%m-%d %H:%M'}} UTC"
 
 
 def failing_store(store: int, first_day: date, error: str | None) -> str:

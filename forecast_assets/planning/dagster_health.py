@@ -33,6 +33,7 @@ class DagsterFacts:
     ended_runs: Sequence[Row] = ()
     newest_runs: Sequence[Row] = ()
     ticks: Sequence[Row] = ()
+    switched_off: Sequence[Row] = ()
     heartbeats: Sequence[Row] = ()
     checks: Sequence[Row] = ()
     size: Sequence[Row] = ()

@@ -77,8 +77,7 @@ def _late(facts: HealthFacts, limits: Limits) -> dict[str, str]:
     late = [row for row in facts.late if row.error is None and row.store not in facts.retired]
     if not late:
         return {}
-    waiting = {row.store: row.first_day for row in late}
-    return {"": say.stale_forecasts(waiting, limits.open_time)}
+    return {"": say.stale_forecasts(late, limits.open_time, facts.now)}
 
 
 def _failed(facts: HealthFacts) -> dict[str, str]:

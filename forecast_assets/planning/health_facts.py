@@ -34,11 +34,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class LateStore:
-    """A store with a change that no refresh has processed in time; `error` if refreshes fail."""
+    """A store with a change that no refresh has processed in time; `error` if refreshes fail.
+
+    Attributes:
+        store: The store.
+        first_day: The first day that changed.
+        error: Why its refresh fails; None if none has failed.
+        made_at: When the oldest of its changes was made.
+    """
 
     store: int
     first_day: date
     error: str | None = None
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from forecast_assets.planning.health_facts import HealthFacts
 
 
 def describe_data(
-    facts: HealthFacts, problems: list[Problem], *, stores: int, open_changes: int
+    facts: HealthFacts,
+    problems: list[Problem],
+    *,
+    stores: int,
+    open_changes: int,
+    stream_lives: bool = True,
 ) -> list[str]:
     """Describe the newest data and what is wrong with them.
 
@@ -17,12 +22,17 @@ def describe_data(
         problems: The rules that are violated.
         stores: Number of stores in the store table.
         open_changes: Changes that no refresh has processed.
+        stream_lives: Whether the stream's process runs, as far as the caller knows. The rules know
+            its signs of life alone, which say "running" or "stuck" of a process that is dead.
 
     Returns:
         One sentence a line: first the state, then one line for each problem.
     """
+    dead = [] if stream_lives else [_dead_stream(facts)]
+    if dead:
+        problems = [problem for problem in problems if problem.rule != Rule.STREAM]
     if not facts.newest_sales:
-        return ["no sales have been loaded yet"]
+        return ["no sales have been loaded yet", *dead]
     active = set(facts.newest_sales) - facts.retired
     newest_day = max(facts.newest_sales.values())
     origins = {store: day for store, day in facts.origins.items() if store in active}
@@ -43,10 +53,24 @@ def describe_data(
         f"changes: {open_changes:,} open"
         + (f"; last refresh {facts.refreshed_at:%Y-%m-%d %H:%M} UTC" if facts.refreshed_at else "")
     )
-    if facts.stream is not None and all(problem.rule != Rule.STREAM for problem in problems):
+    if (
+        facts.stream is not None
+        and stream_lives
+        and all(problem.rule != Rule.STREAM for problem in problems)
+    ):
         lines.append(f"stream: {facts.stream.state}, {facts.stream.lag_events:,} events wait")
-    lines += [f"problem: {problem.summary}" for problem in problems]
-    return lines if problems else [*lines, "nothing is wrong with the data"]
+    lines += [*dead, *(f"problem: {problem.summary}" for problem in problems)]
+    return lines if problems or dead else [*lines, "nothing is wrong with the data"]
+
+
+def _dead_stream(facts: HealthFacts) -> str:
+    seen = ""
+    if facts.stream is not None:
+        seen = (
+            f"; at its last sign of life, {facts.stream.beat_at:%Y-%m-%d %H:%M} UTC, "
+            f"{facts.stream.lag_events:,} events waited"
+        )
+    return f"problem: the stream is dead: no event is stored{seen}"
 
 
 def _stores(facts: HealthFacts, *, failed: bool) -> int:

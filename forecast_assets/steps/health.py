@@ -61,7 +61,12 @@ def read_facts(transaction: Transaction, config: Settings) -> HealthFacts:
     return HealthFacts(
         now=now,
         late=[
-            LateStore(row["store"], row["first_day"], row["error"] and redact(row["error"]))
+            LateStore(
+                row["store"],
+                row["first_day"],
+                row["error"] and redact(row["error"]),
+                row["made_at"],
+            )
             for row in changes.overdue(transaction, config.max_open_minutes)
         ],
         days=days,

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from local_stack import paths
@@ -26,6 +27,11 @@ from local_stack.watchdog import Watchdog
 from streaming_job.errors import StreamError
 
 Say = Callable[[str], None]
+
+_START = "`make up` starts it"
+_START_WITH_A_NEW_TOPIC = (
+    "start it once with `make up NEW_TOPIC=1`, and from then on with `make up`"
+)
 
 
 def save_stack(stack: Stack, target: Path | None, say: Say) -> Path:
@@ -61,7 +67,20 @@ def save_stack(stack: Stack, target: Path | None, say: Say) -> Path:
     return path
 
 
-def restore_stack(stack: Stack, path: Path, *, replace: bool, say: Say) -> Manifest:
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, and how to go on.
+
+    Attributes:
+        manifest: The archive's manifest.
+        next_step: A sentence with the command that starts the restored stack.
+    """
+
+    manifest: Manifest
+    next_step: str
+
+
+def restore_stack(stack: Stack, path: Path, *, replace: bool, say: Say) -> Restored:
     """Restore an archive into a stack that is down, and say where the stream will go on.
 
     Args:
@@ -69,6 +88,9 @@ def restore_stack(stack: Stack, path: Path, *, replace: bool, say: Say) -> Manif
         path: The archive.
         replace: Whether its data may be replaced.
         say: Called with what was done.
+
+    Returns:
+        The archive's manifest, and the command that starts the stack.
 
     Raises:
         StackError: It is running, holds data, or the archive does not fit.
@@ -100,33 +122,38 @@ def restore_stack(stack: Stack, path: Path, *, replace: bool, say: Say) -> Manif
         shutil.rmtree(stack.folder / "checkpoints", ignore_errors=True)
         if manifest.calendar is not None:
             (stack.folder / "calendar.json").write_text(json.dumps(manifest.calendar))
-        _compare_with_broker(stack, say)
-    return manifest
+        next_step = _compare_with_broker(stack, say)
+    return Restored(manifest, next_step)
 
 
-def _compare_with_broker(stack: Stack, say: Say) -> None:
-    """Say what the stream will find in Kafka: events to read again, lost ones, another topic."""
+def _compare_with_broker(stack: Stack, say: Say) -> str:
+    """Say what the stream will find in Kafka: events to read again, lost ones, another topic.
+
+    Returns:
+        The next step.
+    """
     if not stack.kafka.data.exists():
         say(
-            "Kafka has no data here, so its topic will be a new one. Start once with `make up "
-            "NEW_TOPIC=1`, and have what was sent after the backup sent again."
+            "Kafka has no data here, so its topic will be a new one: have what was sent after the "
+            "backup sent again"
         )
-        return
+        return _START_WITH_A_NEW_TOPIC
     try:
         stack.start_services({KAFKA}, lambda line: None)
         found = compare_with_broker(stack)
     except (StackError, StreamError) as error:
         say(f"Kafka could not be compared with the ledger: {error}")
-        return
+        return f"{_START}; if the stream then refuses: {NEW_TOPIC_HINT}"
     if found.refusal is not None:
-        say(f"the stream will refuse: {found.refusal}; here: {NEW_TOPIC_HINT}")
-        return
+        say(f"the stream will refuse: {found.refusal}")
+        return f"the stream refuses this topic; {NEW_TOPIC_HINT}"
     say(f"Kafka holds {found.waiting:,} offsets after the ledger's: the stream reads them again")
     if found.expired:
         say(
             f"retention has deleted {found.expired:,} events that the archive lacks: the stream "
             "counts them as expired; have them sent again"
         )
+    return _START
 
 
 @contextmanager

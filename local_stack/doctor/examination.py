@@ -20,6 +20,7 @@ from local_stack.forecast_api import NAME as SERVICE
 from local_stack.kafka import NAME as KAFKA
 from local_stack.postgres import NAME as POSTGRES
 from local_stack.stack import Stack
+from local_stack.stream import NAME as STREAM
 
 _STYLES = {Severity.OK: "dim", Severity.WARNING: "yellow", Severity.PROBLEM: "red"}
 _WORDS = {Severity.OK: "ok", Severity.WARNING: "warning", Severity.PROBLEM: "PROBLEM"}
@@ -41,10 +42,11 @@ def examine(stack: Stack, calendar_end: date | None) -> list[Finding]:
     well = {one.part for one in findings if one.severity is Severity.OK}
     parts: list[tuple[set[str], str, Callable[[], Iterator[Finding]]]] = [
         ({POSTGRES}, "postgres", lambda: _server(stack)),
-        ({POSTGRES}, "sales", lambda: _sales(stack, calendar_end)),
+        ({POSTGRES}, "sales", lambda: _sales(stack, calendar_end, STREAM in well)),
         ({POSTGRES, KAFKA}, "ledger", lambda: examine_ledger(stack)),
-        ({POSTGRES}, "dagster", lambda: examine_dagster(_dagster_address(stack))),
-        ({WEBSERVER}, "code", lambda: examine_definitions(stack.dagster)),
+        ({POSTGRES}, "dagster", lambda: examine_dagster(_dagster_address(stack), _told(findings))),
+        # It reads its database for each answer.
+        ({POSTGRES, WEBSERVER}, "code", lambda: examine_definitions(stack.dagster)),
         ({SERVICE}, SERVICE, lambda: examine_readiness(stack)),
     ]
     for needs, name, look in parts:
@@ -61,8 +63,14 @@ def _server(stack: Stack) -> Iterator[Finding]:
         yield from examine_schema(owner)
 
 
-def _sales(stack: Stack, calendar_end: date | None) -> Iterator[Finding]:
-    return examine_sales(stack.database_urls("sales")["READER_DATABASE_URL"], calendar_end)
+def _sales(stack: Stack, calendar_end: date | None, stream_lives: bool) -> Iterator[Finding]:
+    reader = stack.database_urls("sales")["READER_DATABASE_URL"]
+    return examine_sales(reader, calendar_end, stream_lives=stream_lives)
+
+
+def _told(findings: Sequence[Finding]) -> set[str]:
+    """Return the parts about which something bad was found, health rules among them."""
+    return {one.part for one in findings if one.severity is not Severity.OK}
 
 
 def _dagster_address(stack: Stack) -> str:

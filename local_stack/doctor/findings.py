@@ -32,6 +32,11 @@ class Finding:
     says: str
     remedy: str = ""
 
+    def __post_init__(self) -> None:
+        """Keep to one line: errors of drivers and of GraphQL bring statements and traces along."""
+        lines = [line.strip() for line in self.says.splitlines()]
+        object.__setattr__(self, "says", next((line for line in lines if line), "no message"))
+
 
 def ok(part: str, says: str) -> Finding:
     """Return a finding of something that is as it should be."""

@@ -1,7 +1,8 @@
 """Dagster: daemon, queue, runs, sensors, checks, and whether the asset graph loads."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from forecast_assets.monitoring.dagster_database import DagsterDatabase
 from forecast_assets.monitoring.sources import SourceError
@@ -11,8 +12,16 @@ from local_stack.doctor.findings import Finding, entry, ok, problem, warning
 from local_stack.errors import StackError
 
 
-def examine_dagster(reader_url: str) -> Iterator[Finding]:
-    """Apply the rules about Dagster to what its database says."""
+def examine_dagster(reader_url: str, told: Collection[str] = ()) -> Iterator[Finding]:
+    """Apply the rules about Dagster to what its database says.
+
+    Args:
+        reader_url: The address of Dagster's database, for its reader.
+        told: The health rules whose violations have been told. A check that judges one of them
+            fails for the same reason, and is not told again.
+    """
+    from forecast_assets.defs.checks import WATCHED
+
     database = DagsterDatabase(reader_url)
     try:
         facts = database.read()
@@ -21,6 +30,8 @@ def examine_dagster(reader_url: str) -> Iterator[Finding]:
         return
     finally:
         database.close()
+    repeats = {name for name, (_, rules) in WATCHED.items() if any(rule in told for rule in rules)}
+    facts = replace(facts, checks=[row for row in facts.checks if row["name"] not in repeats])
     found = dagster_problems(facts, time.time())
     for one in found:
         find = problem if one.is_urgent else warning

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from local_stack.data_status import read_health
 from local_stack.doctor.findings import Finding, entry, ok, problem, warning
+from local_stack.errors import StackError
 from local_stack.ledger_place import NEW_TOPIC_HINT, compare_with_broker
 from local_stack.stack import Stack
 from streaming_job.errors import StreamError
@@ -35,19 +36,35 @@ def _alerts() -> dict[Rule, tuple[str, bool]]:
     }
 
 
-def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Finding]:
-    """Apply the health rules, and say how new the data are."""
+def examine_sales(
+    reader_url: str, calendar_end: date | None, *, stream_lives: bool = True
+) -> Iterator[Finding]:
+    """Apply the health rules, and say how new the data are.
+
+    Args:
+        reader_url: The sales database's address with the reader's role.
+        calendar_end: The last day of the calendar.
+        stream_lives: Whether the stream's process runs. What the database says of a dead one is
+            what was true before, and the line about its process says what is.
+    """
     from forecast_assets.monitoring.reading import READ_ERRORS
 
     try:
         read = read_health(reader_url, calendar_end)
+    except StackError as error:
+        yield problem("sales", f"cannot be judged: {error}", "see the lines about settings")
+        return
     except READ_ERRORS as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         remedy = f"see the line about the schema, and {entry('DatabaseAway')}"
         yield problem("sales", reason, remedy)
         return
     alerts = _alerts()
+    from forecast_assets.planning.alert_messages import Rule
+
     for violated in read.problems:
+        if violated.rule is Rule.STREAM and not stream_lives:
+            continue
         alert, is_urgent = alerts[violated.rule]
         find = problem if is_urgent else warning
         yield find(violated.rule.value, violated.summary, f"see {entry(alert)}")
@@ -60,7 +77,7 @@ def examine_sales(reader_url: str, calendar_end: date | None) -> Iterator[Findin
         yield ok("forecasts", f"newest origin {max(facts.origins.values())}")
     else:
         yield warning("forecasts", "there are none yet", "wait for the first refresh and training")
-    if facts.stream is not None:
+    if facts.stream is not None and stream_lives:
         yield ok("stream", f"says {facts.stream.state}; {facts.stream.lag_events:,} events waited")
 
 

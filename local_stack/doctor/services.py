@@ -12,7 +12,8 @@ from local_stack.forecast_api import NAME as SERVICE
 from local_stack.kafka import NAME as KAFKA
 from local_stack.mlflow_server import NAME as MLFLOW
 from local_stack.postgres import NAME as POSTGRES
-from local_stack.stack import SERVICES, Stack
+from local_stack.services import SERVICES, with_needs
+from local_stack.stack import Stack
 from local_stack.steps import short
 
 
@@ -28,18 +29,28 @@ def examine_services(stack: Stack) -> Iterator[Finding]:
         EXPORTER: stack.exporter.answers,
     }
     known = {record.name: record for record in stack.processes.records()}
+    dead = {name for name in SERVICES if stack.processes.find(name) is None}
     for name in sorted(SERVICES):
         log = short(stack.processes.log(name))
-        if stack.processes.find(name) is None:
+        if name in dead:
             if name in known:
-                last = stack.processes.log_tail(name, lines=1).strip()
-                says = f"it has died; last in its log: {last}"
+                last = stack.processes.last_message(known[name])
+                says = (
+                    f"it has died; last in its log: {last}"
+                    if last
+                    else ("it has died and wrote nothing to its log")
+                )
             else:
                 says = "it is not running"
             yield problem(name, says, f"`make up` starts it; {log} says why it ended")
         elif name in questions and not questions[name]():
+            away = sorted((with_needs({name}) - {name}) & dead)
             yield problem(
-                name, "its process runs and does not answer", f"see {log}; `make down`, `make up`"
+                name,
+                "its process runs and does not answer",
+                f"`make up` first, since it needs {', '.join(away)}"
+                if away
+                else f"see {log}; `make down`, `make up`",
             )
         elif known[name].writer and not psutil.pid_exists(known[name].writer):
             yield warning(name, "what writes its log has died", "`make down`, `make up`")

@@ -277,7 +277,10 @@ def test_after_a_restore_the_stream_loses_and_doubles_nothing(
     (folder / "calendar.json").unlink()
     (folder / "data" / "train.csv").unlink()
     said.clear()
-    restore_stack(Stack.attach(folder, CALENDAR), archive, replace=False, say=said.append)
+    restored = restore_stack(
+        Stack.attach(folder, CALENDAR), archive, replace=False, say=said.append
+    )
+    assert restored.next_step == "`make up` starts it"
     assert "Kafka holds 295 offsets after the ledger's: the stream reads them again" in said
     assert any("retention has deleted 5 events" in line for line in said)
     assert (folder / "data" / "train.csv").read_text() == "made up"
@@ -294,8 +297,8 @@ def test_after_a_restore_the_stream_loses_and_doubles_nothing(
     # Another broker: the ledger's offsets say nothing about its topic, so a person must agree.
     again.kafka.remove()
     said.clear()
-    restore_stack(Stack.attach(folder, CALENDAR), archive, replace=True, say=said.append)
-    assert any("make up NEW_TOPIC=1" in line for line in said)
+    restored = restore_stack(Stack.attach(folder, CALENDAR), archive, replace=True, say=said.append)
+    assert "`make up NEW_TOPIC=1`" in restored.next_step
     other = Stack(folder, CALENDAR)
     other.accept_recreated_topic = True
     try:

@@ -46,6 +46,8 @@ def scrape(registry: CollectorRegistry) -> Samples:
     text = generate_latest(registry).decode()
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families), "a name appears twice"
+    labels = {name for family in families for sample in family.samples for name in sample.labels}
+    assert not labels & {"job", "instance"}, "Prometheus sets these, and renames a target's own"
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
@@ -188,6 +190,13 @@ def test_dagster_is_read_from_its_own_tables(
         origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData()
     )
     dagster_storage.schedule_storage.add_instigator_state(state)
+    off = InstigatorState(
+        RemoteInstigatorOrigin(repository, "off"),
+        InstigatorType.SENSOR,
+        InstigatorStatus.STOPPED,
+        SensorInstigatorData(),
+    )
+    dagster_storage.schedule_storage.add_instigator_state(off)
     error = SerializableErrorInfo("the webhook does not answer", [], None)
     for status, ago, why in ((TickStatus.FAILURE, 60, error), (TickStatus.SKIPPED, 30, None)):
         dagster_storage.schedule_storage.create_tick(
@@ -200,16 +209,20 @@ def test_dagster_is_read_from_its_own_tables(
     samples = scrape(registry_of(source))
     source.close()
     assert value(samples, "forecast_database_up", database="dagster") == 1
-    assert value(samples, "dagster_runs", job="refresh", status="QUEUED") == 1
+    assert value(samples, "dagster_runs", dagster_job="refresh", status="QUEUED") == 1
     assert value(samples, "dagster_open_runs", status="QUEUED") == 1
     assert value(samples, "dagster_open_runs", status="STARTED") == 0
-    assert value(samples, "dagster_ended_runs", job="refresh", status="SUCCESS") == 1
-    assert value(samples, "dagster_newest_run_failed", job="refresh") == 1
-    assert value(samples, "dagster_newest_run_failed", job="train") == 0
-    oldest = value(samples, "dagster_oldest_run_timestamp_seconds", job="refresh", status="QUEUED")
+    assert value(samples, "dagster_ended_runs", dagster_job="refresh", status="SUCCESS") == 1
+    assert value(samples, "dagster_newest_run_failed", dagster_job="refresh") == 1
+    assert value(samples, "dagster_newest_run_failed", dagster_job="train") == 0
+    oldest = value(
+        samples, "dagster_oldest_run_timestamp_seconds", dagster_job="refresh", status="QUEUED"
+    )
     assert oldest is not None and abs(oldest - now) < 60
     beat = value(samples, "dagster_daemon_heartbeat_timestamp_seconds", daemon="SENSOR")
     assert beat is not None and abs(beat - (now - 600)) < 1
+    assert value(samples, "dagster_switched_off", name="off", type="SENSOR") == 1
+    assert value(samples, "dagster_switched_off", name="alerts", type="SENSOR") is None
     ticks = {"name": "alerts", "type": "SENSOR"}
     assert value(samples, "dagster_ticks", **ticks, status="FAILURE") == 1
     assert value(samples, "dagster_ticks", **ticks, status="SKIPPED") == 1

@@ -8,13 +8,19 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from forecast_assets.commands import forecast
+from forecast_assets.commands.main import app
+from forecast_assets.settings import settings
 from forecasting import scoring
 from forecasting.columns import QUANTILE_COLUMNS
 from forecasting.models.naive import seasonal_naive
@@ -24,6 +30,7 @@ from streaming_job.settings import StreamSettings
 from streaming_job.withdraw import withdraw
 from tests.support.chain import STORES, Chain
 from warehouse import lineage
+from warehouse.connection import Transaction
 from warehouse.trace import refresh as refresh_of
 
 
@@ -136,7 +143,8 @@ def test_what_cannot_be_traced_is_said_in_one_line(
 ) -> None:
     for asked, said in (
         (("--store", "2", "--date", "2015-12-24"), "its forecasts are of 2015-06-13 to"),
-        (("--store", "99", "--date", "2015-06-15"), "nor of any other day"),
+        (("--store", "99", "--date", "2015-06-15"), "store 99 has no forecast of any day: "),
+        (("--store", "99"), "store 99 has no forecast of any day: "),
         (
             ("--store", "2", "--date", "2015-06-15", "--origin", "2015-06-01"),
             "no forecast of 2015-06-15 from 2015-06-01",
@@ -187,6 +195,51 @@ def test_the_forecasts_in_force_are_shown(
         (("--store", "2", "--as-of", "2015-05-01"), "issued from 2015-06-12 to 2015-06-13"),
     ):
         assert message in refused(run_command(forecast_database, "forecast", *wrong))
+
+
+def test_forecasts_that_are_committed_while_the_command_looks_are_waited_for(
+    fresh_database: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look finds nothing, then store 7 has a forecast; the second look lacks store 12."""
+    owner = psycopg.connect(fresh_database["OWNER_DATABASE_URL"], autocommit=True)
+    owner.execute(
+        "INSERT INTO sales.stores (store, store_type, assortment, promo2) "
+        "SELECT store, 'a', 'a', 0 FROM unnest(ARRAY[7, 12]) store"
+    )
+    owner.execute("SELECT sales.ensure_months(date '2026-11-01', date '2026-12-31')")
+    quantiles = ", ".join(QUANTILE_COLUMNS)
+    unissued, real = [7, 12], Transaction.rows
+
+    def rows(self: Transaction, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        read = real(self, query, parameters)
+        if "WITH newest" in query and unissued:
+            owner.execute(
+                f"INSERT INTO sales.forecasts (kind, store, origin, date, horizon, open, point, "
+                f"mean, {quantiles}, plan_assumed, refresh_id) SELECT 'issued', {unissued.pop(0)}, "
+                f"date '2026-11-26', date '2026-11-26' + ahead, ahead, 1, 5, 5, "
+                f"{', '.join('5' for _ in QUANTILE_COLUMNS)}, false, 'first' "
+                "FROM generate_series(1, 42) ahead"
+            )
+        return read
+
+    monkeypatch.setattr(Transaction, "rows", rows)
+    monkeypatch.setattr(forecast, "LOOK_SECONDS", 0)
+    monkeypatch.setenv("READER_DATABASE_URL", fresh_database["READER_DATABASE_URL"])
+    settings.cache_clear()
+    try:
+        shown = CliRunner().invoke(
+            app, ["forecast", "--store", "7,12", "--days", "3", "--wait", "1", "--format", "json"]
+        )
+        assert shown.exit_code == 0, shown.exception
+        assert [row["store"] for row in json.loads(shown.stdout)] == [7, 7, 7, 12, 12, 12]
+        unknown = CliRunner().invoke(app, ["trace", "--store", "99"])
+        assert "store 99 has no forecast of any day: " in str(unknown.exception)
+        future = CliRunner().invoke(app, ["forecast", "--store", "7", "--as-of", "2130-01-01"])
+        assert future.exit_code == 2
+        assert "2130-01-01 is yet to come" in " ".join(future.stderr.replace("│", " ").split())
+    finally:
+        settings.cache_clear()
+        owner.close()
 
 
 def test_before_the_first_forecast_commands_say_how_to_wait(

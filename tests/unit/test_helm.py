@@ -665,6 +665,7 @@ def test_prometheus_scrapes_what_it_scrapes_in_the_containers() -> None:
         (endpoint,) = monitor["spec"]["endpoints"]
         (served,) = manifests.of_kind("Service")[component]["spec"]["ports"]
         assert endpoint["port"] == served["name"]
+        assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("15s", "10s")
         assert endpoint["authorization"]["credentials"] == {
             "name": "sales-forecasts",
             "key": "METRICS_TOKEN",

@@ -61,7 +61,8 @@ def test_a_dead_service_is_shown(up: Path) -> None:
     assert not show_status(console)
     told = console.export_text()
     assert "DEAD" in told
-    assert "`make up` restarts it" in told
+    assert "stack up_stack: stream is dead; `make up` starts it again" in told
+    assert "up_stack: problem: nothing can be said about the data" in told
     processes.stop_all()
 
 

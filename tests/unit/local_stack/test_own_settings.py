@@ -5,16 +5,26 @@ from pathlib import Path
 import pytest
 
 from forecast_assets.settings import Settings
-from local_stack import environment, inherited, own_settings
+from local_stack import environment, inherited, own_settings, paths
 from local_stack.errors import StackError
 from streaming_job.settings import load_settings
+from tests.support.stack_command import move_stacks, run_stack_command
 
 
 def read(path: Path, text: str, shell: dict[str, str] | None = None) -> dict[str, str]:
     path.write_text(text)
     variables = dict(shell or {})
-    own_settings.read_own_settings(path, environment.VARIABLES, variables)
+    assert own_settings.take_own_settings(path, environment.VARIABLES, variables) == []
     return variables
+
+
+def wrong_in(path: Path, text: str, shell: dict[str, str] | None = None) -> str:
+    """Return the one line that says what is wrong."""
+    path.write_text(text)
+    variables = dict(shell or {})
+    (line,) = own_settings.take_own_settings(path, environment.VARIABLES, variables)
+    assert "\n" not in line
+    return line
 
 
 def test_settings_are_taken_and_the_shells_win(tmp_path: Path) -> None:
@@ -31,7 +41,7 @@ def test_settings_are_taken_and_the_shells_win(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_an_empty_value_are_no_settings(tmp_path: Path) -> None:
     variables: dict[str, str] = {}
-    own_settings.read_own_settings(tmp_path / ".env.local", (), variables)
+    assert own_settings.take_own_settings(tmp_path / ".env.local", (), variables) == []
     assert not variables
     assert read(tmp_path / ".env.local", "# a comment\nFORECAST_RECIPE=\n") == {}
 
@@ -44,16 +54,74 @@ def test_a_missing_file_and_an_empty_value_are_no_settings(tmp_path: Path) -> No
         ("GREETING=1\n", "GREETING, which is no setting"),
     ],
 )
-def test_a_line_that_would_do_nothing_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(StackError, match=message):
-        read(tmp_path / ".env.local", text)
+def test_a_line_that_would_do_nothing_is_told(tmp_path: Path, text: str, message: str) -> None:
+    assert message in wrong_in(tmp_path / ".env.local", text)
 
 
-def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_wrong_line_does_not_hide_the_right_ones(tmp_path: Path) -> None:
+    path, variables = tmp_path / ".env.local", {"FORECAST_MAX_AGE_DAYS": "5"}
+    path.write_text("GREETING=1\nFORECAST_MAX_AGE_DAYS=abc\nSTACK_UI_PORT=3001\n")
+    assert len(own_settings.take_own_settings(path, environment.VARIABLES, variables)) == 1
+    assert variables == {"FORECAST_MAX_AGE_DAYS": "5", "STACK_UI_PORT": "3001"}
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("FORECAST_MAX_AGE_DAYS=abc", "integer"),
+        ("FORECAST_MAX_AGE_DAYS=0", "greater than or equal to 1"),
+        ("FORECAST_RECIPE=magic", "'ridge' or 'stack'"),
+        ("STREAM_METRICS_PORT=http", "integer"),
+        ("SERVICE_POOL_SIZE=many", "integer"),
+        ("STACK_UI_PORT=70000", "from 1 to 65535"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_told_with_its_place(
+    tmp_path: Path, line: str, allowed: str
+) -> None:
+    path = tmp_path / ".env.local"
+    told = wrong_in(path, line + "\n")
+    assert told.startswith(f"{path} sets {line}: ") and allowed in told
+    name, _, value = line.partition("=")
+    assert wrong_in(path, "", {name: value}).startswith(f"the shell sets {line}: ")
+
+
+def test_a_value_that_is_secret_is_not_shown(tmp_path: Path) -> None:
+    told = wrong_in(tmp_path / ".env.local", "FORECAST_ALERT_WEBHOOK=hooks.example/T0K3N\n")
+    assert "FORECAST_ALERT_WEBHOOK: input should be a valid URL" in told
+    assert "T0K3N" not in told
+
+
+def test_a_file_that_is_no_text_is_told_and_stops_no_end(tmp_path: Path) -> None:
     path = tmp_path / ".env.local"
     path.write_bytes(b"FORECAST_HORIZON=\xff\xfe")
-    with pytest.raises(StackError, match="UTF-8"):
-        own_settings.read_own_settings(path, (), {})
+    (told,) = own_settings.take_own_settings(path, (), {})
+    assert "UTF-8" in told
+    environment.write_dotenv(tmp_path / ".env", {"SALES_TOPIC": "sales"}, tmp_path)
+    environment.remove_dotenv(tmp_path / ".env")
+    assert not (tmp_path / ".env").exists()
+
+
+@pytest.mark.parametrize("line", ["FORECAST_NONSENSE=1", "FORECAST_MAX_AGE_DAYS=abc"])
+def test_only_what_needs_settings_refuses_wrong_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    move_stacks(tmp_path, monkeypatch)
+    paths.OWN_DOTENV.write_text(line + "\n")
+    for refused in (["up"], ["demo", "--once"], ["restore", "archive"]):
+        result = run_stack_command(*refused)
+        assert isinstance(result.exception, StackError)
+        assert line.partition("=")[0] in str(result.exception)
+    ended = run_stack_command("down")
+    assert (ended.exit_code, ended.output) == (0, "nothing was running\n")
+    shown = run_stack_command("status")
+    assert shown.exit_code == 0 and "nothing is running" in shown.output
+    assert line.partition("=")[0] in shown.stderr
+    examined = run_stack_command("doctor")
+    assert examined.exit_code == 2
+    assert [
+        told for told in examined.output.splitlines() if told.startswith("PROBLEM settings")
+    ] and "memory" in examined.output
 
 
 def test_command_lines_read_the_stacks_file_and_then_the_users(

@@ -6,11 +6,22 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 
+from local_stack import (
+    code_server,
+    dagster_processes,
+    forecast_api,
+    kafka,
+    mlflow_server,
+    postgres,
+    stream,
+)
 from local_stack.errors import StackError
+from local_stack.logs import wait_for_writer
 from local_stack.processes import MARKER, Command, Processes
 from local_stack.watchdog import Watchdog
 
@@ -235,3 +246,54 @@ def test_stop_uses_the_commands_own_signal(processes: Processes) -> None:
     wait_for_log(processes, "server", "ready")
     processes.stop("server")
     assert "fast shutdown" in processes.log_tail("server")
+
+
+def test_only_lines_of_this_start_are_quoted(processes: Processes) -> None:
+    log = processes.log("service")
+    log.parent.mkdir(parents=True)
+    log.write_text("ERROR of an earlier start\n")
+    record = processes.start(command("service", SLEEPER))
+    with pytest.raises(StackError) as silent:
+        processes.wait_until_ready(record, lambda: False, 0.1, "being ready")
+    assert "earlier start" not in str(silent.value)
+    assert str(silent.value).endswith("(it wrote nothing)")
+    processes.stop("service")
+    record = processes.start(command("service", [sys.executable, "-c", "exit('its own words')"]))
+    with pytest.raises(StackError, match="its own words") as ended:
+        processes.wait_until_ready(record, lambda: False, 60, "being ready")
+    assert "earlier start" not in str(ended.value)
+
+
+def test_the_last_message_is_no_frame_of_a_trace(processes: Processes) -> None:
+    trace = (
+        "ERROR the disk is full",
+        "java.io.IOException: No space left",
+        "\tat kafka.Log.append(Log.scala:12)",
+        "\t... 8 more",
+        "",
+    )
+    record = processes.start(
+        command("service", [sys.executable, "-c", "\n".join(f"print({line!r})" for line in trace)])
+    )
+    wait_for_writer(record.writer)
+    assert processes.last_message(record) == "java.io.IOException: No space left"
+    processes.stop("service")
+    silent = processes.start(command("silent", [sys.executable, "-c", "exit(1)"]))
+    wait_for_writer(silent.writer)
+    assert processes.last_message(silent) is None
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        code_server,
+        dagster_processes,
+        forecast_api,
+        kafka,
+        mlflow_server,
+        postgres,
+        stream,
+    ],
+)
+def test_a_start_has_five_minutes_as_long_as_its_process_lives(module: ModuleType) -> None:
+    assert module.START_SECONDS >= 300

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
 
+from forecast_assets.monitoring.dagster_database import DagsterDatabase
+from forecast_assets.monitoring.dagster_metrics import DagsterSource
+from forecast_assets.planning.dagster_health import DagsterFacts
 from tests.support.panels import dashboards, queries
 from tests.support.prometheus import MONITORING
 
@@ -100,3 +104,41 @@ def test_grafana_finds_the_files() -> None:
     mounts = composed["services"]["grafana"]["volumes"]
     assert f"./deploy/monitoring/grafana/dashboards:{path}:ro" in mounts
     assert "./deploy/monitoring/grafana/provisioning:/etc/grafana/provisioning:ro" in mounts
+
+
+#: What Dagster's functions may return: one row each.
+FACTS = DagsterFacts(
+    open_runs=[{"job": "train", "status": "STARTED", "runs": 1, "oldest_seconds": 1.0}],
+    ended_runs=[{"job": "train", "status": "SUCCESS", "runs": 1}],
+    newest_runs=[
+        {
+            "job": "train",
+            "status": "FAILURE",
+            "ended_seconds": 3.0,
+            "succeeded_seconds": 2.0,
+            "success_took_seconds": 1.0,
+        }
+    ],
+    ticks=[
+        {
+            "name": "alerts",
+            "type": "SENSOR",
+            "status": "FAILURE",
+            "ticks_in_10_minutes": 1,
+            "newest_seconds": 1.0,
+        }
+    ],
+    switched_off=[{"name": "alerts", "type": "SENSOR"}],
+    heartbeats=[{"daemon": "SENSOR", "beat_seconds": 1.0, "errors": 0}],
+    checks=[{"asset": "forecasts", "name": "fresh", "status": "FAILED"}],
+    size=[{"database": "dagster", "bytes": 1}],
+)
+
+
+def test_no_metric_has_a_label_that_prometheus_sets_itself() -> None:
+    """Prometheus would rename it, and an alert would name the exporter instead of a job."""
+    source = DagsterSource("postgresql://nobody@127.0.0.1/none")
+    with patch.object(DagsterDatabase, "read", return_value=FACTS):
+        dagster = {name for f in source.read() for s in f.samples for name in s.labels}
+    assert {"dagster_job", "status", "name", "daemon", "check"} <= dagster
+    assert not dagster & {"job", "instance"}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from streaming_job import encoding, producer
-from streaming_job.errors import RefusedError, SettingsError
+from streaming_job.cli import app
+from streaming_job.errors import InputError, RefusedError
 from tests.unit.streaming_job.test_transform import GOOD
 
 
@@ -103,9 +105,7 @@ def test_a_files_number_is_sent_as_it_stands_there_or_refused_by_its_line(tmp_pa
     lines = ["1,5,2015-06-12,5263,555,1,1,0,1", "", "2,5,2015-06-12,4202.95,,1,1,0,1"]
     path = tmp_path / "train.csv"
     path.write_text("\n".join([header, *lines, "3,6,2015-06-13,2147483647,1,1,1,0,1"]))
-    with pytest.raises(
-        SettingsError, match=r"train\.csv line 4: Sales is 4202\.95; a whole number"
-    ):
+    with pytest.raises(InputError, match=r"train\.csv line 4: Sales is 4202\.95; a whole number"):
         producer.read_days(tmp_path, date(2015, 6, 12), date(2015, 6, 12))
     path.write_text("\n".join([header, lines[0], "3,6,2015-06-13,2147483647,1,1,1,0,1"]))
     rows = producer.read_days(tmp_path, date(2015, 6, 13), date(2015, 6, 13))
@@ -114,9 +114,20 @@ def test_a_files_number_is_sent_as_it_stands_there_or_refused_by_its_line(tmp_pa
 
 
 def test_days_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"train\.csv: no such file"):
+    with pytest.raises(InputError, match=r"train\.csv: no such file"):
         producer.read_days(tmp_path, date(2015, 1, 1), date(2015, 1, 1))
     pd.DataFrame([GOOD]).to_csv(tmp_path / "train.csv.gz", index=False)
-    with pytest.raises(SettingsError, match="2015-06-12"):
+    with pytest.raises(InputError, match="2015-06-12"):
         producer.read_days(tmp_path, date(2015, 1, 1), date(2015, 1, 1))
     assert len(producer.read_days(tmp_path, date(2015, 6, 12), date(2015, 6, 12))) == 1
+
+
+def test_a_folder_that_is_missing_is_wrong_usage_and_no_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "h:1")
+    asked = ["produce", f"--data={tmp_path / 'none'}", "--date=2015-06-12"]
+    ended = CliRunner().invoke(app, asked)
+    assert ended.exit_code == 2, ended.output
+    assert "none" in ended.stderr

@@ -25,7 +25,9 @@ from warehouse import changes
 from warehouse.errors import UnreachableError
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-LATE = HealthFacts(now=NOW, late=[LateStore(7, date(2015, 6, 1))])
+LATE = HealthFacts(
+    now=NOW, late=[LateStore(7, date(2015, 6, 1), made_at=NOW.replace(hour=9, minute=13))]
+)
 FINE = HealthFacts(now=NOW)
 
 
@@ -217,7 +219,7 @@ def test_every_spell_is_told_once_at_its_start_and_once_at_its_end(
         tick()
     assert len(hook.texts) == 4
     assert "forecasts of 1 stores are stale" in hook.texts[0]
-    assert "7 since 2015-06-01" in hook.texts[0]
+    assert "store 7, waiting since 09:13 UTC" in hook.texts[0]
     assert hook.texts[1].startswith("forecasts are fresh again")
     assert hook.texts[2:3] == hook.texts[0:1]
 

@@ -63,7 +63,7 @@ def test_each_rule_is_violated_by_its_fault() -> None:
 
 def test_prometheus_has_the_same_bounds() -> None:
     groups = yaml.safe_load(paths.ALERT_RULES.read_text())["groups"]
-    rules = {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    rules = {rule.get("alert"): rule["expr"] for group in groups for rule in group["rules"]}
 
     def bounds(alert: str) -> list[int]:
         numbers = re.findall(r"(?:[<>] )?\b(\d+(?: \* \d+)?)\b(?= >|\s|$)", rules[alert])

@@ -191,6 +191,13 @@ def test_late_and_failing_stores_are_different_problems() -> None:
     late = [LateStore(7, date(2026, 11, 1)), LateStore(8, date(2026, 11, 2), "ValueError: no")]
     facts = replace(healthy(), late=late)
     assert "forecasts of 1 stores are stale" in found(facts)[Rule.LATE]
+    assert "2026-11-01" not in found(facts)[Rule.LATE], "the day of the sales is not the wait's"
+    today, earlier = NOW.replace(hour=9, minute=13), NOW - timedelta(days=2)
+    timed = [replace(late[0], made_at=today), LateStore(9, NOW.date(), None, earlier)]
+    assert (
+        "(store 7, waiting since 09:13 UTC, store 9, waiting since 2026-11-"
+        in (found(replace(facts, late=timed))[Rule.LATE])
+    )
     assert "store 8 since 2026-11-02: ValueError: no" in found(facts)[Rule.FAILED]
     assert found(replace(facts, retired=frozenset({7, 8}))) == {}
 
