@@ -446,6 +446,34 @@ def test_no_pod_has_more_than_it_needs(manifests: Manifests) -> None:
             assert "hostPath" not in volume
 
 
+def test_orphans_are_reaped_as_in_the_containers(
+    manifests: Manifests, composed: dict[str, Any]
+) -> None:
+    for component, pod in manifests.pods.items():
+        assert composed[component]["init"] is True, component
+        assert pod["spec"]["shareProcessNamespace"] is True, component
+
+
+def test_a_trial_fits_on_a_node_of_two_cores(trial: Manifests) -> None:
+    def cores(component: str) -> float:
+        asked = str(trial.container(component)["resources"]["requests"]["cpu"])
+        return float(asked.removesuffix("m")) / (1000 if asked.endswith("m") else 1)
+
+    deployments = trial.of_kind("Deployment")
+    standing = sum(cores(name) * one["spec"]["replicas"] for name, one in deployments.items())
+    # On a node that is alone, Kubernetes itself asks for 0.75.
+    assert standing + max(map(cores, trial.of_kind("Job"))) <= 1.25
+
+
+def test_the_code_outlives_minutes_without_a_heartbeat(trial: Manifests) -> None:
+    (ttl,) = [
+        word.removeprefix("--heartbeat-ttl=")
+        for word in trial.container("code-server")["command"]
+        if word.startswith("--heartbeat-ttl=")
+    ]
+    assert int(ttl) >= 3600
+
+
 def test_probes_start_no_process(manifests: Manifests, composed: dict[str, Any]) -> None:
     for component in manifests.pods:
         container = manifests.container(component)

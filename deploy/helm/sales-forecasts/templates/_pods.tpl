@@ -2,6 +2,8 @@
 {{- define "sales-forecasts.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
+# Its pause container is process 1 and reaps orphans, as `init: true` does in docker-compose.yml.
+shareProcessNamespace: true
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
