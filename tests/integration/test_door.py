@@ -450,12 +450,13 @@ def test_dagster_and_mlflow_load_in_a_browser(everything: Everything, browser: B
             failed.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
         ),
     )
-    sockets: list[str] = []
-    page.on("websocket", lambda socket: sockets.append(socket.url))
-    page.goto(f"/sign-in?next=/dagster/runs#{everything.service.tokens['operator']}")
+    with page.expect_websocket(
+        lambda socket: socket.url == f"wss://{everything.door.host}/dagster/graphql",
+        timeout=3 * TIMEOUT,
+    ):
+        page.goto(f"/sign-in?next=/dagster/runs#{everything.service.tokens['operator']}")
     page.wait_for_url("**/dagster/runs*")
     expect(page.get_by_text("Runs", exact=True).first).to_be_visible(timeout=3 * TIMEOUT)
-    assert f"wss://{everything.door.host}/dagster/graphql" in sockets
     page.goto("/mlflow/")
     expect(page.get_by_text("Experiments").first).to_be_visible(timeout=3 * TIMEOUT)
     context.close()
