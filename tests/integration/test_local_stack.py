@@ -92,7 +92,7 @@ def test_containers_get_the_same_roles_and_databases(
                 "SELECT count(*) FROM pg_proc WHERE pronamespace = 'monitoring'::regnamespace "
                 "AND has_function_privilege('dagster_reader', oid, 'EXECUTE')"
             ).fetchone()
-        assert callable_by_reader == (7,)
+        assert callable_by_reader == (8,)
         with server.admin_connection(SALES) as connection:
             allowed = connection.execute(
                 "SELECT rolname, has_function_privilege(rolname, 'lo_create(oid)', 'EXECUTE'), "
