@@ -40,6 +40,7 @@ _DETAILS = {
     JobStatus.CANCELLED: "somebody ended the run; the forecast in force is the one of before",
     JobStatus.LOST: "the run's process is gone and Dagster has not noticed; end the run there",
 }
+_NEVER_STARTED = "the run never started, since Dagster went away before: send the request again"
 ENDS = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.LOST)
 
 
@@ -51,8 +52,8 @@ async def start(state: State, action: Action, store: int | None, key: str | None
         action: `retrain` trains the pooled model on all sales up to now; `refresh` takes the open
             changes.
         store: The store whose forecast to show before and after.
-        key: The client's idempotency key: the same key is the same run for ever. Without one, a
-            run in progress is joined.
+        key: The client's idempotency key: the same key is the same run for ever, unless that run
+            has never started. Without one, a run in progress is joined.
 
     Raises:
         NotFoundError: There is no such store, or it has no sales.
@@ -114,6 +115,7 @@ async def _same(state: State, action: Action, store: int, digest: str | None) ->
     """Return the run that the same request has started before."""
     if digest is not None:
         runs = await state.dagster.find(tags={REQUEST_TAG: digest})
+        runs = [run for run in runs if not never_started(run)]
         return runs[-1] if runs else None
     if action == "retrain":
         # A training is for all stores, so any that has not ended serves.
@@ -133,7 +135,7 @@ async def _same(state: State, action: Action, store: int, digest: str | None) ->
 
 async def _described(state: State, run: Run, store: int | None) -> dict[str, Any]:
     status = status_of(run, datetime.now(UTC))
-    detail = _DETAILS[status]
+    detail = _NEVER_STARTED if never_started(run) else _DETAILS[status]
     before = after = None
     if store is not None:
         before = await forecast_at(state, store, run.created)
@@ -159,6 +161,15 @@ async def _described(state: State, run: Run, store: int | None) -> dict[str, Any
         "before": before,
         "after": after,
     }
+
+
+def never_started(run: Run) -> bool:
+    """Tell whether a run failed without having begun.
+
+    Dagster's webserver died after it had made the run and before it put it into the queue; after a
+    while, Dagster fails such a run.
+    """
+    return run.status == "FAILURE" and run.started is None
 
 
 def status_of(run: Run, now: datetime) -> JobStatus:

@@ -413,6 +413,12 @@ def test_a_retraining_is_one_run_and_followed_to_its_true_end(service: Service) 
         service.dagster.runs[0]["status"] = "SUCCESS"
         again = client.post("/v1/stores/3/refresh", headers=key).json()
         assert first["job_id"] == again["job_id"]
+        # A run that Dagster made and never started may be asked for again.
+        service.dagster.runs[0] |= {"status": "FAILURE", "startTime": None}
+        never = client.get(f"/v1/jobs/{first['job_id']}").json()
+        assert (never["status"], "send the request again" in never["detail"]) == ("failed", True)
+        anew = client.post("/v1/stores/3/refresh", headers=key).json()
+        assert anew["job_id"] != first["job_id"]
         tags = {tag["key"]: tag["value"] for tag in service.dagster.runs[0]["tags"]}
         assert tags["dagster/asset_partition_range_start"] == "2015-06-01|3"
         assert tags["forecast/refresh"] == "true"
