@@ -169,7 +169,8 @@ def never_started(run: Run) -> bool:
     Dagster's webserver died after it had made the run and before it put it into the queue; after a
     while, Dagster fails such a run.
     """
-    return run.status == "FAILURE" and run.started is None
+    # Dagster says of such a run that it started when it ended.
+    return run.status == "FAILURE" and run.started in (None, run.ended)
 
 
 def status_of(run: Run, now: datetime) -> JobStatus:

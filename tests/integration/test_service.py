@@ -414,7 +414,7 @@ def test_a_retraining_is_one_run_and_followed_to_its_true_end(service: Service) 
         again = client.post("/v1/stores/3/refresh", headers=key).json()
         assert first["job_id"] == again["job_id"]
         # A run that Dagster made and never started may be asked for again.
-        service.dagster.runs[0] |= {"status": "FAILURE", "startTime": None}
+        service.dagster.runs[0] |= {"status": "FAILURE", "startTime": 9.0, "endTime": 9.0}
         never = client.get(f"/v1/jobs/{first['job_id']}").json()
         assert (never["status"], "send the request again" in never["detail"]) == ("failed", True)
         anew = client.post("/v1/stores/3/refresh", headers=key).json()
