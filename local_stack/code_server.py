@@ -18,11 +18,9 @@ from local_stack import paths
 from local_stack.environment import component_environment
 from local_stack.errors import StackError
 from local_stack.private import make_private
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 
 NAME = "code-server"
-#: Seconds to import the asset graph on a busy machine of two cores.
-START_SECONDS = 300.0
 #: The workspace's name for the code; Dagster keeps the state of sensors and schedules under it.
 LOCATION = "forecast_assets"
 #: Bytes of a Unix socket's path that the kernel accepts, without the closing NUL.

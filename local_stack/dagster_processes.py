@@ -17,7 +17,7 @@ from local_stack.errors import StackError
 from local_stack.gated import Gated
 from local_stack.http import answers, graphql, with_token
 from local_stack.private import make_private
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 
 WEBSERVER = "dagster-webserver"
 DAEMON = "dagster-daemon"
@@ -25,7 +25,6 @@ DAEMON = "dagster-daemon"
 WEBSERVER_MODULE = "forecast_assets.servers.dagster_ui"
 #: Dagster's documented port; the stack takes any free one when it is in use.
 USUAL_PORT = 3000
-START_SECONDS = 300.0
 
 _LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries {

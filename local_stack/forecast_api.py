@@ -10,7 +10,7 @@ from local_stack import network
 from local_stack.environment import component_environment
 from local_stack.gated import WebServer
 from local_stack.http import answers, get_json
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 from warehouse.service import tokens
 
 NAME = "service"
@@ -20,7 +20,6 @@ TOKEN_VARIABLE = "FORECAST_SERVICE_TOKEN"  # noqa: S105 - a name
 #: The name of the stack's own token in the database; it has every scope.
 TOKEN_NAME = "local-stack"  # noqa: S105 - a name
 USUAL_PORT = 8080
-START_SECONDS = 300.0
 
 
 class ForecastService(WebServer):

@@ -16,7 +16,7 @@ from local_stack import jars, java, network
 from local_stack.errors import StackError
 from local_stack.inherited import service_base
 from local_stack.private import kept_secret, make_private, write_private
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 from streaming_job.broker_access import PLAIN, BrokerAccess, login
 
 NAME = "kafka"
@@ -25,7 +25,6 @@ USER = "sales"
 #: One Spark task handles one topic-partition; more than a small machine's cores gain nothing.
 TOPIC_PARTITIONS = 4
 HEAP = "-Xmx512m"
-START_SECONDS = 300.0
 
 # A healthy broker's INFO lines would only fill the disk; a failed start logs an ERROR or a WARN.
 _LOG4J = """

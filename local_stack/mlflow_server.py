@@ -9,13 +9,11 @@ from local_stack import network
 from local_stack.environment import component_environment
 from local_stack.gated import Gated
 from local_stack.http import answers, with_token
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 
 NAME = "mlflow"
 #: MLflow behind a gate that asks for a token; the containers start the same module.
 MODULE = "forecast_assets.servers.mlflow_tracking"
-#: Seconds to start; the first start runs MLflow's own migrations.
-START_SECONDS = 300.0
 
 
 class MlflowServer(Gated):

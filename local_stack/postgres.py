@@ -22,12 +22,11 @@ from local_stack.postgres_roles import (
     run_scripts,
 )
 from local_stack.private import make_private
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 
 NAME = "postgres"
 #: `docker-compose.yml` sets the same; the roles' limits are in `deploy/postgres/roles.txt`.
 MAX_CONNECTIONS = 300
-START_SECONDS = 300.0
 
 _SERVER_SETTINGS = {
     "listen_addresses": network.LOOPBACK,

@@ -27,6 +27,8 @@ LOG_TAIL_LINES = 12
 #: /proc counts start times from boot, and the boot time itself varies by a second.
 START_TIME_TOLERANCE_SECONDS = 2.0
 POLL_SECONDS = 0.05
+#: Seconds in which a living service gets ready, or at least logs, on a busy machine of two cores.
+START_SECONDS = 300.0
 #: How many times its usual time a service gets to start, as long as it goes on logging.
 PATIENCE = 4
 

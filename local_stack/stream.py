@@ -5,11 +5,9 @@ from collections.abc import Mapping
 
 from local_stack.environment import component_environment
 from local_stack.errors import StackError
-from local_stack.processes import Command, Processes, Record
+from local_stack.processes import START_SECONDS, Command, Processes, Record
 
 NAME = "stream"
-#: Seconds to start; a Spark session alone took 17 s on a busy machine of two cores.
-START_SECONDS = 300.0
 #: What it logs once the query runs; see `streaming_job/run.py`.
 READY_MESSAGE = "from offsets"
 #: What a start needs, once, when the topic is another one than the ledger knows.
