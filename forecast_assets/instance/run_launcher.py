@@ -124,12 +124,18 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
             self._instance.report_run_canceling(run)
             process.send_signal(signal.SIGTERM)
             return True
-        event_log = self._instance.event_log_storage
-        if not isinstance(event_log, RunLockingEventLog) or not event_log.run_locks.is_held(run_id):
-            return False
+        return self._holds_lock(run_id) and self._leave_note(run)
+
+    def _leave_note(self, run: DagsterRun) -> bool:
+        """Leave the note by which a run's process ends, wherever it is; return True."""
         self._instance.report_run_canceling(run)
-        self._instance.add_run_tags(run_id, {END_TAG: "yes"})
+        self._instance.add_run_tags(run.run_id, {END_TAG: "yes"})
         return True
+
+    def _holds_lock(self, run_id: str) -> bool:
+        """Return whether a process holds a run's lock; in another storage there are none."""
+        event_log = self._instance.event_log_storage
+        return isinstance(event_log, RunLockingEventLog) and event_log.run_locks.is_held(run_id)
 
     @property
     def supports_check_run_worker_health(self) -> bool:

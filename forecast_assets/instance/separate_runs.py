@@ -7,10 +7,8 @@ Without the setting, all runs are forked.
 """
 
 import importlib.util
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import yaml
 from dagster import DagsterRun
@@ -22,9 +20,7 @@ from dagster._core.launcher.base import (
 )
 from dagster._serdes import ConfigurableClassData
 
-from forecast_assets.instance.liveness import END_TAG
 from forecast_assets.instance.run_launcher import ForkingRunLauncher
-from forecast_assets.instance.storage import RunLockingEventLog
 from forecast_assets.planning.scope import REFRESH_TAG
 from forecast_assets.settings import settings
 
@@ -32,7 +28,7 @@ from forecast_assets.settings import settings
 #: prefix.
 LAUNCHER_TAG = ".dagster/separate_launcher"
 
-#: The jobs whose runs take long when somebody requests them. A run of assets chosen in the UI has
+#: Jobs whose runs take long if a person requests them. Assets materialized in the UI run as
 #: Dagster's own job.
 LONG_JOBS = frozenset({"refresh", "train", "__ASSET_JOB"})
 
@@ -112,9 +108,7 @@ class SeparatingRunLauncher(ForkingRunLauncher):
             return super().terminate(run_id)
         if run.is_finished or (run.status.value == "STARTED" and not self._holds_lock(run_id)):
             return False
-        self._instance.report_run_canceling(run)
-        self._instance.add_run_tags(run_id, {END_TAG: "yes"})
-        return True
+        return self._leave_note(run)
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Check whether the process of a run is alive: it holds its lock, or its launcher knows."""
@@ -140,14 +134,3 @@ class SeparatingRunLauncher(ForkingRunLauncher):
         if "_separate" in vars(self) and self._separate is not None:
             self._separate.dispose()
         super().dispose()
-
-    def _holds_lock(self, run_id: str) -> bool:
-        event_log = self._instance.event_log_storage
-        return isinstance(event_log, RunLockingEventLog) and event_log.run_locks.is_held(run_id)
-
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "SeparatingRunLauncher":
-        """Create the launcher from `dagster.yaml`."""
-        return cls(inst_data)
